@@ -1,0 +1,58 @@
+//! What is known of each agent right now: evaluation writes it, the REST room reads it.
+
+use crate::ids::{AgentId, UnixNanos};
+use crate::record::Vitals;
+use crate::verdict::{AgentHealth, SlaVerdict};
+use hashbrown::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+/// Whether an agent is heard of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Liveness {
+    /// The last evidence is not overdue.
+    OnTime,
+    /// The next evidence is overdue, the adaptive timeout not yet passed.
+    Late,
+    /// The adaptive timeout has passed.
+    Offline,
+    /// In a maintenance window, or reported so.
+    Maintenance,
+}
+
+/// One agent, now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentLive {
+    /// Whether it is heard of.
+    pub liveness: Liveness,
+    /// The last evidence of life.
+    pub last_evidence: UnixNanos,
+    /// The interval at which evidence is expected, nanoseconds.
+    pub interval: i64,
+    /// The adaptive timeout, nanoseconds.
+    pub timeout: i64,
+    /// The last measurements of each kind.
+    pub vitals: Vitals,
+    /// The last health score.
+    pub health: Option<AgentHealth>,
+    /// The last SLA report.
+    pub sla: Option<SlaVerdict>,
+}
+
+/// All agents, now.
+#[derive(Default)]
+pub struct Board {
+    agents: RwLock<HashMap<AgentId, AgentLive>>,
+}
+
+impl Board {
+    /// What is known of `agent`.
+    #[must_use]
+    pub fn get(&self, agent: AgentId) -> Option<AgentLive> {
+        self.agents.read().unwrap_or_else(PoisonError::into_inner).get(&agent).cloned()
+    }
+
+    /// Replaces what is known of some agents.
+    pub fn put(&self, news: impl IntoIterator<Item = (AgentId, AgentLive)>) {
+        self.agents.write().unwrap_or_else(PoisonError::into_inner).extend(news);
+    }
+}

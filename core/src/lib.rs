@@ -1,0 +1,27 @@
+//! The domain of `vitals`: the types that travel between the rooms and the rules that judge them.
+//!
+//! Nothing here does I/O, waits, or asks the clock; time always comes in as a parameter.
+//!
+//! - [`ids`]: newtypes for times and identities
+//! - [`series`]: what a series and an agent are, described once
+//! - [`registry`]: identity to id, and id to description
+//! - [`columns`]: a batch of samples, by columns
+//! - [`record`]: what the log keeps and evaluation consumes
+//! - [`verdict`]: what judging yields, with its evidence
+//! - [`rules`]: the formulas (health score, IQR, SLA, thresholds, timeouts, data quality)
+//! - [`availability`]: from evidence of life to sessions and outages
+//! - [`board`]: what is known of each agent right now
+//! - [`caller`]: who asks, and what they may touch
+//! - [`seam`]: the contracts of the log and the store, as traits
+
+pub mod availability;
+pub mod board;
+pub mod caller;
+pub mod columns;
+pub mod ids;
+pub mod record;
+pub mod registry;
+pub mod rules;
+pub mod seam;
+pub mod series;
+pub mod verdict;

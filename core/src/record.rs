@@ -1,0 +1,143 @@
+//! What the log keeps and evaluation consumes.
+
+use crate::columns::Columns;
+use crate::ids::{AgentId, Position, TenantId, UnixNanos};
+use crate::series::{AgentDesc, SeriesDesc};
+use crate::verdict::{Alert, AgentHealth, HealthStatus, OutlierVerdict};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// One entry of a partition of the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Record {
+    /// Descriptions, always before the first record that uses them.
+    Describe {
+        /// New agents, or agents whose profile changed.
+        agents: Vec<Arc<AgentDesc>>,
+        /// New series.
+        series: Vec<Arc<SeriesDesc>>,
+    },
+    /// The samples of one request that fall into this partition.
+    Samples(Samples),
+    /// One REST heartbeat.
+    Heartbeat(Heartbeat),
+    /// A planned maintenance window of an agent, set by REST.
+    Maintenance {
+        /// The agent.
+        agent: AgentId,
+        /// From when.
+        start: UnixNanos,
+        /// Until when.
+        end: UnixNanos,
+    },
+    /// What a person did to an alert by REST.
+    Acknowledge {
+        /// The alert's id.
+        alert: String,
+        /// Its agent.
+        agent: AgentId,
+        /// The token's subject.
+        by: String,
+        /// When.
+        at: UnixNanos,
+    },
+}
+
+/// Samples of one tenant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Samples {
+    /// Whose they are.
+    pub tenant: TenantId,
+    /// When they arrived.
+    pub received_at: UnixNanos,
+    /// The agents that showed life by sending this.
+    pub alive: Vec<AgentId>,
+    /// The rows, in order of arrival.
+    pub columns: Columns,
+}
+
+/// A heartbeat, validated. `None` is a field that the agent left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Who beats.
+    pub agent: AgentId,
+    /// When it arrived.
+    pub received_at: UnixNanos,
+    /// The heartbeat's own time.
+    pub timestamp: UnixNanos,
+    /// What the agent says of its health.
+    pub reported: HealthStatus,
+    /// The interval at which it means to beat, in nanoseconds.
+    pub interval: i64,
+    /// What it measured.
+    pub vitals: Vitals,
+    /// The same numbers as series of the agent (at `timestamp`), so that they can be queried and judged.
+    pub columns: Columns,
+}
+
+/// The measurements that a health score is made of. `None` is absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Vitals {
+    /// CPU in use, percent 0..=100.
+    pub cpu_percent: Option<f64>,
+    /// Memory in use, megabytes.
+    pub memory_mb: Option<f64>,
+    /// Memory in use, percent 0..=100; known when the total is, or as OTLP reported it.
+    pub memory_percent: Option<f64>,
+    /// Fullest file system, percent 0..=100.
+    pub disk_percent: Option<f64>,
+    /// Network latency, milliseconds.
+    pub latency_ms: Option<f64>,
+    /// Bandwidth in use, megabits a second.
+    pub bandwidth_mbps: Option<f64>,
+    /// Packets lost, percent 0..=100.
+    pub packet_loss_percent: Option<f64>,
+    /// Open connections.
+    pub connections: Option<f64>,
+    /// Requests since the last heartbeat.
+    pub requests: Option<f64>,
+    /// Failed requests since the last heartbeat.
+    pub errors: Option<f64>,
+    /// Share of requests that failed, percent 0..=100, as OTLP reported it; from `errors` and `requests` otherwise.
+    pub error_percent: Option<f64>,
+    /// Time to answer, milliseconds.
+    pub response_ms: Option<f64>,
+}
+
+/// What evaluation answers to the sender of a record.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// The agent's health after this record; `None` when no health scorer answered.
+    pub health: Option<AgentHealth>,
+    /// Findings among this record's own rows.
+    pub outliers: Vec<OutlierVerdict>,
+    /// Alerts that this record raised.
+    pub alerts: Vec<Alert>,
+    /// Thresholds breached by this record's own rows, as sentences.
+    pub breaches: Vec<String>,
+    /// When the next evidence of life is expected.
+    pub next_expected: Option<UnixNanos>,
+    /// The agent's adaptive timeout, nanoseconds.
+    pub adaptive_timeout: Option<i64>,
+}
+
+/// What travels with a record, in memory only.
+#[derive(Default)]
+pub struct Ticket {
+    /// Bytes in flight, given back when this is dropped (after evaluation).
+    pub permit: Option<Box<dyn Send>>,
+    /// Called with the outcome once the record is evaluated.
+    pub reply: Option<Box<dyn FnOnce(Outcome) + Send>>,
+}
+
+/// A committed record on its way to evaluation.
+pub struct Delivery {
+    /// Where it stands in its partition.
+    pub position: Position,
+    /// The record.
+    pub record: Record,
+    /// What travels with it.
+    pub ticket: Ticket,
+}

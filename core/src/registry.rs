@@ -1,0 +1,390 @@
+//! Identity to id, and id to description: names and attributes exist once, here.
+//!
+//! Each tenant has maps of its own, so that no identity of one can meet another's. Ids are drawn from
+//! one counter for all.
+
+use crate::ids::{AgentId, SeriesId, TenantId, UnixNanos};
+use crate::series::{AgentDesc, AgentProfile, Origin, Part, SeriesDesc, SeriesSpec, Shape};
+use hashbrown::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use xxhash_rust::xxh3::Xxh3;
+
+/// A 128-bit hash of an identity's bytes. Two identities meet with probability 2^-64 at 2^32 series.
+pub type IdentityHash = u128;
+
+/// Called under the registry's lock with what is new, so that descriptions are on their way to the log
+/// before anyone can use their ids.
+pub type Announce = Box<dyn Fn(New<'_>) + Send + Sync>;
+
+/// Something registered for the first time, or an agent whose profile changed.
+#[derive(Debug)]
+pub enum New<'a> {
+    /// Series of one agent.
+    Series(AgentId, &'a [Arc<SeriesDesc>]),
+    /// An agent.
+    Agent(&'a Arc<AgentDesc>),
+}
+
+/// Why nothing was registered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// The tenant has as many series as it may have.
+    #[error("the tenant {tenant} has reached its limit of {limit} series")]
+    TooManySeries {
+        /// Whose limit.
+        tenant: TenantId,
+        /// The limit.
+        limit: usize,
+    },
+    /// The tenant has as many agents as it may have.
+    #[error("the tenant {tenant} has reached its limit of {limit} agents")]
+    TooManyAgents {
+        /// Whose limit.
+        tenant: TenantId,
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// How much one tenant may register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Series, derived ones included.
+    pub series: usize,
+    /// Agents.
+    pub agents: usize,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self { series: 1_000_000, agents: 100_000 }
+    }
+}
+
+#[derive(Default)]
+struct Shelves {
+    series: Vec<Option<Arc<SeriesDesc>>>,
+    agents: Vec<Option<Arc<AgentDesc>>>,
+    agent_series: Vec<Vec<SeriesId>>,
+}
+
+/// One tenant's part of the registry.
+pub struct TenantRegistry {
+    tenant: TenantId,
+    /// Hash of the bytes as they came -> id. Several byte strings may mean the same series.
+    wire: RwLock<HashMap<IdentityHash, SeriesId>>,
+    canonical: RwLock<HashMap<IdentityHash, SeriesId>>,
+    agents: RwLock<HashMap<String, AgentId>>,
+}
+
+/// The registry of every tenant.
+pub struct Registry {
+    tenants: RwLock<HashMap<TenantId, Arc<TenantRegistry>>>,
+    shelves: RwLock<Shelves>,
+    quota: Quota,
+    announce: Announce,
+}
+
+// A panic while a lock is held leaves maps that are still whole: every insertion is one step.
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Registry {
+    /// An empty registry; `announce` hears of everything new.
+    #[must_use]
+    pub fn new(quota: Quota, announce: Announce) -> Self {
+        Self {
+            tenants: RwLock::default(),
+            shelves: RwLock::default(),
+            quota,
+            announce,
+        }
+    }
+
+    /// The part of `tenant`, made at its first use.
+    #[must_use]
+    pub fn tenant(&self, tenant: &TenantId) -> Arc<TenantRegistry> {
+        if let Some(found) = read(&self.tenants).get(tenant) {
+            return found.clone();
+        }
+        write(&self.tenants)
+            .entry(tenant.clone())
+            .or_insert_with(|| {
+                Arc::new(TenantRegistry {
+                    tenant: tenant.clone(),
+                    wire: RwLock::default(),
+                    canonical: RwLock::default(),
+                    agents: RwLock::default(),
+                })
+            })
+            .clone()
+    }
+
+    /// The names of the tenants seen so far.
+    #[must_use]
+    pub fn tenants(&self) -> Vec<TenantId> {
+        read(&self.tenants).keys().cloned().collect()
+    }
+
+    /// The description of a series.
+    #[must_use]
+    pub fn series(&self, id: SeriesId) -> Option<Arc<SeriesDesc>> {
+        read(&self.shelves).series.get(id.0 as usize)?.clone()
+    }
+
+    /// The description of an agent.
+    #[must_use]
+    pub fn agent(&self, id: AgentId) -> Option<Arc<AgentDesc>> {
+        read(&self.shelves).agents.get(id.0 as usize)?.clone()
+    }
+
+    /// The agent that `tenant` knows by `key`.
+    #[must_use]
+    pub fn agent_by_key(&self, tenant: &TenantId, key: &str) -> Option<Arc<AgentDesc>> {
+        let tenant = read(&self.tenants).get(tenant)?.clone();
+        let id = *read(&tenant.agents).get(key)?;
+        self.agent(id)
+    }
+
+    /// All agents of a tenant, by id.
+    #[must_use]
+    pub fn agents_of(&self, tenant: &TenantId) -> Vec<Arc<AgentDesc>> {
+        let shelves = read(&self.shelves);
+        shelves.agents.iter().flatten().filter(|a| a.tenant == *tenant).cloned().collect()
+    }
+
+    /// All series of an agent, by id.
+    #[must_use]
+    pub fn series_of(&self, agent: AgentId) -> Vec<Arc<SeriesDesc>> {
+        let shelves = read(&self.shelves);
+        let Some(ids) = shelves.agent_series.get(agent.0 as usize) else {
+            return Vec::new();
+        };
+        ids.iter().filter_map(|id| shelves.series.get(id.0 as usize)?.clone()).collect()
+    }
+
+    /// The number of series of all tenants.
+    #[must_use]
+    pub fn series_count(&self) -> usize {
+        read(&self.shelves).series.iter().flatten().count()
+    }
+
+    /// The agent `key` of `tenant`, registered if it is new. A profile field that is `Some` and differs
+    /// replaces what was known, and is announced.
+    ///
+    /// # Errors
+    /// When the tenant's quota of agents is used up.
+    pub fn intern_agent(
+        &self,
+        tenant: &TenantId,
+        key: &str,
+        now: UnixNanos,
+        profile: &AgentProfile,
+    ) -> Result<AgentId, RegistryError> {
+        let part = self.tenant(tenant);
+        let known = read(&part.agents).get(key).copied();
+        if let Some(id) = known {
+            self.update_profile(id, profile);
+            return Ok(id);
+        }
+        let mut agents = write(&part.agents);
+        if let Some(&id) = agents.get(key) {
+            return Ok(id);
+        }
+        if agents.len() >= self.quota.agents {
+            return Err(RegistryError::TooManyAgents { tenant: tenant.clone(), limit: self.quota.agents });
+        }
+        let mut shelves = write(&self.shelves);
+        let id = AgentId(u32::try_from(shelves.agents.len()).unwrap_or(u32::MAX));
+        let desc = Arc::new(AgentDesc {
+            id,
+            tenant: tenant.clone(),
+            key: key.to_owned(),
+            first_seen: now,
+            profile: profile.clone(),
+        });
+        shelves.put_agent(desc.clone());
+        drop(shelves);
+        (self.announce)(New::Agent(&desc));
+        agents.insert(key.to_owned(), id);
+        Ok(id)
+    }
+
+    fn update_profile(&self, id: AgentId, profile: &AgentProfile) {
+        let Some(old) = self.agent(id) else { return };
+        let merged = old.profile.overlaid(profile);
+        if merged == old.profile {
+            return;
+        }
+        let desc = Arc::new(AgentDesc { profile: merged, ..(*old).clone() });
+        write(&self.shelves).put_agent(desc.clone());
+        (self.announce)(New::Agent(&desc));
+    }
+
+    /// Ids for `specs` of one agent, in their order; what is new is registered and announced once.
+    ///
+    /// # Errors
+    /// Each spec past the tenant's quota gets an error of its own; the others are registered.
+    pub fn intern_series(
+        &self,
+        tenant: &TenantId,
+        agent: AgentId,
+        specs: Vec<SeriesSpec>,
+    ) -> Vec<Result<SeriesId, RegistryError>> {
+        let part = self.tenant(tenant);
+        let mut canonical = write(&part.canonical);
+        let mut fresh = Vec::new();
+        let ids = specs
+            .into_iter()
+            .map(|spec| {
+                let hash = identity(agent, &spec);
+                if let Some(&id) = canonical.get(&hash) {
+                    return Ok(id);
+                }
+                if canonical.len() >= self.quota.series {
+                    return Err(RegistryError::TooManySeries { tenant: tenant.clone(), limit: self.quota.series });
+                }
+                let mut shelves = write(&self.shelves);
+                let id = SeriesId(u32::try_from(shelves.series.len()).unwrap_or(u32::MAX));
+                let desc = Arc::new(SeriesDesc { id, agent, spec });
+                shelves.put_series(desc.clone());
+                canonical.insert(hash, id);
+                fresh.push(desc);
+                Ok(id)
+            })
+            .collect();
+        if !fresh.is_empty() {
+            (self.announce)(New::Series(agent, &fresh));
+        }
+        ids
+    }
+
+    /// Puts back what the store or the log had; announces nothing.
+    pub fn restore_agent(&self, desc: Arc<AgentDesc>) {
+        let part = self.tenant(&desc.tenant);
+        write(&part.agents).insert(desc.key.clone(), desc.id);
+        write(&self.shelves).put_agent(desc);
+    }
+
+    /// Puts back what the store or the log had; announces nothing. The series' agent must be there.
+    pub fn restore_series(&self, desc: Arc<SeriesDesc>) {
+        let Some(agent) = self.agent(desc.agent) else { return };
+        let part = self.tenant(&agent.tenant);
+        write(&part.canonical).insert(identity(desc.agent, &desc.spec), desc.id);
+        write(&self.shelves).put_series(desc);
+    }
+}
+
+impl TenantRegistry {
+    /// The tenant's name.
+    #[must_use]
+    pub fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    /// The map from hashes of wire bytes to ids, to be held while a request is walked.
+    pub fn wire(&self) -> RwLockReadGuard<'_, HashMap<IdentityHash, SeriesId>> {
+        read(&self.wire)
+    }
+
+    /// Remembers what wire bytes mean, for next time.
+    pub fn remember_wire(&self, pairs: impl IntoIterator<Item = (IdentityHash, SeriesId)>) {
+        write(&self.wire).extend(pairs);
+    }
+}
+
+impl AgentProfile {
+    /// This profile with every field that `newer` has replaced by it.
+    #[must_use]
+    pub fn overlaid(&self, newer: &Self) -> Self {
+        let pick = |new: &Option<String>, old: &Option<String>| new.clone().or_else(|| old.clone());
+        Self {
+            name: pick(&newer.name, &self.name),
+            version: pick(&newer.version, &self.version),
+            environment: pick(&newer.environment, &self.environment),
+            location: pick(&newer.location, &self.location),
+            zone: pick(&newer.zone, &self.zone),
+        }
+    }
+}
+
+impl Shelves {
+    fn put_agent(&mut self, desc: Arc<AgentDesc>) {
+        let at = desc.id.0 as usize;
+        if self.agents.len() <= at {
+            self.agents.resize(at + 1, None);
+        }
+        self.agents[at] = Some(desc);
+    }
+
+    fn put_series(&mut self, desc: Arc<SeriesDesc>) {
+        let (at, agent) = (desc.id.0 as usize, desc.agent.0 as usize);
+        if self.series.len() <= at {
+            self.series.resize(at + 1, None);
+        }
+        if self.agent_series.len() <= agent {
+            self.agent_series.resize(agent + 1, Vec::new());
+        }
+        if self.series[at].is_none() {
+            self.agent_series[agent].push(desc.id);
+        }
+        self.series[at] = Some(desc);
+    }
+}
+
+/// The canonical identity: what the OpenTelemetry data model counts as identifying (resource, scope
+/// name, metric name, unit, type, attributes), with which number of the point, under one agent.
+fn identity(agent: AgentId, spec: &SeriesSpec) -> IdentityHash {
+    let mut hash = Xxh3::new();
+    let mut text = |s: &str| {
+        hash.update(&(s.len() as u64).to_le_bytes());
+        hash.update(s.as_bytes());
+    };
+    text(&spec.metric);
+    text(&spec.unit);
+    text(&spec.scope);
+    for (key, value) in &spec.attributes {
+        text(key);
+        text(value);
+    }
+    text("resource");
+    for (key, value) in spec.resource.iter() {
+        text(key);
+        text(value);
+    }
+    if let Origin::Derived { plugin, .. } = &spec.origin {
+        text(plugin);
+    }
+    let (shape, monotonic) = match spec.shape {
+        Shape::Gauge => (0_u8, false),
+        Shape::Cumulative { monotonic } => (1, monotonic),
+        Shape::Delta { monotonic } => (2, monotonic),
+    };
+    let (part, number) = match spec.part {
+        Part::Value => (0_u8, 0.0),
+        Part::Count => (1, 0.0),
+        Part::Sum => (2, 0.0),
+        Part::Min => (3, 0.0),
+        Part::Max => (4, 0.0),
+        Part::Bucket(bound) => (5, bound),
+        Part::Quantile(q) => (6, q),
+    };
+    let from = match &spec.origin {
+        Origin::Otlp => [0; 5],
+        Origin::Rest => [1, 0, 0, 0, 0],
+        Origin::Derived { from, .. } => {
+            let [a, b, c, d] = from.0.to_le_bytes();
+            [2, a, b, c, d]
+        }
+    };
+    hash.update(&[shape, u8::from(monotonic), part]);
+    hash.update(&f64::to_bits(number).to_le_bytes());
+    hash.update(&from);
+    hash.update(&agent.0.to_le_bytes());
+    hash.digest128()
+}

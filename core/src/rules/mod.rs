@@ -1,0 +1,1 @@
+//! The formulas. Each module names its source.

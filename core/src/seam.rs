@@ -1,0 +1,277 @@
+//! The contracts of the log and the store. Each has one conformance suite that every implementation passes.
+
+use crate::availability::Interval;
+use crate::columns::Columns;
+use crate::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
+use crate::record::{Delivery, Record, Ticket};
+use crate::series::{AgentDesc, SeriesDesc};
+use crate::verdict::{Alert, Verdict};
+use std::sync::Arc;
+
+/// Called once with where the record stands, when it is durable.
+pub type Done = Box<dyn FnOnce(Result<Position, LogError>) + Send>;
+
+/// Where the log sends what it has committed, in order of position within a partition. Called on the
+/// log's own thread; must not block.
+pub type Deliver = Box<dyn FnMut(Partition, Delivery) + Send>;
+
+/// Why a record is not in the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    /// The disk refused.
+    #[error("the log cannot write: {0}")]
+    Io(String),
+    /// The log's size cap is reached.
+    #[error("the log holds {held} bytes, its limit is {limit}")]
+    Full {
+        /// Bytes held.
+        held: u64,
+        /// The cap.
+        limit: u64,
+    },
+    /// What is on disk cannot be read.
+    #[error("the log is damaged at partition {partition} position {position}: {reason}")]
+    Damaged {
+        /// Which partition.
+        partition: u32,
+        /// Which position.
+        position: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The service is stopping.
+    #[error("the log is closed")]
+    Closed,
+}
+
+/// The log: append to a partition, read from a position, cut behind what nobody needs.
+///
+/// Appends to one partition get rising positions in the order of the calls. `done` is called after the
+/// record is durable as configured; a failed append leaves no trace and is delivered to nobody, except
+/// that [`Record::Describe`] is tried again before anything that is appended later. After `done`, and in
+/// order, the record goes to the log's [`Deliver`].
+pub trait Log: Send + Sync {
+    /// How many partitions there are. Fixed when the log is made.
+    fn partitions(&self) -> u32;
+    /// Queues a record. Never blocks.
+    fn append(&self, partition: Partition, record: Record, ticket: Ticket, done: Done);
+    /// The records after `after`, oldest first, about `bytes` of them (at least one if there is any).
+    ///
+    /// # Errors
+    /// When the disk cannot be read or holds something else.
+    fn read(&self, partition: Partition, after: Position, bytes: usize) -> Result<Vec<(Position, Record)>, LogError>;
+    /// The last position of a partition; 0 when nothing was ever appended. Survives [`Log::cut`].
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    fn last(&self, partition: Partition) -> Result<Position, LogError>;
+    /// Forgets the records up to and including `through`.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn cut(&self, partition: Partition, through: Position) -> Result<(), LogError>;
+    /// What is held.
+    fn stats(&self) -> LogStats;
+    /// Commits what is queued and stops taking more.
+    fn close(&self);
+}
+
+/// What the log holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogStats {
+    /// Bytes of records on disk.
+    pub bytes: u64,
+    /// Records on disk.
+    pub records: u64,
+    /// Group commits since start.
+    pub commits: u64,
+    /// Records queued, not yet committed.
+    pub queued: u64,
+}
+
+/// Why the store did not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The disk or the server refused.
+    #[error("the store cannot be used: {0}")]
+    Io(String),
+    /// What is there cannot be read.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// The question asks for more than one answer may hold.
+    #[error("the answer would hold more than {limit} points; ask for a shorter range or a longer step")]
+    TooMuch {
+        /// Most points in one answer.
+        limit: usize,
+    },
+}
+
+/// What evaluation adds to the store. Samples are sorted by (series, time).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Output {
+    /// Descriptions not stored before (agents also when they changed).
+    pub agents: Vec<Arc<AgentDesc>>,
+    /// Descriptions not stored before.
+    pub series: Vec<Arc<SeriesDesc>>,
+    /// Samples, received and derived.
+    pub samples: Vec<Arc<Columns>>,
+    /// Verdicts.
+    pub verdicts: Vec<Verdict>,
+    /// Sessions and outages that ended, or whose end moved; the key is (agent, start).
+    pub intervals: Vec<(AgentId, Interval)>,
+    /// Alerts, new or changed; the key is the id.
+    pub alerts: Vec<Alert>,
+}
+
+/// Where a partition can resume.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Everything up to here is in the store: on replay nothing up to here is written again.
+    pub stored: Position,
+    /// `state` includes everything up to here (never past `stored`): replay starts behind it.
+    pub included: Position,
+    /// Plugin state, as evaluation made it. `None` in [`Store::seal`] keeps the earlier one and its `included`.
+    pub state: Option<Vec<u8>>,
+    /// Liveness, open alerts, last times of series: as of `stored`.
+    pub liveness: Vec<u8>,
+}
+
+/// All descriptions of the store.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Catalogue {
+    /// Every agent.
+    pub agents: Vec<Arc<AgentDesc>>,
+    /// Every series.
+    pub series: Vec<Arc<SeriesDesc>>,
+}
+
+/// How values within one step become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Aggregation {
+    /// The smallest.
+    Min,
+    /// The largest.
+    Max,
+    /// The arithmetic mean.
+    Mean,
+    /// How many.
+    Count,
+    /// The latest.
+    Last,
+    /// The 95th percentile, nearest rank.
+    P95,
+}
+
+/// A question for samples of one series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SampleQuery {
+    /// The series.
+    pub series: SeriesId,
+    /// From here, inclusive.
+    pub start: UnixNanos,
+    /// To here, exclusive.
+    pub end: UnixNanos,
+    /// Step in nanoseconds and what to make of the values in one; `None` gives the samples themselves.
+    /// Steps are aligned to `start`; empty ones are left out; a point's time is its step's start.
+    /// NaN is left out of every aggregation but `Last` and `Count`.
+    pub step: Option<(i64, Aggregation)>,
+    /// Most points in the answer.
+    pub limit: usize,
+}
+
+/// A question for verdicts, newest first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VerdictQuery {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Of these agents; `None` is all of the tenant.
+    pub agents: Option<Vec<AgentId>>,
+    /// `health`, `outlier` or `sla`; `None` is all.
+    pub kind: Option<&'static str>,
+    /// From here, inclusive.
+    pub start: UnixNanos,
+    /// To here, exclusive.
+    pub end: UnixNanos,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A question for alerts, newest first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlertQuery {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Of these agents; `None` is all of the tenant.
+    pub agents: Option<Vec<AgentId>>,
+    /// Only those not resolved.
+    pub open_only: bool,
+    /// Begun at or after.
+    pub start: UnixNanos,
+    /// Begun before.
+    pub end: UnixNanos,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What the store holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Samples on disk, duplicates included.
+    pub samples: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Samples in memory, not yet on disk.
+    pub pending: u64,
+}
+
+/// The store.
+///
+/// What was written can be read at once, and becomes durable with the next [`Store::seal`] of its
+/// partition, all of it or none. The same series and time is one sample: the first one written wins.
+pub trait Store: Send + Sync {
+    /// All descriptions.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn catalogue(&self) -> Result<Catalogue, StoreError>;
+    /// Where a partition can resume; the default when it was never sealed.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn checkpoint(&self, partition: Partition) -> Result<Checkpoint, StoreError>;
+    /// Takes what evaluation made. Does no I/O.
+    fn write(&self, partition: Partition, output: Output);
+    /// Makes everything written to this partition so far durable, together with `checkpoint`, in the
+    /// background; `done` is called after that. Blocks while the partition's previous seal is under way,
+    /// which bounds memory. A seal that fails is tried again until it succeeds.
+    fn seal(&self, partition: Partition, checkpoint: Checkpoint, done: Box<dyn FnOnce() + Send>);
+    /// The samples of a series, by time.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or the answer would pass the query's limit.
+    fn samples(&self, query: &SampleQuery) -> Result<Vec<(UnixNanos, f64)>, StoreError>;
+    /// Verdicts, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn verdicts(&self, query: &VerdictQuery) -> Result<Vec<Verdict>, StoreError>;
+    /// The intervals of an agent that overlap the range, by start. The last one may be open.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn intervals(&self, agent: AgentId, start: UnixNanos, end: UnixNanos) -> Result<Vec<Interval>, StoreError>;
+    /// Alerts, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn alerts(&self, query: &AlertQuery) -> Result<Vec<Alert>, StoreError>;
+    /// Deletes what is older than the configured retention, and merges small blocks.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    fn maintain(&self, now: UnixNanos) -> Result<(), StoreError>;
+    /// What is held.
+    fn stats(&self) -> StoreStats;
+    /// Waits for seals under way and stops.
+    fn close(&self);
+}

@@ -1,0 +1,89 @@
+//! What a shard asks of one tenant's plugins: the WebAssembly host implements it, and the native rules do
+//! for benches and tests.
+
+use std::sync::Arc;
+use vitals_core::columns::Columns;
+use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
+use vitals_core::record::Vitals;
+use vitals_core::series::SeriesDesc;
+use vitals_core::verdict::{AgentHealth, Evidence, OutlierVerdict, SlaVerdict};
+
+/// Samples that a deriver made, as new series of the agents that own the rows they came from.
+#[derive(Clone, Debug)]
+pub struct Derived {
+    /// The plugin that made them.
+    pub evidence: Arc<Evidence>,
+    /// The series, each from one source series.
+    pub series: Vec<DerivedSeries>,
+    /// Row by row: index into `series`, time, value. Sorted by (source series, time).
+    pub rows: Vec<(u32, UnixNanos, f64)>,
+}
+
+/// One series that a deriver makes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DerivedSeries {
+    /// From which series.
+    pub from: SeriesId,
+    /// Its metric name.
+    pub metric: String,
+    /// Its unit.
+    pub unit: String,
+}
+
+/// Findings of one outlier detector in one batch.
+#[derive(Clone, Debug)]
+pub struct Findings {
+    /// The plugin that found them.
+    pub evidence: Arc<Evidence>,
+    /// Row of the batch, and what was found there.
+    pub rows: Vec<(usize, OutlierVerdict)>,
+}
+
+/// What a health scorer sees of an agent.
+#[derive(Clone, Copy, Debug)]
+pub struct AgentView {
+    /// Which agent.
+    pub agent: AgentId,
+    /// The time of the newest measurement in `vitals`.
+    pub time: UnixNanos,
+    /// The last measurements.
+    pub vitals: Vitals,
+    /// Availability over the last 24 h, percent of the known time; `None` when nothing is known.
+    pub uptime_percent: Option<f64>,
+}
+
+/// What an SLA evaluator sees of an agent. Seconds; `known` = up + down (maintenance is in neither).
+#[derive(Clone, Copy, Debug)]
+pub struct SlaView {
+    /// Which agent.
+    pub agent: AgentId,
+    /// The objective, percent, over `period`.
+    pub target: f64,
+    /// (known, down) over the objective's period (default 30 days).
+    pub period: (f64, f64),
+    /// (known, down) over the last hour.
+    pub hour: (f64, f64),
+    /// (known, down) over the last 6 hours.
+    pub six_hours: (f64, f64),
+    /// (known, down) over the last 3 days.
+    pub three_days: (f64, f64),
+}
+
+/// One tenant's plugins on one shard. Called from one thread. A plugin that fails answers nothing for that
+/// call; the implementation keeps account of it. Batches are sorted by (series, time).
+pub trait Judges {
+    /// Tells of a series before its first row is shown.
+    fn open(&mut self, series: &Arc<SeriesDesc>);
+    /// New samples from cumulative series.
+    fn derive(&mut self, batch: &Columns) -> Vec<Derived>;
+    /// Outliers among `batch`.
+    fn detect(&mut self, batch: &Columns) -> Vec<Findings>;
+    /// A health score for each agent, from each scorer that answered.
+    fn assess(&mut self, views: &[AgentView]) -> Vec<(Arc<Evidence>, AgentId, AgentHealth)>;
+    /// An SLA report for each agent, from each evaluator that answered.
+    fn report(&mut self, views: &[SlaView]) -> Vec<(Arc<Evidence>, AgentId, SlaVerdict)>;
+    /// The state of all plugins, to be given to [`Judges::restore`] after a restart.
+    fn snapshot(&mut self) -> Vec<u8>;
+    /// Puts back what [`Judges::snapshot`] gave. State of a plugin that is gone is dropped, a new plugin starts empty.
+    fn restore(&mut self, state: &[u8]);
+}

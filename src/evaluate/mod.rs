@@ -1,0 +1,3 @@
+//! See the crate's documentation.
+
+pub mod judges;

@@ -1,0 +1,29 @@
+//! `vitals`: OTLP metrics and heartbeats in, typed health out.
+//!
+//! The modules are listed in the order in which data flows:
+//!
+//! - [`receive`]: OTLP over gRPC and HTTP; bytes in, an answer out
+//! - [`normalize`]: the walk over the wire bytes; columns and rejections
+//! - [`log`]: the durable log that an acknowledgement waits for
+//! - [`evaluate`]: shards that run the plugins, liveness and alerts
+//! - [`store`]: samples, verdicts, sessions, alerts
+//! - [`expose`]: REST, OTLP export, probes
+//!
+//! Beside the path:
+//!
+//! - [`pipeline`]: the only file that wires the rooms together
+//! - [`config`]: the configuration file, whose sections are the rooms' own
+//! - [`auth`]: tokens
+//! - [`commands`]: what a user types
+
+pub mod receive;
+pub mod normalize;
+pub mod log;
+pub mod evaluate;
+pub mod store;
+pub mod expose;
+
+pub mod auth;
+pub mod commands;
+pub mod config;
+pub mod pipeline;

@@ -1,0 +1,3 @@
+//! The `vitals` program; everything is in the library.
+
+fn main() {}
