@@ -290,3 +290,27 @@ def rfc3339(at_nanos):
     """An RFC 3339 time in UTC of nanoseconds since the epoch."""
     seconds, rest = divmod(at_nanos, 1_000_000_000)
     return f"{datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc):%Y-%m-%dT%H:%M:%S}.{rest:09}Z"
+
+
+def load(program, work, name, seconds, **options):
+    """Runs `vitals load` to its end, `seconds` at most, and gives its report.
+
+    `acked`, `refused`, `sent` count points.
+    """
+    child = start_load(program, work, name, **options)
+    child.wait(seconds)
+    return load_report(work, name)
+
+
+def start_load(program, work, name, env=None, **options):
+    """Starts `vitals load`; its options as keywords."""
+    flags = [part for key, value in options.items() for part in (f"--{key.replace('_', '-')}", str(value))]
+    return work.start(name, program, "load", "--json", *flags, env=env)
+
+
+def load_report(work, name):
+    """The report that `vitals load --json` printed last."""
+    lines = [line for line in work.log(name).splitlines() if line.startswith("{")]
+    if not lines:
+        raise RuntimeError(f"no report of {name}:\n{work.log(name)[-2000:]}")
+    return json.loads(lines[-1])
