@@ -293,24 +293,21 @@ def rfc3339(at_nanos):
 
 
 def load(program, work, name, seconds, **options):
-    """Runs `vitals load` to its end, `seconds` at most, and gives its report.
-
-    `acked`, `refused`, `sent` count points.
-    """
-    child = start_load(program, work, name, **options)
-    child.wait(seconds)
+    """Runs `vitals load` to its end, `seconds` at most, and gives its report."""
+    start_load(program, work, name, **options).wait(seconds)
     return load_report(work, name)
 
 
-def start_load(program, work, name, env=None, **options):
+def start_load(program, work, name, **options):
     """Starts `vitals load`; its options as keywords."""
-    flags = [part for key, value in options.items() for part in (f"--{key.replace('_', '-')}", str(value))]
-    return work.start(name, program, "load", "--json", *flags, env=env)
+    flags = [part for key, value in options.items() for part in (f"--{key}", str(value))]
+    return work.start(name, program, "load", "--json", *flags)
 
 
 def load_report(work, name):
-    """The report that `vitals load --json` printed last."""
-    lines = [line for line in work.log(name).splitlines() if line.startswith("{")]
-    if not lines:
-        raise RuntimeError(f"no report of {name}:\n{work.log(name)[-2000:]}")
-    return json.loads(lines[-1])
+    """The report that `vitals load --json` printed last: `points` has `sent`, `acknowledged`, `refused` and others."""
+    printed = "\n" + work.log(name)
+    at = printed.rfind("\n{")
+    if at < 0:
+        raise RuntimeError(f"no report of {name}:\n{printed[-2000:]}")
+    return json.JSONDecoder().raw_decode(printed[at + 1 :])[0]

@@ -116,18 +116,18 @@ def one_round(work, peer, number):
         wait_for(f"{peer} listens", 60, lambda: listening(server.port))
         load = lambda seconds: harness.load(  # noqa: E731
             PROGRAM, work, f"load-{name}", target=server.url, protocol="http", rate=0, duration=f"{seconds}s",
-            series=10_000, batch=1_000, connections=4, seconds=seconds + 60,
+            series=10_000, points=1_000, connections=4, seconds=seconds + 60,
         )
         load(2)  # series are made, pages touched, code compiled: the steady state is what is compared
         settle(server.child.pid)
         before = cpu_seconds(server.child.pid)
-        report = load(SECONDS)
+        points = load(SECONDS)["points"]
         settle(server.child.pid)
         used = cpu_seconds(server.child.pid) - before
-        if server.child.poll() is not None or not report["acked"]:
+        if server.child.poll() is not None or not points["acknowledged"]:
             raise RuntimeError(f"{peer} took nothing:\n{work.log(name)[-2000:]}")
         return (
-            used / report["acked"] * 1e6, report["acked"] / SECONDS, report["refused"],
+            used / points["acknowledged"] * 1e6, points["acknowledged"] / SECONDS, points["sent"] - points["acknowledged"],
             resident_mib(server.child.pid),
         )
     finally:
@@ -153,7 +153,7 @@ def main(peers):
             print(f"round {number}: {peer}: {cost:.3f} us/point, {rate:,.0f} points/s", file=sys.stderr, flush=True)
     middle = {peer: statistics.median(cost for cost, *_ in rounds) for peer, rounds in results.items()}
     print(f"{machine()}; {ROUNDS} rounds of {SECONDS} s\n")
-    print("| server | what it does | CPU us a point | median | vitals over it | points/s | refused | RSS MiB |")
+    print("| server | what it does | CPU us a point | median | vitals over it | points/s | refused or lost | RSS MiB |")
     print("|---|---|---|---|---|---|---|---|")
     for peer, rounds in results.items():
         costs, rates, refused, held = zip(*rounds)
