@@ -93,10 +93,10 @@ def acknowledged(file):
 def compare(rest, wanted, began):
     """Points missing, points twice, points with another value, points in all."""
     missing = twice = other = total = 0
-    window = {"start": rfc3339(began), "end": rfc3339(time.time_ns() + 3600 * 1_000_000_000), "limit": 1_000_000}
+    window = {"start": rfc3339(began), "end": rfc3339(time.time_ns() + 3600 * 1_000_000_000), "limit": 100_000}
     ids = {}
     for agent in {series // 100 for series in wanted}:
-        for series in rest.get("/series", agent=f"load-{agent}@load-host-{agent}", limit=100_000)["series"]:
+        for series in rest.get("/series", agent=f"load-{agent}@load-host-{agent}")["series"]:
             if series["metric_name"] == "load.gauge":
                 ids[int(series["attributes"]["series"])] = series["series_id"]
     for number, times in wanted.items():

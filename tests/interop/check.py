@@ -168,7 +168,7 @@ def agents(rest):
 def series_of(rest, agent):
     """The received series of an agent: (metric, part, attributes) -> description."""
     found = {}
-    for series in rest.get("/series", agent=agent, limit=10_000)["series"]:
+    for series in rest.get("/series", agent=agent)["series"]:
         if series["origin"] == "otlp":
             found[series["metric_name"], series["part"], tuple(sorted(series["attributes"].items()))] = series
     return found

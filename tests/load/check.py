@@ -43,7 +43,7 @@ class Prober(threading.Thread):
         moment = datetime.datetime.now(datetime.timezone.utc).isoformat()
         return [
             ("agents", "GET", "/agents", None),
-            ("series", "GET", f"/series?agent={self.agent}&limit=100", None),
+            ("series", "GET", f"/series?agent={self.agent}", None),
             ("samples", "GET", f"/series/{self.series}/samples?{window}", None),
             ("samples by step", "GET", f"/series/{self.series}/samples?{window}&step=10&aggregation=p95", None),
             ("verdicts", "GET", f"/verdicts?agent={self.agent}", None),
@@ -82,8 +82,8 @@ def percentile(values, share):
 def all_series(rest):
     """Every received series' id, agent by agent."""
     found = []
-    for agent in rest.get("/agents", limit=10_000)["agents"]:
-        answer = rest.get("/series", agent=agent["agent_id"], limit=100_000)
+    for agent in rest.get("/agents")["agents"]:
+        answer = rest.get("/series", agent=agent["agent_id"])
         found += [(agent["agent_id"], series["series_id"]) for series in answer["series"] if series["origin"] == "otlp"]
     return found
 
