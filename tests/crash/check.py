@@ -65,7 +65,9 @@ class Heartbeats:
         moment = datetime.datetime.fromtimestamp(at / 1e9, datetime.timezone.utc)
         vitals.rest.post("/heartbeat", {
             "agent_info": {"agent_id": "beating", "agent_version": "1", "environment": "test"},
-            "health_status": "healthy", "timestamp": moment.isoformat(timespec="milliseconds"), "cpu_usage_percent": 42.0,
+            "health_status": "healthy", "timestamp": moment.isoformat(timespec="milliseconds"),
+            # A verdict is stored when it changes.
+            "cpu_usage_percent": 85.0 if len(self.sent) % 2 else 42.0,
         })
         self.sent.append(at)
 
@@ -176,8 +178,8 @@ def kills():
     check("vitals stops cleanly", vitals.stop() == 0)
 
 
-# Seals come often, so that kills meet them.
-CONFIG = "[evaluate]\ncheckpoint_seconds = 2\n"
+# Seals come often, so that kills meet them; not all of them hold plugin state.
+CONFIG = "[evaluate]\ncheckpoint_seconds = 2\nstate_seconds = 3\n"
 
 ACCOUNT.part(f"{KILLS} kills", kills)
 ACCOUNT.close()
