@@ -24,7 +24,8 @@ from harness import cpu_seconds, free_port, listening, resident_mib, wait_for  #
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 SECONDS = int(os.environ.get("SECONDS_OF_LOAD", "10"))
 PEERS = pathlib.Path(os.environ.get("VITALS_PEERS", harness.ROOT / "target/peers"))
-IDLE_SHARE, IDLE_LIMIT = 0.02, 30
+# Longer than the peers and vitals put work off for (a seal comes every 15 s), then until there is next to none.
+AFTERWARDS, IDLE_SHARE, IDLE_LIMIT = 17, 0.02, 60
 
 
 class Server:
@@ -96,9 +97,10 @@ KINDS = {
 }
 
 
-def settle(pid):
-    """Waits until the process has next to nothing to do any more."""
+def settle(pid, least=0):
+    """Waits until the process has next to nothing to do any more, `least` seconds at least."""
     until = time.monotonic() + IDLE_LIMIT
+    time.sleep(least)
     before = cpu_seconds(pid)
     while time.monotonic() < until:
         time.sleep(1)
@@ -122,7 +124,7 @@ def one_round(work, peer, number):
         settle(server.child.pid)
         before = cpu_seconds(server.child.pid)
         points = load(SECONDS)["points"]
-        settle(server.child.pid)
+        settle(server.child.pid, AFTERWARDS)
         used = cpu_seconds(server.child.pid) - before
         if server.child.poll() is not None or not points["acknowledged"]:
             raise RuntimeError(f"{peer} took nothing:\n{work.log(name)[-2000:]}")
