@@ -1,1 +1,7 @@
 //! The formulas. Each module names its source.
+
+pub mod health;
+pub mod iqr;
+pub mod pack;
+pub mod rate;
+pub mod sla;
