@@ -5,3 +5,6 @@ pub mod iqr;
 pub mod pack;
 pub mod rate;
 pub mod sla;
+pub mod quality;
+pub mod thresholds;
+pub mod timeout;
