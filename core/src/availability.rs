@@ -3,6 +3,10 @@
 use crate::ids::UnixNanos;
 use serde::{Deserialize, Serialize};
 
+mod tracker;
+
+pub use tracker::{Beat, Timing, Tracker};
+
 /// What an agent was during an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
