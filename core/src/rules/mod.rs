@@ -3,8 +3,8 @@
 pub mod health;
 pub mod iqr;
 pub mod pack;
+pub mod quality;
 pub mod rate;
 pub mod sla;
-pub mod quality;
 pub mod thresholds;
 pub mod timeout;
