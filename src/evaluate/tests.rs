@@ -1,0 +1,1 @@
+//! Shards against plugins, a store and a log that live in memory.
