@@ -17,6 +17,9 @@ pub mod time;
 mod uptime;
 pub mod wire;
 
+#[cfg(test)]
+mod tests;
+
 use self::error::ApiError;
 use super::Rest;
 use crate::auth::Denied;
