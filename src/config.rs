@@ -159,7 +159,8 @@ impl Config {
                 Some((path, text))
             }
         };
-        let config = Self::layered(text.as_ref().map(|(path, text)| (*path, text.as_str())), std::env::vars_os())?;
+        let mut config = Self::layered(text.as_ref().map(|(path, text)| (*path, text.as_str())), std::env::vars_os())?;
+        config.receive.insecure |= config.auth.insecure;
         config.check()?;
         Ok(config)
     }
@@ -208,7 +209,8 @@ impl Config {
                 return Err(ConfigError::SamePort { first, second: key, address: (*address).to_owned() });
             }
             // REST always asks for a token.
-            let asks = *key == "expose.rest" || self.auth.otlp || self.auth.insecure;
+            let insecure = self.auth.insecure || self.receive.insecure;
+            let asks = *key == "expose.rest" || self.auth.otlp || insecure;
             if !is_loopback(host) && !asks {
                 return Err(ConfigError::Open { key, address: (*address).to_owned() });
             }
@@ -283,7 +285,7 @@ fn ours((name, value): (OsString, OsString)) -> Option<(String, String)> {
 fn variable(name: &str, text: &str) -> (String, Value) {
     let key = name[PREFIX.len()..].to_lowercase().replace("__", ".");
     let defaults: toml::Table = DEFAULT.parse().unwrap_or_default();
-    let mut default = Some(&toml::Value::Table(defaults)).cloned();
+    let mut default = Some(toml::Value::Table(defaults));
     for part in key.split('.') {
         default = default.and_then(|value| value.get(part).cloned());
     }

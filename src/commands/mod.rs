@@ -196,8 +196,9 @@ mod tests {
         while let Some(command) = open.pop() {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             for line in help.lines().map(str::trim).filter(|line| line.starts_with("vitals ")) {
-                // Two spaces begin the explanation; `$(...)` stands for a token.
+                // Two spaces begin the explanation, ` > ` is the shell's; `$(...)` stands for a token.
                 let line = line.split("  ").next().unwrap_or_default();
+                let line = line.split(" > ").next().unwrap_or_default();
                 let line = match (line.find("\"$("), line.find(")\"")) {
                     (Some(from), Some(to)) => format!("{}TOKEN{}", &line[..from], &line[to + 2..]),
                     _ => line.to_owned(),

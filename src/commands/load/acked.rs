@@ -73,9 +73,9 @@ fn parse(line: &str) -> Option<Stamp> {
 }
 
 /// The requests of an account, by the series that they share.
-type Requests = BTreeMap<(u32, u32), Vec<Stamp>>;
+pub(super) type Requests = BTreeMap<(u32, u32), Vec<Stamp>>;
 
-fn read(path: &Path) -> Result<Requests, CommandError> {
+pub(super) fn read(path: &Path) -> Result<Requests, CommandError> {
     let wrong = |source| CommandError::File { path: path.to_owned(), source };
     let mut requests = Requests::new();
     for (at, line) in BufReader::new(File::open(path).map_err(wrong)?).lines().enumerate() {
@@ -186,7 +186,7 @@ struct SampleList {
 
 #[derive(Deserialize)]
 struct SamplePoint {
-    time: jiff::Timestamp,
+    time: String,
     value: Option<f64>,
 }
 
@@ -235,10 +235,16 @@ impl Rest<'_> {
             let query = [("start", stamp(start)), ("end", stamp(end)), ("limit", PAGE.to_string())];
             let list: Result<SampleList, _> = self.get(&format!("series/{id}/samples"), &query).await;
             match list {
-                Ok(list) => all.extend(list.samples.into_iter().map(|point| {
-                    let time = i64::try_from(point.time.as_nanosecond()).unwrap_or(i64::MAX);
-                    (time, point.value.unwrap_or(f64::NAN))
-                })),
+                Ok(list) => {
+                    for point in list.samples {
+                        let time: jiff::Timestamp = point.time.parse().map_err(|_| CommandError::Target {
+                            target: format!("series {id}"),
+                            reason: format!("a sample's time is {:?}", point.time),
+                        })?;
+                        let time = i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX);
+                        all.push((time, point.value.unwrap_or(f64::NAN)));
+                    }
+                }
                 Err(CommandError::Target { reason, .. }) if reason.contains("more than") && end - start > 1 => {
                     let middle = start + (end - start) / 2;
                     open.extend([(start, middle), (middle, end)]);

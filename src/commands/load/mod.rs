@@ -276,6 +276,23 @@ async fn watch(shared: Arc<Shared>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::load::acked::Account;
+    use axum::Router;
+    use axum::http::StatusCode;
+    use axum::response::IntoResponse;
+    use axum::routing::post;
+    use clap::Parser;
+    use opentelemetry_proto::tonic::collector::metrics::v1::{
+        ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+    };
+    use parking_lot::Mutex;
+    use prost::Message;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
 
     #[test]
     fn the_url_says_the_protocol() {
@@ -291,5 +308,60 @@ mod tests {
         for target in ["h:4318", "ftp://h", "http://"] {
             assert!(resolve(target, None).unwrap_err().to_string().contains(target));
         }
+    }
+
+    /// A receiver that refuses its third request and rejects a point of its fourth; keeps what it accepted.
+    async fn receiver(kept: Arc<Mutex<Vec<ExportMetricsServiceRequest>>>) -> String {
+        let count = AtomicU64::new(0);
+        let answer = move |body: axum::body::Bytes| {
+            let request = ExportMetricsServiceRequest::decode(body).unwrap();
+            let answer = match count.fetch_add(1, Ordering::Relaxed) {
+                2 => StatusCode::TOO_MANY_REQUESTS.into_response(),
+                3 => {
+                    let partial = ExportMetricsPartialSuccess { rejected_data_points: 1, error_message: "old".into() };
+                    ExportMetricsServiceResponse { partial_success: Some(partial) }.encode_to_vec().into_response()
+                }
+                _ => {
+                    kept.lock().push(request);
+                    ExportMetricsServiceResponse::default().encode_to_vec().into_response()
+                }
+            };
+            std::future::ready(answer)
+        };
+        let app = Router::new().route("/v1/metrics", post(answer));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        format!("http://{address}")
+    }
+
+    #[tokio::test]
+    async fn every_point_is_sent_and_accounted_for() {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let target = receiver(kept.clone()).await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("acked.txt");
+        let words = ["load", "--target", &target, "--rate", "5000", "--duration", "1s", "--points", "50", "--series", "200",
+            "--connections", "2", "--acked", &file.display().to_string()].map(str::to_owned);
+        let args = Line::parse_from(words).args;
+        let report = send(&args, &target, None).await.unwrap();
+        let points = report.points;
+        assert_eq!(points.sent + points.behind, 5000, "{report}");
+        assert_eq!((points.refused, points.rejected, points.unanswered), (50, 1, 0), "{report}");
+        assert_eq!(points.sent, points.acknowledged + 51);
+        assert_eq!(report.refused_by_status["429"], 1);
+        // What was rejected in part is not in the account: nobody can say which point it was.
+        let noted = acked::read(&file).unwrap();
+        let noted: u64 = noted.values().flatten().map(template::Stamp::points).sum();
+        assert_eq!(noted, points.acknowledged - 49);
+        assert_eq!(noted, 50 * kept.lock().len() as u64);
+        assert!(Account::open(&folder.path().join("no/such/folder")).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_target_that_is_gone_is_told() {
+        let words = ["load", "--target", "http://127.0.0.1:9", "--rate", "0", "--duration", "300ms", "--json"];
+        let error = run(Line::parse_from(words).args).await.unwrap_err().to_string();
+        assert!(error.contains("http://127.0.0.1:9 acknowledged nothing: "), "{error}");
     }
 }
