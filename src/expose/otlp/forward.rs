@@ -87,7 +87,8 @@ fn add(group: &mut Group, desc: &SeriesDesc, rows: &[(i64, f64)]) {
     };
     let mut attributes: Vec<KeyValue> = spec.attributes.iter().map(|(key, value)| text(key, value.as_str())).collect();
     attributes.extend(bound.map(|(key, bound)| text(key, bound.to_string())));
-    let points = group.points(&Title { name: &name, unit: &spec.unit, description: "", kind });
+    let unit = if matches!(spec.part, Part::Count | Part::Bucket(_)) { "1" } else { &spec.unit };
+    let points = group.points(&Title { name: &name, unit, description: "", kind });
     points.extend(rows.iter().map(|&(time, value)| NumberDataPoint {
         attributes: attributes.clone(),
         time_unix_nano: u64::try_from(time).unwrap_or(0),

@@ -128,14 +128,13 @@ fn output(web: AgentId, job: AgentId, series: SeriesId) -> Output {
 /// Compares with the golden file; `VITALS_BLESS=1` writes it instead.
 fn check(name: &str, request: &ExportMetricsServiceRequest) {
     let path = format!("{}/tests/golden/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    let found = serde_json::to_string_pretty(request).unwrap() + "\n";
+    let version = format!("\"version\": \"{}\"", env!("CARGO_PKG_VERSION"));
+    let found = serde_json::to_string_pretty(request).unwrap().replace(&version, "\"version\": \"VERSION\"") + "\n";
     if std::env::var_os("VITALS_BLESS").is_some() {
         std::fs::create_dir_all(format!("{}/tests/golden", env!("CARGO_MANIFEST_DIR"))).unwrap();
         std::fs::write(&path, &found).unwrap();
     }
     let expect = std::fs::read_to_string(&path).unwrap_or_default();
-    let version = format!("\"version\": \"{}\"", env!("CARGO_PKG_VERSION"));
-    let expect = expect.replace("\"version\": \"VERSION\"", &version);
     assert!(found == expect, "{path} differs (VITALS_BLESS=1 writes it):\n{found}");
 }
 
@@ -152,7 +151,7 @@ fn verdicts_as_they_leave() {
     let text = serde_json::to_string(&again).unwrap();
     assert_eq!(text.matches("vitals.alert.active").count(), 1, "{text}");
     assert_eq!(text.matches("\"a1\"").count(), 1, "{text}");
-    assert_eq!(text.matches("timeUnixNano").count(), 2, "{text}");
+    assert_eq!(text.matches("\"timeUnixNano\"").count(), 1, "{text}");
 
     // Counts go on from where they were.
     verdicts.fold(&output(web, job, series[0]));
