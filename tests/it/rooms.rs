@@ -28,8 +28,7 @@ fn rooms_do_not_import_each_other() {
 #[test]
 fn core_does_no_io() {
     let core = Path::new(env!("CARGO_MANIFEST_DIR")).join("core/src");
-    let outside =
-        ["std::fs", "std::net", "std::io", "std::process", "std::thread", "SystemTime", "Instant", "tokio"];
+    let outside = ["std::fs", "std::net", "std::io", "std::process", "std::thread", "SystemTime", "Instant", "tokio"];
     let mut wrong = Vec::new();
     for file in rust_files(&core) {
         let code = code(&fs::read_to_string(&file).unwrap());
@@ -74,10 +73,7 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
 
 /// The text without its line comments: documentation may link to other rooms.
 fn code(text: &str) -> String {
-    text.lines()
-        .map(|line| line.split_once("//").map_or(line, |(code, _)| code))
-        .collect::<Vec<_>>()
-        .join("\n")
+    text.lines().map(|line| line.split_once("//").map_or(line, |(code, _)| code)).collect::<Vec<_>>().join("\n")
 }
 
 /// The first name of each path that begins with `crate::`, of each path in braces if it is a list.
