@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use vitals_core::registry::Quota;
 
 /// Every setting with its default, commented.
 pub const DEFAULT: &str = include_str!("default.toml");
@@ -33,6 +34,8 @@ pub struct Config {
     pub receive: ReceiveConfig,
     /// From wire bytes to columns.
     pub normalize: NormalizeConfig,
+    /// How much each tenant may register.
+    pub quota: Quota,
     /// The durable log.
     pub log: LogConfig,
     /// Judging.

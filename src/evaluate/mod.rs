@@ -15,6 +15,7 @@
 
 mod agents;
 mod config;
+pub mod host;
 mod intake;
 pub mod judges;
 mod run;
