@@ -1,4 +1,5 @@
 //! Log append, store write and seal, merge, range query. Throughput is in points; the time a point is its inverse.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot run may panic")]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
