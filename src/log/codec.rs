@@ -195,7 +195,7 @@ fn encode_series(out: &mut Vec<u8>, series: &[u32]) {
 fn decode_series(input: &mut Input<'_>, rows: usize) -> Result<Vec<u32>, CodecError> {
     match input.byte()? {
         RAW => Ok(input.all::<4>(rows)?.map(u32::from_le_bytes).collect()),
-        RUNS => take_runs(input, rows, |b| u32::from_le_bytes(b), |from, at| from.wrapping_add(at)),
+        RUNS => take_runs(input, rows, u32::from_le_bytes, |from, at| from.wrapping_add(at)),
         OFFSETS => {
             let low = u32::from_le_bytes(input.array()?);
             Ok(input.all::<2>(rows)?.map(|b| low.wrapping_add(u16::from_le_bytes(b).into())).collect())
@@ -233,7 +233,7 @@ fn encode_times(out: &mut Vec<u8>, times: &[i64]) {
 fn decode_times(input: &mut Input<'_>, rows: usize) -> Result<Vec<i64>, CodecError> {
     match input.byte()? {
         RAW => Ok(input.all::<8>(rows)?.map(i64::from_le_bytes).collect()),
-        RUNS => take_runs(input, rows, |b| i64::from_le_bytes(b), |from, _| from),
+        RUNS => take_runs(input, rows, i64::from_le_bytes, |from, _| from),
         layout @ (OFFSETS | OFFSETS_MS) => {
             let low = i64::from_le_bytes(input.array()?);
             let unit = if layout == OFFSETS { 1 } else { MILLISECOND };

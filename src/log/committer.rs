@@ -86,7 +86,7 @@ pub(super) struct Committer {
     pub(super) max_bytes: u64,
     pub(super) max_transaction_bytes: usize,
     /// Descriptions that a failed commit held: tried again before anything that came later.
-    pub(super) carried: Vec<Box<Append>>,
+    pub(super) carried: Vec<Append>,
     pub(super) cuts: VecDeque<Cut>,
 }
 
@@ -109,7 +109,7 @@ impl Committer {
     }
 
     /// Waits for work, then takes all that is queued, up to the size of a transaction.
-    fn gather(&mut self) -> (Vec<Box<Append>>, bool) {
+    fn gather(&mut self) -> (Vec<Append>, bool) {
         let mut appends = std::mem::take(&mut self.carried);
         let mut bytes: usize = appends.iter().map(|append| append.body.len()).sum();
         let mut message = if !self.cuts.is_empty() {
@@ -131,7 +131,7 @@ impl Committer {
                 Message::Append(append) => {
                     self.counters.queued.fetch_sub(1, Ordering::Relaxed);
                     bytes += append.body.len();
-                    appends.push(append);
+                    appends.push(*append);
                 }
                 Message::Cut(cut) => self.cuts.push_back(cut),
                 Message::Close => return (appends, false),
@@ -146,7 +146,7 @@ impl Committer {
         (appends, true)
     }
 
-    fn commit(&mut self, appends: Vec<Box<Append>>) {
+    fn commit(&mut self, appends: Vec<Append>) {
         let started = Instant::now();
         let appends = self.refuse_what_does_not_fit(appends);
         let written = write(&mut self.connection, &self.counters, &appends, self.cuts.front());
@@ -156,7 +156,7 @@ impl Committer {
         }
     }
 
-    fn refuse_what_does_not_fit(&self, appends: Vec<Box<Append>>) -> Vec<Box<Append>> {
+    fn refuse_what_does_not_fit(&self, appends: Vec<Append>) -> Vec<Append> {
         let mut held = self.counters.bytes.load(Ordering::Relaxed);
         let mut fitting = Vec::with_capacity(appends.len());
         for append in appends {
@@ -173,7 +173,7 @@ impl Committer {
         fitting
     }
 
-    fn committed(&mut self, appends: Vec<Box<Append>>, written: Written, started: Instant) {
+    fn committed(&mut self, appends: Vec<Append>, written: Written, started: Instant) {
         let counters = &self.counters;
         let added: u64 = appends.iter().map(|append| append.body.len() as u64).sum();
         for (last, &position) in counters.last.iter().zip(&written.last) {
@@ -197,13 +197,13 @@ impl Committer {
             let _ = cut.done.send(Ok(()));
         }
         for (append, position) in appends.into_iter().zip(written.positions) {
-            let Append { partition, record, ticket, answer, .. } = *append;
+            let Append { partition, record, ticket, answer, .. } = append;
             answer.give(Ok(position));
             (self.deliver)(partition, Delivery { position, record, ticket });
         }
     }
 
-    fn failed(&mut self, appends: Vec<Box<Append>>, error: &rusqlite::Error) {
+    fn failed(&mut self, appends: Vec<Append>, error: &rusqlite::Error) {
         metrics::counter!("vitals_log_failed_commits_total").increment(1);
         tracing::error!(%error, records = appends.len(), "the log could not be written");
         let error = LogError::Io(error.to_string());
@@ -232,7 +232,7 @@ struct Written {
 fn write(
     connection: &mut Connection,
     counters: &Counters,
-    appends: &[Box<Append>],
+    appends: &[Append],
     cut: Option<&Cut>,
 ) -> rusqlite::Result<Written> {
     let mut last: Vec<u64> = counters.last.iter().map(|last| last.load(Ordering::Relaxed)).collect();

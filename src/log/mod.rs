@@ -1,7 +1,7 @@
 //! The durable log that an acknowledgement waits for.
 //!
-//! - [`codec`]: a record as bytes, and back
-//! - [`committer`]: the thread that commits what is queued, a group at a time
+//! - `codec`: a record as bytes, and back
+//! - `committer`: the thread that commits what is queued, a group at a time
 //! - [`SqliteLog`]: the log in one SQLite file
 
 mod codec;

@@ -16,12 +16,12 @@ use vitals_core::columns::Columns;
 use vitals_core::ids::UnixNanos;
 use vitals_core::seam::StoreError;
 
-/// Seals, or merges, of one level and day that are merged to the next level.
-pub(super) const FAN: i64 = 32;
+/// Seals, or merges, of one level and day that are merged to the next level. Fewer in tests, to get there.
+pub(super) const FAN: i64 = if cfg!(test) { 8 } else { 64 };
 /// Blocks of this level are not merged any more.
 const TOP: u32 = 2;
-/// Samples that one step of a merge holds in memory at most.
-const MERGE_ROWS: usize = 1 << 20;
+/// Samples that one step of a merge holds in memory at most. Fewer in tests, to get there.
+const MERGE_ROWS: usize = if cfg!(test) { 48 } else { 1 << 20 };
 /// Rows that one deletion takes at most, so that seals do not wait behind it.
 const DELETE_ROWS: usize = 4096;
 const DELETE_BLOCKS: usize = 256;

@@ -1,13 +1,13 @@
 //! Samples, verdicts, sessions and alerts.
 //!
 //! - [`EmbeddedStore`]: the store in one SQLite file, put together from
-//! - [`tail`]: what is written and not yet on disk
-//! - [`sorted`]: rows by (series, time), each once
-//! - [`block`]: sorted rows as compressed bytes, and back
-//! - [`schema`]: the tables
-//! - [`seal`]: the thread that makes tails durable
-//! - [`read`]: questions, answered from the file and the tails together
-//! - [`maintain`]: merging of small blocks, and retention
+//! - `tail`: what is written and not yet on disk
+//! - `sorted`: rows by (series, time), each once
+//! - `block`: sorted rows as compressed bytes, and back
+//! - `schema`: the tables
+//! - `seal`: the thread that makes tails durable
+//! - `read`: questions, answered from the file and the tails together
+//! - `maintain`: merging of small blocks, and retention
 
 mod block;
 #[cfg(test)]

@@ -126,7 +126,11 @@ pub(super) fn compress(
     day: i64,
     level: u32,
 ) -> Result<NewBlock, StoreError> {
-    let effort = if level == 0 { Effort::Quick } else { Effort::Thorough };
+    let effort = match level {
+        0 => Effort::Quick,
+        1 => Effort::Fair,
+        _ => Effort::Thorough,
+    };
     let body = block::encode(sorted, runs.clone(), effort).map_err(|error| StoreError::Io(error.to_string()))?;
     let rows = || sorted.runs[runs.clone()].iter().map(|run| &run.rows);
     let start = rows().map(|rows| sorted.times[rows.start]).min().unwrap_or(0);
