@@ -136,7 +136,7 @@ async fn http_says_what_was_wrong() {
     let zip = ("content-encoding", "gzip");
     let zstandard = ("content-encoding", "zstd");
     let invalid_utf8 = [0x0a, 0x04, 0x1a, 0x02, 0xff, 0xfe];
-    let cases: Vec<(&str, Vec<(&str, &str)>, Vec<u8>, u16, i32)> = vec![
+    let cases: [(&str, Vec<(&str, &str)>, Vec<u8>, u16, i32); 11] = [
         ("truncated", vec![PROTOBUF], message[..message.len() - 1].to_vec(), 400, 3),
         ("not UTF-8", vec![PROTOBUF], invalid_utf8.to_vec(), 400, 3),
         ("cut gzip", vec![PROTOBUF, zip], gzip(&message)[..20].to_vec(), 400, 3),
