@@ -37,12 +37,12 @@ pub fn quantile(buckets: &[Bucket], quantile: f64, range: (Option<f64>, Option<f
     let low = range.0.filter(|m| m.is_finite());
     let high = range.1.filter(|m| m.is_finite());
     let lower = if bucket.lower.is_finite() {
-        low.map_or(bucket.lower, |m| m.clamp(bucket.lower, bucket.upper))
+        low.map_or(bucket.lower, |m| m.max(bucket.lower).min(bucket.upper))
     } else {
         low.filter(|m| *m <= bucket.upper).unwrap_or(if bucket.upper > 0.0 { 0.0 } else { bucket.upper })
     };
     let upper = if bucket.upper.is_finite() {
-        high.map_or(bucket.upper, |m| m.clamp(bucket.lower, bucket.upper))
+        high.map_or(bucket.upper, |m| m.max(bucket.lower).min(bucket.upper))
     } else {
         high.filter(|m| *m >= bucket.lower).unwrap_or(bucket.lower)
     };
@@ -103,8 +103,10 @@ pub struct Exponential {
 }
 
 /// `2^(2^-scale)` to the power of `index`: a bucket's lower bound (OpenTelemetry data model, "Exponential Scale").
+///
+/// Scales are cut where bounds are long 0, 1 or infinite, so that no factor is infinite and no product NaN.
 fn bound(scale: i32, index: i64) -> f64 {
-    (index as f64 * f64::from(-scale.clamp(-1100, 1100)).exp2()).exp2()
+    (index as f64 * f64::from(-scale.clamp(-1000, 1000)).exp2()).exp2()
 }
 
 impl Exponential {
@@ -215,6 +217,24 @@ mod tests {
         assert_eq!(buckets.len(), 1);
         // base = sqrt(2): index 2 is (2, 2.83].
         assert!((buckets[0].lower - 2.0).abs() < 1e-12 && (buckets[0].upper - 8f64.sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn no_scale_or_offset_makes_nan() {
+        for scale in [i32::MIN, -1100, -11, 0, 20, 1100, i32::MAX] {
+            for offset in [i32::MIN, -1, 0, 1, i32::MAX] {
+                let side = Side { offset, counts: vec![1, 1] };
+                let histogram = Exponential { scale, positive: side.clone(), negative: side, ..Exponential::default() };
+                let mut buckets = Vec::new();
+                histogram.buckets(&mut buckets);
+                assert!(buckets.iter().all(|b| b.lower <= b.upper), "{scale} {offset}: {buckets:?}");
+                let median = quantile(&buckets, 0.5, (Some(0.0), Some(f64::NAN)));
+                // None where even the bounds are infinite.
+                assert!(median.is_none_or(f64::is_finite), "{scale} {offset}: {median:?}");
+                histogram.stable(160, &mut buckets);
+                assert!(buckets.iter().all(|b| b.lower <= b.upper), "{scale} {offset}: {buckets:?}");
+            }
+        }
     }
 
     #[test]

@@ -51,6 +51,8 @@ const REASONS: [(Reason, &str, &str); 13] = [
 #[derive(Default)]
 pub struct Tally {
     rejected: [u64; REASONS.len()],
+    /// All points, taken or not.
+    pub points: u64,
     /// Points that say that there is no value.
     pub no_recorded_value: u64,
     /// Metrics without data.
@@ -95,6 +97,7 @@ impl Tally {
                 metrics::counter!(name).increment(count);
             }
         };
+        add("vitals_normalize_points_total", self.points);
         add("vitals_normalize_no_recorded_value_total", self.no_recorded_value);
         add("vitals_normalize_metrics_without_data_total", self.without_data);
         add("vitals_normalize_duplicate_attributes_total", self.duplicates);

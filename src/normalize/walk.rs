@@ -69,7 +69,6 @@ pub struct Walk<'a> {
     whose: IdentityHash,
     /// Whether the whole request was checked, which is done before an agent is registered.
     vetted: bool,
-    points: u64,
     pub batches: Vec<Batch>,
     pub misses: Vec<Miss>,
     pub holes: Vec<Hole>,
@@ -217,7 +216,6 @@ impl<'a> Walk<'a> {
             latest,
             whose: xxh3_128_with_seed(&whose, normalizer.seed),
             vetted: false,
-            points: 0,
             batches: (0..normalizer.partitions).map(|_| Batch::default()).collect(),
             misses: Vec::new(),
             holes: Vec::new(),
@@ -474,7 +472,7 @@ impl<'a> Walk<'a> {
     /// Whether a point has a sample; counts it when not. Attributes of a point that is not looked at further are checked.
     #[inline]
     fn taken(&mut self, metric: &Metric<'_>, time: u64, flags: u64, wrong: Option<Reason>, run: &[u8]) -> Result<bool, Malformed> {
-        self.points += 1;
+        self.tally.points += 1;
         // One comparison for 0 and for what is too late.
         if time.wrapping_sub(1) < self.latest && flags & 1 == 0 && metric.reject.is_none() && wrong.is_none() {
             return Ok(true);
@@ -526,7 +524,7 @@ impl<'a> Walk<'a> {
         }
         let Some(&miss) = self.missed.get(&salted(base, part)) else { return Ok(()) };
         let row = self.batches.get(metric.partition).map_or(0, |b| b.columns.len());
-        self.holes.push(Hole { partition: metric.partition, row, miss, point: self.points });
+        self.holes.push(Hole { partition: metric.partition, row, miss, point: self.tally.points });
         self.push(metric, UNKNOWN, time, value);
         Ok(())
     }

@@ -71,7 +71,7 @@ impl<'a> Reader<'a> {
     pub fn key(&mut self) -> Result<u32, Malformed> {
         match self.rest.split_first() {
             // Numbers 1..=15, wire types 0..=5, minimally encoded: all that OTLP metrics have.
-            Some((&byte, rest)) if byte < 0x80 && byte >= 8 && byte & 7 < 6 => {
+            Some((&byte, rest)) if (8..0x80).contains(&byte) && byte & 7 < 6 => {
                 self.rest = rest;
                 Ok(u32::from(byte))
             }

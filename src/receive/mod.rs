@@ -78,6 +78,39 @@ impl Default for ReceiveConfig {
     }
 }
 
+/// Why the listeners may not be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("receive.{port} = \"{address}\" can be reached from other machines without a token; set auth.otlp = true, or receive.insecure = true if that is meant")]
+pub struct Exposed {
+    /// `grpc` or `http`.
+    pub port: &'static str,
+    /// The address.
+    pub address: String,
+}
+
+impl ReceiveConfig {
+    /// Whether the listeners may be opened: on anything but loopback only with authentication, unless `insecure`
+    /// says otherwise.
+    ///
+    /// # Errors
+    /// When an address is open to others.
+    pub fn check(&self, authenticated: bool) -> Result<(), Exposed> {
+        if authenticated || self.insecure {
+            return Ok(());
+        }
+        for (port, address) in [("grpc", &self.grpc), ("http", &self.http)] {
+            let loopback = match address.parse::<SocketAddr>() {
+                Ok(parsed) => parsed.ip().is_loopback(),
+                Err(_) => address.rsplit_once(':').is_some_and(|(host, _)| host == "localhost"),
+            };
+            if !loopback {
+                return Err(Exposed { port, address: address.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What became of a request that was taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {

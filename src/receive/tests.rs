@@ -104,6 +104,23 @@ async fn post(to: SocketAddr, path: &str, headers: &[(&str, &str)], body: impl I
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
 
+#[test]
+fn only_loopback_without_tokens() {
+    for (address, allowed) in [
+        ("127.0.0.1:4317", true),
+        ("[::1]:4317", true),
+        ("localhost:4317", true),
+        ("0.0.0.0:4317", false),
+        ("10.1.2.3:4317", false),
+        ("example.com:4317", false),
+    ] {
+        let config = ReceiveConfig { grpc: address.to_owned(), ..ReceiveConfig::default() };
+        assert_eq!(config.check(false).is_ok(), allowed, "{address}");
+        assert!(config.check(true).is_ok());
+        assert!(ReceiveConfig { insecure: true, ..config }.check(false).is_ok());
+    }
+}
+
 #[tokio::test]
 async fn http_takes_both_forms_and_all_encodings() {
     let ports = start(small()).await;
@@ -136,7 +153,7 @@ async fn http_says_what_was_wrong() {
     let zip = ("content-encoding", "gzip");
     let zstandard = ("content-encoding", "zstd");
     let invalid_utf8 = [0x0a, 0x04, 0x1a, 0x02, 0xff, 0xfe];
-    let cases: Vec<(&str, Vec<(&str, &str)>, Vec<u8>, u16, i32)> = vec![
+    let cases: [(&str, Vec<(&str, &str)>, Vec<u8>, u16, i32); 11] = [
         ("truncated", vec![PROTOBUF], message[..message.len() - 1].to_vec(), 400, 3),
         ("not UTF-8", vec![PROTOBUF], invalid_utf8.to_vec(), 400, 3),
         ("cut gzip", vec![PROTOBUF, zip], gzip(&message)[..20].to_vec(), 400, 3),
