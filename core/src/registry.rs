@@ -296,6 +296,11 @@ impl TenantRegistry {
     pub fn remember_wire(&self, pairs: impl IntoIterator<Item = (IdentityHash, SeriesId)>) {
         write(&self.wire).extend(pairs);
     }
+
+    /// Forgets what wire bytes mean, so that what is no longer sent gives its place back.
+    pub fn forget_wire(&self) {
+        write(&self.wire).clear();
+    }
 }
 
 impl AgentProfile {
