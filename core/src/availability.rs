@@ -208,8 +208,7 @@ pub fn merged(intervals: &[Interval]) -> Vec<Interval> {
 #[allow(clippy::cast_precision_loss)]
 pub fn summary(intervals: &[Interval], start: UnixNanos, end: UnixNanos, now: UnixNanos) -> AvailabilitySummary {
     let end = end.min(now).max(start);
-    let touching: Vec<Interval> =
-        merged(intervals).into_iter().filter(|i| i.overlap(start, end) > 0).collect();
+    let touching: Vec<Interval> = merged(intervals).into_iter().filter(|i| i.overlap(start, end) > 0).collect();
     let tally = Tally::of(&touching, start, end);
     let outages = outages(&touching);
     let closed: Vec<f64> =
@@ -220,8 +219,7 @@ pub fn summary(intervals: &[Interval], start: UnixNanos, end: UnixNanos, now: Un
         end,
         tally,
         mttr: (!closed.is_empty()).then(|| closed.iter().sum::<f64>() / closed.len() as f64),
-        mtbf: (!outages.is_empty())
-            .then(|| tally.up as f64 / UnixNanos::SECOND as f64 / outages.len() as f64),
+        mtbf: (!outages.is_empty()).then(|| tally.up as f64 / UnixNanos::SECOND as f64 / outages.len() as f64),
         trend: trend(&touching, start, end),
         days: days(&touching, start, end),
         confidence: if window > 0 { (tally.known() as f64 / window as f64).clamp(0.0, 1.0) } else { 0.0 },

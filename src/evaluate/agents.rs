@@ -12,7 +12,7 @@ use vitals_core::rules::thresholds::{BreachState, Step};
 use vitals_core::seam::Output;
 use vitals_core::series::MetricKind;
 use vitals_core::verdict::{
-    Alert, AgentHealth, Evidence, HealthStatus, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
+    AgentHealth, Alert, Evidence, HealthStatus, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
 };
 use xxhash_rust::xxh3::Xxh3;
 
@@ -317,13 +317,11 @@ impl Agent {
     /// A person has seen an open alert; whether it is one of this agent's.
     pub(super) fn acknowledge(&mut self, id: &str, by: &str, at: UnixNanos, out: &mut Output) -> bool {
         let breaches = self.breaches.iter_mut().filter_map(|b| b.alert.as_mut());
-        let open = self.silence.iter_mut().chain(self.ill.iter_mut()).chain(breaches);
-        for alert in open.filter(|alert| alert.id == id) {
-            alert.acknowledged.get_or_insert_with(|| (by.to_owned(), at));
-            out.alerts.push(alert.clone());
-            return true;
-        }
-        false
+        let mut open = self.silence.iter_mut().chain(self.ill.iter_mut()).chain(breaches);
+        let Some(alert) = open.find(|alert| alert.id == id) else { return false };
+        alert.acknowledged.get_or_insert_with(|| (by.to_owned(), at));
+        out.alerts.push(alert.clone());
+        true
     }
 
     fn verdict(&self, evidence: &Arc<Evidence>, time: UnixNanos, body: VerdictBody) -> Verdict {
@@ -361,13 +359,7 @@ impl Agent {
 }
 
 /// Whether a verdict is to be stored: it is new, it changed, or the last one is old.
-fn tell<T: PartialEq>(
-    told: &mut Vec<Told<T>>,
-    plugin: &str,
-    what: T,
-    at: UnixNanos,
-    config: &EvaluateConfig,
-) -> bool {
+fn tell<T: PartialEq>(told: &mut Vec<Told<T>>, plugin: &str, what: T, at: UnixNanos, config: &EvaluateConfig) -> bool {
     let Some(last) = told.iter_mut().find(|t| t.plugin == plugin) else {
         told.push(Told { plugin: plugin.to_owned(), what, at });
         return true;

@@ -137,7 +137,7 @@ impl Intake {
 
     /// Takes a derived row; whether it is new.
     pub(super) fn advance(&mut self, id: SeriesId, time: i64) -> bool {
-        if !self.series.get(id.0 as usize).is_some_and(|s| s.flags != 0) && !self.learn(id) {
+        if self.series.get(id.0 as usize).is_none_or(|s| s.flags == 0) && !self.learn(id) {
             return false;
         }
         let state = &mut self.series[id.0 as usize];

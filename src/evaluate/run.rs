@@ -158,12 +158,7 @@ fn now() -> UnixNanos {
 }
 
 /// Registers what the log describes behind the checkpoint; what is before it, the catalogue had.
-fn describe(
-    partition: Partition,
-    checkpoint: &Checkpoint,
-    log: &dyn Log,
-    registry: &Registry,
-) -> Result<(), LogError> {
+fn describe(partition: Partition, checkpoint: &Checkpoint, log: &dyn Log, registry: &Registry) -> Result<(), LogError> {
     let last = log.last(partition)?;
     let mut at = checkpoint.stored;
     while at < last {
@@ -375,7 +370,10 @@ impl Runner {
             let _ = sealed.send(());
         });
         if is_sealed.recv_timeout(LAST_SEAL).is_err() {
-            tracing::warn!(partition = self.partition.0, "the last checkpoint is not durable yet; the log is replayed at the next start");
+            tracing::warn!(
+                partition = self.partition.0,
+                "the last checkpoint is not durable yet; the log is replayed at the next start"
+            );
         }
     }
 }

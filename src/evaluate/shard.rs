@@ -272,11 +272,8 @@ impl Shard {
         if samples.alive.is_empty() {
             let alerts = self.watch(at, from);
             if let Some(reply) = reply {
-                let outcome = Outcome {
-                    alerts,
-                    breaches: self.breaches(&samples.columns),
-                    ..self.standing(&samples.columns)
-                };
+                let outcome =
+                    Outcome { alerts, breaches: self.breaches(&samples.columns), ..self.standing(&samples.columns) };
                 asks.push(Ask { columns: samples.columns, outcome, reply });
             }
         } else if let Some(reply) = reply {
@@ -363,7 +360,8 @@ impl Shard {
     /// Takes what a tracker said has changed.
     fn moved(&mut self, at: usize, changes: &mut Vec<vitals_core::availability::Interval>) {
         let registry = &self.around.registry;
-        let name = |id: AgentId| registry.agent(id).map_or_else(|| Arc::from("an agent"), |a| Arc::from(a.key.as_str()));
+        let name =
+            |id: AgentId| registry.agent(id).map_or_else(|| Arc::from("an agent"), |a| Arc::from(a.key.as_str()));
         if !changes.is_empty() {
             self.agents.all[at].moved(changes, &name, &mut self.out);
         }

@@ -19,7 +19,7 @@ use vitals_core::seam::{
 };
 use vitals_core::series::{AgentProfile, MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
 use vitals_core::verdict::{
-    Alert, AgentHealth, Evidence, HealthStatus, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
+    AgentHealth, Alert, Evidence, HealthStatus, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
 };
 
 const S: i64 = UnixNanos::SECOND;
@@ -130,7 +130,10 @@ struct MemoryStore {
 impl Store for MemoryStore {
     fn catalogue(&self) -> Result<Catalogue, StoreError> {
         let held = self.durable.lock().unwrap();
-        Ok(Catalogue { agents: held.agents.values().cloned().collect(), series: held.series.values().cloned().collect() })
+        Ok(Catalogue {
+            agents: held.agents.values().cloned().collect(),
+            series: held.series.values().cloned().collect(),
+        })
     }
 
     fn checkpoint(&self, _: Partition) -> Result<Checkpoint, StoreError> {
@@ -269,8 +272,7 @@ impl World {
         let reply: Box<dyn FnOnce(Outcome) + Send> = Box::new(move |o| *place.lock().unwrap() = Some(o));
         let ticket = Ticket { permit: None, reply: Some(reply) };
         self.shard.take(&mut vec![Delivery { position, record, ticket }]);
-        let outcome = heard.lock().unwrap().take();
-        outcome
+        heard.lock().unwrap().take()
     }
 
     fn checkpoint(&mut self, with_state: bool) {
@@ -406,7 +408,10 @@ fn a_heartbeat_is_answered_and_a_retry_changes_nothing() {
     assert_eq!(outcome.health.unwrap().status, HealthStatus::Critical);
     assert_eq!(outcome.breaches, ["cpu_usage is 97.0 %, critical from 95.0 %"]);
     assert_eq!(outcome.alerts.len(), 1);
-    assert_eq!((outcome.alerts[0].source.as_str(), outcome.alerts[0].severity), ("threshold:cpu_usage", Severity::Critical));
+    assert_eq!(
+        (outcome.alerts[0].source.as_str(), outcome.alerts[0].severity),
+        ("threshold:cpu_usage", Severity::Critical)
+    );
     assert_eq!((outcome.next_expected, outcome.adaptive_timeout), (Some(at(30)), Some(90 * S)));
     let before = world.held();
     let again = world.take(heartbeat(0, 97.0)).unwrap();
@@ -515,7 +520,9 @@ fn story() -> Vec<Record> {
 
 /// All that a story leaves: nothing may be missing, nothing there twice.
 #[allow(clippy::type_complexity)]
-fn left(world: &World) -> (BTreeMap<(String, i64), f64>, Vec<(String, i64, u32)>, Vec<String>, Vec<String>, Vec<String>) {
+fn left(
+    world: &World,
+) -> (BTreeMap<(String, i64), f64>, Vec<(String, i64, u32)>, Vec<String>, Vec<String>, Vec<String>) {
     let held = world.held();
     let mut health: Vec<String> = held
         .verdicts

@@ -284,7 +284,8 @@ impl Sums {
             .filter(|(_, free)| free.count > 0.0)
             .filter_map(|(used, free)| used.share(*free))
             .fold(self.disk_percent, |most, one| Some(most.map_or(one, |m| m.max(one))));
-        let requests = (self.requests.count + self.failed.count > 0.0).then(|| self.requests.total + self.failed.total);
+        let requests =
+            (self.requests.count + self.failed.count > 0.0).then_some(self.requests.total + self.failed.total);
         Vitals {
             cpu_percent: cpu.map(percent),
             memory_mb: self.memory_used.total().or_else(|| self.process_memory.total()).map(|bytes| bytes / 1e6),

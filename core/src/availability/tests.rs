@@ -117,8 +117,7 @@ fn critical_health_is_downtime_and_maintenance_is_neither() {
     agent.tick(600);
     assert_eq!(agent.tracker().liveness(), Liveness::Maintenance);
     agent.beat(beat(900), 900);
-    let expect =
-        [(0, 30, State::Up), (30, 60, State::Unhealthy), (60, 900, State::Maintenance), (900, -1, State::Up)];
+    let expect = [(0, 30, State::Up), (30, 60, State::Unhealthy), (60, 900, State::Maintenance), (900, -1, State::Up)];
     assert_eq!(agent.line(), expect);
 }
 
@@ -130,10 +129,7 @@ fn a_window_covers_silence() {
     for second in 2..600 {
         agent.tick(second);
     }
-    assert_eq!(
-        agent.line(),
-        [(0, 20, State::Up), (20, 300, State::Maintenance), (300, -1, State::Silent)]
-    );
+    assert_eq!(agent.line(), [(0, 20, State::Up), (20, 300, State::Maintenance), (300, -1, State::Silent)]);
     let mut ahead = Agent::default();
     ahead.beat(beat(0), 0);
     ahead.maintain(20, 300, 1);

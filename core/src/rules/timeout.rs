@@ -40,11 +40,8 @@ pub fn adaptive_timeout(beats: &[UnixNanos], interval: i64, rules: &TimeoutRules
     let gaps = || recent.windows(2).map(|pair| pair[1].since(pair[0]) as f64);
     let count = (recent.len() - 1) as f64;
     let mean = gaps().sum::<f64>() / count;
-    let deviation = if count < 2.0 {
-        0.0
-    } else {
-        (gaps().map(|gap| (gap - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt()
-    };
+    let deviation =
+        if count < 2.0 { 0.0 } else { (gaps().map(|gap| (gap - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt() };
     let most = (rules.most * interval).max(rules.least * interval);
     (mean + rules.deviations * deviation).clamp(rules.least * interval, most) as i64
 }
