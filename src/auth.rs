@@ -831,7 +831,10 @@ mod tests {
                     let Some(token) = test["jws"].as_str() else { continue };
                     let got = auth.claims(token).map(|_| ());
                     let name = format!("{} {}", test["tcId"], test["comment"]);
-                    if test["result"] == "valid" {
+                    if matches!(test["tcId"].as_u64(), Some(372 | 373)) {
+                        // Labelled valid, though with a `?` amid the base64url, which RFC 7515 does not allow.
+                        assert_eq!(got, Err(Denied::Invalid), "{name}");
+                    } else if test["result"] == "valid" {
                         if keys.iter().all(|key| supported(&key["alg"])) {
                             assert_eq!(got, Err(Denied::Claims), "{name}");
                             judged += 1;
@@ -853,6 +856,9 @@ mod tests {
         comment == "rejectsValid" || comment == "rejectsDuplicateKid"
             // The ROCA fingerprint of a modulus is not looked for: its keys come from the operator's issuer.
             || comment == "rejectsKeyWithRocaVulnerability"
+            // Letter for letter the token that other vectors call valid; the padding they speak of is not there.
+            || comment == "invalidBase64Padding"
+            || comment == "invalidBase64PaddingInPayload"
     }
 
     #[test]

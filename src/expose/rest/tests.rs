@@ -396,12 +396,11 @@ fn violations(schema: &Value, root: &Value, value: &Value, place: &str, out: &mu
         out.push(format!("{place}: {value} is no {}", schema["type"]));
         return;
     }
-    if let Some(number) = value.as_f64() {
-        if schema["minimum"].as_f64().is_some_and(|least| number < least)
-            || schema["maximum"].as_f64().is_some_and(|most| number > most)
-        {
-            out.push(format!("{place}: {number} out of bounds"));
-        }
+    if let Some(number) = value.as_f64()
+        && (schema["minimum"].as_f64().is_some_and(|least| number < least)
+            || schema["maximum"].as_f64().is_some_and(|most| number > most))
+    {
+        out.push(format!("{place}: {number} out of bounds"));
     }
     if schema["format"] == "date-time" && !value.as_str().is_some_and(|text| text.ends_with('Z')) {
         out.push(format!("{place}: {value} is not in UTC"));
