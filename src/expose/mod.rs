@@ -33,6 +33,8 @@ pub struct ExposeConfig {
     pub header_seconds: u64,
     /// A request, its body included, must be answered within this time.
     pub request_seconds: u64,
+    /// Most bytes of request bodies held at a time, at least 10 MiB; more is refused with 429.
+    pub max_body_bytes: usize,
     /// At shutdown, requests under way have this long to finish.
     pub shutdown_seconds: u64,
     /// Availability objective, percent.
@@ -52,6 +54,7 @@ impl Default for ExposeConfig {
             max_connections: 1024,
             header_seconds: 30,
             request_seconds: 30,
+            max_body_bytes: 64 * 1024 * 1024,
             shutdown_seconds: 10,
             sla_target: 99.9,
             heartbeat_max_age_seconds: 600,

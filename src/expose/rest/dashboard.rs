@@ -84,7 +84,7 @@ impl Board<'_> {
             performance.insert(format!("{name}_ms"), took(clock).into());
             clock = Instant::now();
         };
-        let agents = self.agents(now)?;
+        let agents = self.agents();
         lap("agents", &mut performance);
         let charts = self.charts(&agents)?;
         lap("series", &mut performance);
@@ -129,7 +129,7 @@ impl Board<'_> {
     }
 
     /// The agents that pass the filters, with how they stand.
-    fn agents(&self, now: UnixNanos) -> Result<Vec<(Arc<AgentDesc>, Standing)>, StoreError> {
+    fn agents(&self) -> Vec<(Arc<AgentDesc>, Standing)> {
         let query = self.query;
         let named = !query.agent_ids.is_empty() || !query.system_ids.is_empty();
         let fits = |wanted: &[String], value: &Option<String>| {
@@ -142,13 +142,13 @@ impl Board<'_> {
                 && fits(&query.environments, &agent.profile.environment)
                 && fits(&query.regions, &agent.profile.location)
             {
-                let standing = Standing::of(self.rest, &agent, now)?;
+                let standing = Standing::glance(self.rest, &agent);
                 if query.health_statuses.is_empty() || query.health_statuses.contains(&standing.health) {
                     found.push((agent, standing));
                 }
             }
         }
-        Ok(found)
+        found
     }
 
     fn charts(&self, agents: &[(Arc<AgentDesc>, Standing)]) -> Result<Charts, StoreError> {

@@ -1,6 +1,6 @@
 //! The OpenAPI document and the page that shows it.
 
-use super::{assess, dashboard, ingest, query, uptime, wire};
+use super::{assess, check, dashboard, error, ingest, query, uptime};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::SwaggerUi;
@@ -34,7 +34,7 @@ use utoipa_swagger_ui::SwaggerUi;
         query::alerts,
         query::plugins,
     ),
-    components(schemas(wire::HeartbeatRequest, wire::SystemMetricsRequest)),
+    components(schemas(check::Problem, error::ErrorBody, error::InvalidBody)),
     modifiers(&Token),
     tags(
         (name = "telemetry", description = "The IntelliBrowse contract"),

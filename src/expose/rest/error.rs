@@ -62,19 +62,19 @@ pub struct InvalidBody {
 pub enum CommonErrors {
     /// No token or a bad one; with `WWW-Authenticate: Bearer`.
     #[response(status = 401)]
-    Unauthorized(#[to_schema] ErrorBody),
+    Unauthorized(ErrorBody),
     /// The token may not touch that agent or system, or lacks the scope.
     #[response(status = 403)]
-    Forbidden(#[to_schema] ErrorBody),
+    Forbidden(ErrorBody),
     /// The request does not fit the contract.
     #[response(status = 422)]
-    Invalid(#[to_schema] InvalidBody),
+    Invalid(InvalidBody),
     /// A quota is used up, or too much is in flight; with `Retry-After`.
     #[response(status = 429)]
-    TooMany(#[to_schema] ErrorBody),
+    TooMany(ErrorBody),
     /// Not available now; with `Retry-After`.
     #[response(status = 503)]
-    Unavailable(#[to_schema] ErrorBody),
+    Unavailable(ErrorBody),
 }
 
 impl From<Denied> for ApiError {

@@ -7,7 +7,7 @@ use super::wire::{
     AlertInfo, Health, HeartbeatRequest, HeartbeatResponse, MaintenanceWindow, MetricData, SystemMetricsRequest,
     SystemMetricsResponse, TelemetryIngestionBatch, TelemetryIngestionResult,
 };
-use super::{MOST_HEARTBEATS, MOST_POINTS, PathVariable, Writer, json_body, message, took, touchable, with_status};
+use super::{MOST_HEARTBEATS, MOST_POINTS, PathVariable, Writer, blocking, json_body, message, took, touchable, with_status};
 use crate::expose::{IntakeError, Rest};
 use axum::Json;
 use axum::extract::{Request, State};
@@ -79,8 +79,8 @@ pub async fn heartbeat(
     request: Request,
 ) -> Result<Response, ApiError> {
     let begun = Instant::now();
-    let (value, bytes) = json_body(request).await?;
-    let beat = Beat::prepare(&rest, &caller, value, &["body".into()], bytes)?;
+    let body = json_body(request).await?;
+    let beat = Beat::prepare(&rest, &caller, body.value, &["body".into()], body.length)?;
     let outcome = rest.intake.submit(beat.partition, beat.record, beat.bytes).await?;
     let answered = rest.now();
     let health = outcome.health.clone().or_else(|| rest.board.get(beat.agent).and_then(|live| live.health));
@@ -264,9 +264,12 @@ pub async fn system_metrics(
     request: Request,
 ) -> Result<Response, ApiError> {
     let begun = Instant::now();
-    let (value, bytes) = json_body(request).await?;
-    limit_points(points_of(&value))?;
-    let report = Report::prepare(&rest, &caller, value, &["body".into()], bytes)?;
+    let body = json_body(request).await?;
+    limit_points(points_of(&body.value))?;
+    let report = {
+        let (rest, length) = (rest.clone(), body.length);
+        blocking(move || Report::prepare(&rest, &caller, body.value, &["body".into()], length)).await??
+    };
     let outcome = rest.intake.submit(report.partition, report.record, report.bytes).await?;
     let names = |series: SeriesId| report.names.get(&series).cloned();
     let outliers: Vec<String> = outcome.outliers.iter().filter_map(|outlier| names(outlier.series)).collect();
@@ -436,9 +439,9 @@ pub async fn batch(
     request: Request,
 ) -> Result<Response, ApiError> {
     let begun = Instant::now();
-    let (value, bytes) = json_body(request).await?;
+    let body = json_body(request).await?;
     let batch: TelemetryIngestionBatch =
-        check::message(value, check::BATCH, &["body".into()]).map_err(ApiError::Invalid)?;
+        check::message(body.value, check::BATCH, &["body".into()]).map_err(ApiError::Invalid)?;
     if batch.heartbeats.len() > MOST_HEARTBEATS {
         return Err(ApiError::TooLarge(format!(
             "{} heartbeats, at most {MOST_HEARTBEATS} are taken at once",
@@ -447,33 +450,17 @@ pub async fn batch(
     }
     limit_points(batch.metrics.iter().map(points_of).sum())?;
     let (total_heartbeats, total_metrics) = (batch.heartbeats.len(), batch.metrics.len());
-    // Each item holds its share of the bytes in flight.
-    let share = bytes / (total_heartbeats + total_metrics).max(1);
-    let mut tally = BatchTally::default();
+    let (prepared, mut tally) = {
+        // Each item holds its share of the bytes in flight.
+        let share = body.length / (total_heartbeats + total_metrics).max(1);
+        let (rest, heartbeats, metrics) = (rest.clone(), batch.heartbeats, batch.metrics);
+        blocking(move || prepare(&rest, &caller, heartbeats, metrics, share)).await?
+    };
     // Everything is submitted before anything is awaited: one group commit serves the whole batch.
-    let mut waiting = Vec::with_capacity(total_heartbeats + total_metrics);
-    for (at, item) in batch.heartbeats.into_iter().enumerate() {
-        let loc = ["body".into(), "heartbeats".into(), at.into()];
-        match Beat::prepare(&rest, &caller, item, &loc, share) {
-            Err(refusal) => tally.refuse(&format!("heartbeats.{at}"), refusal),
-            Ok(beat) => {
-                let done = rest.intake.submit(beat.partition, beat.record, beat.bytes);
-                waiting.push((Item::Heartbeat, at, beat.quality, done));
-            }
-        }
-    }
-    for (at, item) in batch.metrics.into_iter().enumerate() {
-        let loc = ["body".into(), "metrics".into(), at.into()];
-        match Report::prepare(&rest, &caller, item, &loc, share) {
-            Err(refusal) => tally.refuse(&format!("metrics.{at}"), refusal),
-            Ok(report) => {
-                let quality = report.mean_quality();
-                tally.processing.extend(report.errors.iter().map(|error| format!("metrics.{at}: {error}")));
-                let done = rest.intake.submit(report.partition, report.record, report.bytes);
-                waiting.push((Item::Metrics, at, quality, done));
-            }
-        }
-    }
+    let waiting: Vec<_> = prepared
+        .into_iter()
+        .map(|one| (one.item, one.at, one.quality, rest.intake.submit(one.partition, one.record, one.bytes)))
+        .collect();
     let submitted = waiting.len();
     let outcomes = join_all(waiting.into_iter().map(|(item, at, quality, done)| async move {
         (item, at, quality, done.await)
@@ -512,6 +499,49 @@ pub async fn batch(
         processing_errors: tally.processing,
     };
     Ok(with_status(StatusCode::ACCEPTED, response))
+}
+
+/// An item that fits the contract, ready to be submitted.
+struct Prepared {
+    item: Item,
+    at: usize,
+    quality: f64,
+    partition: Partition,
+    record: Record,
+    bytes: usize,
+}
+
+fn prepare(
+    rest: &Rest,
+    caller: &Caller,
+    heartbeats: Vec<Value>,
+    metrics: Vec<Value>,
+    share: usize,
+) -> (Vec<Prepared>, BatchTally) {
+    let mut tally = BatchTally::default();
+    let mut prepared = Vec::with_capacity(heartbeats.len() + metrics.len());
+    for (at, value) in heartbeats.into_iter().enumerate() {
+        let loc = ["body".into(), "heartbeats".into(), at.into()];
+        match Beat::prepare(rest, caller, value, &loc, share) {
+            Err(refusal) => tally.refuse(&format!("heartbeats.{at}"), refusal),
+            Ok(Beat { quality, partition, record, bytes, .. }) => {
+                prepared.push(Prepared { item: Item::Heartbeat, at, quality, partition, record, bytes });
+            }
+        }
+    }
+    for (at, value) in metrics.into_iter().enumerate() {
+        let loc = ["body".into(), "metrics".into(), at.into()];
+        match Report::prepare(rest, caller, value, &loc, share) {
+            Err(refusal) => tally.refuse(&format!("metrics.{at}"), refusal),
+            Ok(report) => {
+                let quality = report.mean_quality();
+                tally.processing.extend(report.errors.iter().map(|error| format!("metrics.{at}: {error}")));
+                let Report { partition, record, bytes, .. } = report;
+                prepared.push(Prepared { item: Item::Metrics, at, quality, partition, record, bytes });
+            }
+        }
+    }
+    (prepared, tally)
 }
 
 #[derive(Clone, Copy)]

@@ -49,6 +49,15 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// From the board alone, for lists of many agents.
+    pub fn glance(rest: &Rest, agent: &AgentDesc) -> Self {
+        let live = rest.board.get(agent.id);
+        let judged = live.as_ref().and_then(|live| live.health.clone());
+        let last_check = live.as_ref().map_or(agent.first_seen, |live| live.last_evidence);
+        let liveness = live.as_ref().map(|live| live.liveness);
+        Self::from_parts(live, judged, liveness, last_check)
+    }
+
     /// From the board; what it does not know, from the last verdict and the open interval.
     pub fn of(rest: &Rest, agent: &AgentDesc, now: UnixNanos) -> Result<Self, StoreError> {
         let live = rest.board.get(agent.id);
@@ -74,6 +83,15 @@ impl Standing {
             Some(live) => Some(live.liveness),
             None => open_state(&rest.store.intervals(agent.id, now.plus(-HOUR), now)?),
         };
+        Ok(Self::from_parts(live, judged, liveness, last_check))
+    }
+
+    fn from_parts(
+        live: Option<AgentLive>,
+        judged: Option<AgentHealth>,
+        liveness: Option<Liveness>,
+        last_check: UnixNanos,
+    ) -> Self {
         let health = match liveness {
             Some(Liveness::Offline) => Health::Offline,
             Some(Liveness::Maintenance) => Health::Maintenance,
@@ -84,7 +102,7 @@ impl Standing {
             (Health::Offline, _) | (_, None) => 0.0,
             (_, Some(judged)) => judged.score.clamp(0.0, 100.0),
         };
-        Ok(Self { live, judged, health, score, last_check })
+        Self { live, judged, health, score, last_check }
     }
 
     pub fn vitals(&self) -> Vitals {

@@ -46,7 +46,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use time::Time;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::Instrument as _;
 use vitals_core::caller::{Caller, Scope};
 use vitals_core::ids::UnixNanos;
@@ -91,6 +91,7 @@ pub fn router(rest: Arc<Rest>) -> Router {
         .merge(docs::swagger())
         .fallback(|| async { ApiError::NotFound("there is no such route".to_owned()) })
         .method_not_allowed_fallback(|| async { ApiError::Method })
+        .layer(axum::Extension(Room(Arc::new(Semaphore::new(rest.config.max_body_bytes)))))
         .layer(from_fn_with_state(rest.clone(), bounded))
         .layer(from_fn(correlated))
         .with_state(rest)
@@ -366,8 +367,21 @@ fn none_wrong(problems: Vec<Problem>) -> Result<(), ApiError> {
     if problems.is_empty() { Ok(()) } else { Err(ApiError::Invalid(problems)) }
 }
 
+/// Bytes of bodies that may be held at a time. They are held until the answer is made.
+#[derive(Clone)]
+struct Room(Arc<Semaphore>);
+
+/// When to come back if there is no room for a body.
+const ROOM_RETRY: Duration = Duration::from_secs(1);
+
+/// A body with its place.
+struct Held {
+    bytes: Bytes,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
 /// The whole body, within the limits.
-async fn body(request: Request<Body>) -> Result<Bytes, ApiError> {
+async fn body(request: Request<Body>) -> Result<Held, ApiError> {
     let headers = request.headers();
     if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(ApiError::Encoding);
@@ -377,7 +391,14 @@ async fn body(request: Request<Body>) -> Result<Bytes, ApiError> {
     if announced.is_some_and(|length| length > LARGEST_BODY) {
         return Err(too_large());
     }
-    axum::body::to_bytes(request.into_body(), LARGEST_BODY).await.map_err(|error| {
+    // A body that does not say how long it is may be as long as one can be.
+    let weight = u32::try_from(announced.unwrap_or(LARGEST_BODY)).unwrap_or(u32::MAX);
+    let full = || ApiError::Intake(super::IntakeError::Overloaded { retry_after: ROOM_RETRY });
+    let place = match request.extensions().get::<Room>() {
+        Some(Room(room)) => Some(room.clone().try_acquire_many_owned(weight).map_err(|_| full())?),
+        None => None,
+    };
+    let bytes = axum::body::to_bytes(request.into_body(), LARGEST_BODY).await.map_err(|error| {
         let mut source: Option<&dyn std::error::Error> = Some(&error);
         while let Some(cause) = source {
             if cause.is::<http_body_util::LengthLimitError>() {
@@ -387,14 +408,40 @@ async fn body(request: Request<Body>) -> Result<Bytes, ApiError> {
         }
         // The client went away or stalled; nobody reads this, but the log tells it from a bug.
         ApiError::SlowBody
-    })
+    })?;
+    Ok(Held { bytes, _place: place })
+}
+
+/// JSON longer than this is read on a thread that may block.
+const LONG_JSON: usize = 64 * 1024;
+
+/// A JSON body.
+struct Parsed {
+    value: Value,
+    length: usize,
+    /// Kept until the answer is made.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// The JSON body.
-async fn json_body(request: Request<Body>) -> Result<(Value, usize), ApiError> {
-    let bytes = body(request).await?;
-    let value = check::json(&bytes).map_err(ApiError::Invalid)?;
-    Ok((value, bytes.len()))
+async fn json_body(request: Request<Body>) -> Result<Parsed, ApiError> {
+    let Held { bytes, _place } = body(request).await?;
+    let length = bytes.len();
+    let value = if length > LONG_JSON {
+        blocking(move || check::json(&bytes)).await?
+    } else {
+        check::json(&bytes)
+    };
+    Ok(Parsed { value: value.map_err(ApiError::Invalid)?, length, _place })
+}
+
+/// Runs `work` on a thread that may block.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+    let span = tracing::Span::current();
+    tokio::task::spawn_blocking(move || span.in_scope(work)).await.map_err(|error| {
+        tracing::error!(%error, "work on a blocking thread panicked");
+        ApiError::Internal
+    })
 }
 
 /// The message in the JSON body.
@@ -402,8 +449,8 @@ async fn message<T: serde::de::DeserializeOwned>(
     request: Request<Body>,
     fields: &'static [check::Field],
 ) -> Result<T, ApiError> {
-    let (value, _) = json_body(request).await?;
-    check::message(value, fields, &["body".into()]).map_err(ApiError::Invalid)
+    let parsed = json_body(request).await?;
+    check::message(parsed.value, fields, &["body".into()]).map_err(ApiError::Invalid)
 }
 
 impl Rest {
@@ -433,14 +480,7 @@ impl Rest {
         question: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, ApiError> {
         let rest = self.clone();
-        let span = tracing::Span::current();
-        match tokio::task::spawn_blocking(move || span.in_scope(|| question(&rest))).await {
-            Ok(answer) => answer.map_err(ApiError::from),
-            Err(error) => {
-                tracing::error!(%error, "a question to the store panicked");
-                Err(ApiError::Internal)
-            }
-        }
+        blocking(move || question(&rest)).await?.map_err(ApiError::from)
     }
 }
 

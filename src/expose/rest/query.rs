@@ -74,31 +74,27 @@ pub async fn metrics(State(rest): State<Arc<Rest>>) -> Response {
     responses((status = 200, body = AgentList), CommonErrors)
 )]
 pub async fn agents(State(rest): State<Arc<Rest>>, Reader(caller): Reader) -> Result<Json<AgentList>, ApiError> {
-    let now = rest.now();
     let agents = rest
-        .ask(move |rest| {
-            rest.agents(&caller)
-                .into_iter()
-                .map(|agent| {
-                    let standing = Standing::of(rest, &agent, now)?;
-                    Ok(AgentItem {
-                        agent_id: agent.key.clone(),
-                        agent_name: agent.profile.name.clone(),
-                        agent_version: agent.profile.version.clone(),
-                        environment: agent.profile.environment.clone(),
-                        geographic_location: agent.profile.location.clone(),
-                        availability_zone: agent.profile.zone.clone(),
-                        first_seen: Time(agent.first_seen),
-                        last_evidence: standing.live.as_ref().map(|live| Time(live.last_evidence)),
-                        liveness: standing.live.as_ref().map(|live| liveness_name(live.liveness).to_owned()),
-                        health: standing.health,
-                        health_score: standing.judged.as_ref().map(|_| standing.score),
-                        series: rest.registry.series_of(agent.id).len(),
-                    })
-                })
-                .collect()
+        .agents(&caller)
+        .into_iter()
+        .map(|agent| {
+            let standing = Standing::glance(&rest, &agent);
+            AgentItem {
+                agent_id: agent.key.clone(),
+                agent_name: agent.profile.name.clone(),
+                agent_version: agent.profile.version.clone(),
+                environment: agent.profile.environment.clone(),
+                geographic_location: agent.profile.location.clone(),
+                availability_zone: agent.profile.zone.clone(),
+                first_seen: Time(agent.first_seen),
+                last_evidence: standing.live.as_ref().map(|live| Time(live.last_evidence)),
+                liveness: standing.live.as_ref().map(|live| liveness_name(live.liveness).to_owned()),
+                health: standing.health,
+                health_score: standing.judged.as_ref().map(|_| standing.score),
+                series: rest.registry.series_of(agent.id).len(),
+            }
         })
-        .await?;
+        .collect();
     Ok(Json(AgentList { agents }))
 }
 

@@ -396,12 +396,11 @@ fn violations(schema: &Value, root: &Value, value: &Value, place: &str, out: &mu
         out.push(format!("{place}: {value} is no {}", schema["type"]));
         return;
     }
-    if let Some(number) = value.as_f64() {
-        if schema["minimum"].as_f64().is_some_and(|least| number < least)
-            || schema["maximum"].as_f64().is_some_and(|most| number > most)
-        {
-            out.push(format!("{place}: {number} out of bounds"));
-        }
+    if let Some(number) = value.as_f64()
+        && (schema["minimum"].as_f64().is_some_and(|least| number < least)
+            || schema["maximum"].as_f64().is_some_and(|most| number > most))
+    {
+        out.push(format!("{place}: {number} out of bounds"));
     }
     if schema["format"] == "date-time" && !value.as_str().is_some_and(|text| text.ends_with('Z')) {
         out.push(format!("{place}: {value} is not in UTC"));
@@ -840,6 +839,36 @@ async fn overload_is_refused_with_a_time_to_come_back() {
 }
 
 #[tokio::test]
+async fn bodies_have_bounded_room() {
+    let service = Service::with(ExposeConfig { max_body_bytes: LARGEST_BODY, ..ExposeConfig::default() }).await;
+    let token = service.token(None, None, None);
+    let mut half_sent = TcpStream::connect(service.address).await.unwrap();
+    let head = format!(
+        "POST /api/v1/telemetry/batch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+         content-length: {LARGEST_BODY}\r\n\r\n{{"
+    );
+    half_sent.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = service.post("heartbeat", &token, &beat("web-1")).await;
+    for _ in 0..50 {
+        if answer.status == 429 {
+            break;
+        }
+        // The half-sent request may not have been seen yet.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        answer = service.post("heartbeat", &token, &beat("web-1")).await;
+    }
+    assert_eq!((answer.status, answer.header("retry-after")), (429, Some("1")));
+    drop(half_sent);
+    for _ in 0..50 {
+        if service.post("heartbeat", &token, &beat("web-1")).await.status == 201 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the room was not given back");
+}
+
+#[tokio::test]
 async fn connections() {
     let config = ExposeConfig { header_seconds: 1, max_connections: 2, ..ExposeConfig::default() };
     let service = Service::with(config).await;
@@ -865,6 +894,27 @@ async fn connections() {
     assert_eq!(answer.body, "vitals_up 1\n");
     let answer = service.raw(b"GET /docs/ HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
     assert_eq!(answer.status, 200);
+}
+
+#[test]
+fn the_document_names_nothing_that_it_lacks() {
+    use utoipa::OpenApi as _;
+    let document = serde_json::to_value(super::docs::Document::openapi()).unwrap();
+    fn walk(value: &Value, document: &Value) {
+        match value {
+            Value::Object(fields) => {
+                for (name, inner) in fields {
+                    if let (true, Some(target)) = (name == "$ref", inner.as_str()) {
+                        assert!(document.pointer(&target[1..]).is_some(), "{target}");
+                    }
+                    walk(inner, document);
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|inner| walk(inner, document)),
+            _ => {}
+        }
+    }
+    walk(&document, &document);
 }
 
 /// `VITALS_BLESS=1` writes the file anew.
