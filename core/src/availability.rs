@@ -3,6 +3,8 @@
 use crate::ids::UnixNanos;
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+mod tests;
 mod tracker;
 
 pub use tracker::{Beat, Timing, Tracker};

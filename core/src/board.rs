@@ -56,4 +56,9 @@ impl Board {
     pub fn put(&self, news: impl IntoIterator<Item = (AgentId, AgentLive)>) {
         self.agents.write().unwrap_or_else(PoisonError::into_inner).extend(news);
     }
+
+    /// Forgets an agent that is gone for good.
+    pub fn remove(&self, agent: AgentId) {
+        self.agents.write().unwrap_or_else(PoisonError::into_inner).remove(&agent);
+    }
 }

@@ -1,6 +1,6 @@
 //! What comes out: the REST API with its page of documentation, probes, and verdicts as OTLP.
 //!
-//! - [`otlp`]: verdicts, and on request samples, to another collector
+//! - [`otlp`]: verdicts, and on request samples, to another OTLP receiver
 //! - [`rest`]: the routes of the contract, and those that make series, verdicts and alerts queryable
 
 pub mod otlp;

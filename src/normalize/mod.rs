@@ -7,7 +7,6 @@
 //! - `kinds`: the rules table from metric names to typed kinds
 //! - `buckets`: quantiles and stable buckets of histograms
 //! - `tally`: what was not taken, and why
-//! - `json`: OTLP/JSON to wire bytes
 //!
 //! A request is taken or refused as a whole only for what no strict protobuf decoder would read; otherwise
 //! each point stands for itself and is counted when it cannot be taken.
@@ -15,7 +14,6 @@
 mod agents;
 mod attributes;
 mod buckets;
-mod json;
 mod kinds;
 #[cfg(test)]
 mod oracle;
@@ -23,7 +21,6 @@ mod tally;
 mod walk;
 mod wire;
 
-pub use json::otlp_json;
 pub use kinds::RulesError;
 pub use wire::Malformed;
 

@@ -1,1 +1,3 @@
 //! Tests at the boundary that users touch.
+
+mod rooms;

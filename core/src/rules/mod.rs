@@ -2,7 +2,7 @@
 
 pub mod health;
 pub mod iqr;
-mod pack;
+pub mod pack;
 pub mod quality;
 pub mod rate;
 pub mod sla;

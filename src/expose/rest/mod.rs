@@ -17,12 +17,15 @@ pub mod time;
 mod uptime;
 pub mod wire;
 
+#[cfg(test)]
+mod tests;
+
 use self::error::ApiError;
 use super::Rest;
 use crate::auth::Denied;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -136,9 +139,17 @@ pub async fn serve(listener: TcpListener, rest: Arc<Rest>, shutdown: impl Future
         tokio::spawn(async move {
             let _place = place;
             let mut connection = pin!(connection);
+            let told = async {
+                // An error means that the loop is gone, which is the same.
+                let _ = stopping.wait_for(|stop| *stop).await;
+            };
             let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                _ = stopping.wait_for(|stop| *stop) => {
+                ended = connection.as_mut() => Some(ended),
+                () = told => None,
+            };
+            let ended = match ended {
+                Some(ended) => ended,
+                None => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
                 }
@@ -168,8 +179,7 @@ async fn correlated(request: Request, next: Next) -> Response {
         .filter(|id| is_sane(id))
         .map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
     let method = request.method().clone();
-    let route =
-        request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let route = route_of(request.uri().path());
     let span = tracing::info_span!("rest", correlation_id = %id, %method, route);
     let mut response = async {
         let inner = AssertUnwindSafe(next.run(request)).catch_unwind().await;
@@ -184,12 +194,41 @@ async fn correlated(request: Request, next: Next) -> Response {
     .instrument(span)
     .await;
     let status = response.status().as_u16().to_string();
-    metrics::counter!("vitals_rest_requests_total", "route" => route.clone(), "status" => status).increment(1);
+    metrics::counter!("vitals_rest_requests_total", "route" => route, "status" => status).increment(1);
     metrics::histogram!("vitals_rest_request_seconds", "route" => route).record(begun.elapsed().as_secs_f64());
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(CORRELATION, value);
     }
     response
+}
+
+/// The route's name for metrics and logs: never an id, so that there are few of them.
+fn route_of(path: &str) -> &'static str {
+    let Some(rest) = path.strip_prefix("/api/v1/telemetry/") else {
+        return match path {
+            "/health" => "probe",
+            "/metrics" => "metrics",
+            _ => "other",
+        };
+    };
+    let name = rest.split('/').next().unwrap_or_default();
+    const NAMES: [&str; 14] = [
+        "heartbeat",
+        "system-metrics",
+        "batch",
+        "maintenance",
+        "uptime-status",
+        "uptime-summary",
+        "health-check",
+        "dashboard",
+        "health",
+        "agents",
+        "series",
+        "verdicts",
+        "plugins",
+        "alerts",
+    ];
+    NAMES.into_iter().find(|known| *known == name).unwrap_or("other")
 }
 
 fn is_sane(id: &str) -> bool {

@@ -32,7 +32,7 @@ const MOST_LISTED: u32 = 10_000;
     get, path = "/api/v1/telemetry/health", tag = "telemetry", security(("token" = [])),
     responses((status = 200, body = ServiceHealth), CommonErrors)
 )]
-pub async fn service_health(State(rest): State<Arc<Rest>>, Reader(_): Reader) -> Json<ServiceHealth> {
+pub async fn service_health(State(rest): State<Arc<Rest>>, _reader: Reader) -> Json<ServiceHealth> {
     let status = (rest.status)();
     Json(ServiceHealth {
         service: env!("CARGO_PKG_NAME").to_owned(),
@@ -357,6 +357,6 @@ pub async fn alerts(
     get, path = "/api/v1/telemetry/plugins", tag = "operations", security(("token" = [])),
     responses((status = 200, body = PluginList), CommonErrors)
 )]
-pub async fn plugins(State(rest): State<Arc<Rest>>, Reader(_): Reader) -> Json<PluginList> {
+pub async fn plugins(State(rest): State<Arc<Rest>>, _reader: Reader) -> Json<PluginList> {
     Json(PluginList { plugins: (rest.plugins)() })
 }

@@ -21,7 +21,7 @@ impl Time {
             Ok(moment) => moment,
             Err(_) => {
                 let naive = text.parse::<jiff::civil::DateTime>().ok()?;
-                naive.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp()
+                jiff::tz::TimeZone::UTC.to_timestamp(naive).ok()?
             }
         };
         i64::try_from(moment.as_nanosecond()).ok().map(|nanos| Self(UnixNanos(nanos)))

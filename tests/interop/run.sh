@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# A real Collector and real SDKs against `vitals`, on loopback.
+#
+#   tests/interop/run.sh [VITALS]      VITALS: the program, default target/release/vitals
+#
+# Needs python3, node with npm, go (to build the Collector once). Ends with `N passed, N failed`; 5 minutes at most
+# after the first time.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+export VITALS_PEERS=${VITALS_PEERS:-$root/target/peers}
+export PYTHONDONTWRITEBYTECODE=1
+"$here/peers.sh" "$VITALS_PEERS" collector
+
+sdk=$root/target/interop
+mkdir -p "$sdk"
+# What was installed from an older list is installed anew.
+if ! cmp --silent "$here/sdk/requirements.txt" "$sdk/python/requirements.txt"; then
+  python3 -m venv --clear "$sdk/python"
+  "$sdk/python/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/sdk/requirements.txt"
+  cp "$here/sdk/requirements.txt" "$sdk/python/"
+fi
+if ! cmp --silent "$here/sdk/package-lock.json" "$sdk/package-lock.json" || [ ! -d "$sdk/node_modules" ]; then
+  cp "$here/sdk/package.json" "$here/sdk/package-lock.json" "$sdk/"
+  (cd "$sdk" && npm ci --ignore-scripts --no-audit --no-fund --silent)
+fi
+export INTEROP_PYTHON=$sdk/python/bin/python INTEROP_MODULES=$sdk
+
+exec timeout --kill-after=15 600 python3 "$here/check.py" "$@"
