@@ -1,3 +1,4 @@
 //! See the crate's documentation.
 
+pub mod host;
 pub mod judges;
