@@ -75,7 +75,7 @@ pub fn evaluate(config: &SlaConfig, target: f64, windows: &Windows) -> SlaVerdic
         Risk::Low
     };
     let (known, down) = windows.period;
-    let availability = if known > 0.0 { 100.0 * (1.0 - down / known) } else { f64::NAN };
+    let availability = if known > 0.0 { (100.0 * (1.0 - down / known)).clamp(0.0, 100.0) } else { f64::NAN };
     SlaVerdict { target, availability, budget_left, burn, risk }
 }
 
