@@ -12,11 +12,13 @@
 //! - `agents`: availability, health and alerts of each agent
 //! - `state`: what a checkpoint keeps
 //! - [`judges`]: what a shard asks of the plugins
+//! - [`host`]: the plugins, as WebAssembly components
 
 mod agents;
 mod config;
 pub mod host;
 mod intake;
+pub mod host;
 pub mod judges;
 mod run;
 mod shard;

@@ -312,21 +312,23 @@ mod tests {
 
     /// A receiver that refuses its third request and rejects a point of its fourth; keeps what it accepted.
     async fn receiver(kept: Arc<Mutex<Vec<ExportMetricsServiceRequest>>>) -> String {
-        let count = AtomicU64::new(0);
-        let answer = move |body: axum::body::Bytes| {
-            let request = ExportMetricsServiceRequest::decode(body).unwrap();
-            let answer = match count.fetch_add(1, Ordering::Relaxed) {
-                2 => StatusCode::TOO_MANY_REQUESTS.into_response(),
-                3 => {
-                    let partial = ExportMetricsPartialSuccess { rejected_data_points: 1, error_message: "old".into() };
-                    ExportMetricsServiceResponse { partial_success: Some(partial) }.encode_to_vec().into_response()
+        let count = Arc::new(AtomicU64::new(0));
+        let answer = move |body: bytes::Bytes| {
+            let (kept, count) = (kept.clone(), count.clone());
+            async move {
+                let request = ExportMetricsServiceRequest::decode(body).unwrap();
+                match count.fetch_add(1, Ordering::Relaxed) {
+                    2 => StatusCode::TOO_MANY_REQUESTS.into_response(),
+                    3 => {
+                        let partial = ExportMetricsPartialSuccess { rejected_data_points: 1, error_message: "old".into() };
+                        ExportMetricsServiceResponse { partial_success: Some(partial) }.encode_to_vec().into_response()
+                    }
+                    _ => {
+                        kept.lock().push(request);
+                        ExportMetricsServiceResponse::default().encode_to_vec().into_response()
+                    }
                 }
-                _ => {
-                    kept.lock().push(request);
-                    ExportMetricsServiceResponse::default().encode_to_vec().into_response()
-                }
-            };
-            std::future::ready(answer)
+            }
         };
         let app = Router::new().route("/v1/metrics", post(answer));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

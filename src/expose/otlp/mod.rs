@@ -139,6 +139,9 @@ pub enum ExportError {
     },
 }
 
+/// What evaluation calls with everything it makes.
+pub type Observer = Arc<dyn Fn(&Arc<Output>) + Send + Sync>;
+
 /// Sends verdicts, and on request samples, until it is stopped.
 pub struct Exporter {
     outputs: Arc<Ring<Arc<Output>>>,
@@ -190,7 +193,7 @@ impl Exporter {
 
     /// [`Exporter::observe`] as a function of its own, for evaluation to keep.
     #[must_use]
-    pub fn observer(&self) -> Arc<dyn Fn(&Arc<Output>) + Send + Sync> {
+    pub fn observer(&self) -> Observer {
         let outputs = self.outputs.clone();
         Arc::new(move |output| observe(&outputs, output))
     }
