@@ -1,1 +1,4 @@
 //! Tests at the boundary that users touch.
+
+mod hostile;
+mod plugins;

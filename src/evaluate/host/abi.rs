@@ -155,6 +155,7 @@ pub(super) struct Agents<'a> {
 #[derive(ComponentType, Lift, Clone, Copy)]
 #[component(enum)]
 #[repr(u8)]
+#[expect(dead_code, reason = "only made by lifting, which the lint does not see")]
 pub(super) enum HealthStatus {
     #[component(name = "healthy")]
     Healthy,
@@ -213,6 +214,7 @@ pub(super) struct Objectives<'a> {
 #[derive(ComponentType, Lift, Clone, Copy)]
 #[component(enum)]
 #[repr(u8)]
+#[expect(dead_code, reason = "only made by lifting, which the lint does not see")]
 pub(super) enum Risk {
     #[component(name = "low")]
     Low,

@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use vitals_core::ids::TenantId;
 use vitals_core::verdict::Evidence;
-use wasmtime::component::Linker;
 use wasmtime::{Cache, CacheConfig, Config, Engine};
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));

@@ -207,7 +207,9 @@ struct Known {
 impl Numbers {
     fn restored(ids: Vec<u32>) -> Self {
         let mut numbers = Self::default();
-        ids.into_iter().for_each(|id| drop(numbers.add(SeriesId(id))));
+        for id in ids {
+            numbers.add(SeriesId(id));
+        }
         numbers
     }
 
