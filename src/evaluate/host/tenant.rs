@@ -345,6 +345,7 @@ impl Slot {
             return None;
         }
         self.plugin.stats.lock().calls += 1;
+        metrics::counter!("vitals_plugin_calls_total", "plugin" => self.plugin.evidence.plugin.clone()).increment(1);
         let answer = self.take_or_start(tenant).and_then(|mut running| {
             let answer = work(self, &mut running)?;
             self.running = Some(running);
