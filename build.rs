@@ -58,7 +58,7 @@ fn build(workspace: &Path, target_dir: &Path) -> Result<PathBuf, Box<dyn Error>>
         return Ok(target_dir.join(TARGET).join("release"));
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    if said.contains("can't find crate for `core`") || said.contains("can't find crate for `std`") {
+    if said.contains("target may not be installed") || said.contains("can't find crate for `core`") {
         println!("cargo::error=the embedded plugins need the target {TARGET}: run `rustup target add {TARGET}`");
     }
     Err(format!("the embedded plugins in {} do not build:\n{said}", workspace.display()).into())

@@ -12,6 +12,7 @@
 //! - `agents`: availability, health and alerts of each agent
 //! - `state`: what a checkpoint keeps
 //! - [`judges`]: what a shard asks of the plugins
+//! - [`native`]: the same rules without WebAssembly, for comparison
 //! - [`host`]: the plugins, as WebAssembly components
 
 mod agents;
@@ -20,6 +21,7 @@ pub mod host;
 mod intake;
 pub mod host;
 pub mod judges;
+pub mod native;
 mod run;
 mod shard;
 mod sort;

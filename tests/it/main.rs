@@ -1,3 +1,5 @@
 //! Tests at the boundary that users touch.
 
+mod hostile;
+mod plugins;
 mod rooms;

@@ -1,0 +1,139 @@
+//! Each plugin, as native code and as a WebAssembly component: 10,000 series, batches of 8,192 rows. The figure that counts is
+//! elements (rows or agents) a second.
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use std::sync::Arc;
+use vitals::evaluate::host::{PluginLimits, PluginSet};
+use vitals::evaluate::judges::{AgentView, Judges, SlaView};
+use vitals::evaluate::native::NativeJudges;
+use vitals_core::columns::Columns;
+use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
+use vitals_core::record::Vitals;
+use vitals_core::series::{MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
+
+const SERIES: u32 = 10_000;
+const ROWS: u32 = 8192;
+
+fn desc(id: u32, shape: Shape) -> Arc<SeriesDesc> {
+    Arc::new(SeriesDesc {
+        id: SeriesId(id),
+        agent: AgentId(id / 20),
+        spec: SeriesSpec {
+            metric: "bench.metric".to_owned(),
+            unit: "1".to_owned(),
+            kind: MetricKind::Custom,
+            shape,
+            part: Part::Value,
+            integer: false,
+            factor: 1.0,
+            origin: Origin::Otlp,
+            scope: String::new(),
+            attributes: vec![("index".to_owned(), id.to_string())],
+            resource: Arc::default(),
+        },
+    })
+}
+
+/// Rows that go round the series, ten seconds a round, values that rise and wobble.
+struct Rows {
+    next: u64,
+}
+
+impl Rows {
+    fn batch(&mut self) -> Columns {
+        let mut rows: Vec<(u32, i64, f64)> = (0..u64::from(ROWS))
+            .map(|i| {
+                let n = self.next + i;
+                let (round, series) = (n / u64::from(SERIES), n % u64::from(SERIES));
+                let wobble = (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 54) as f64;
+                (series as u32, round as i64 * 10 * UnixNanos::SECOND, round as f64 * 2000.0 + wobble)
+            })
+            .collect();
+        self.next += u64::from(ROWS);
+        rows.sort_by_key(|row| (row.0, row.1));
+        let mut batch = Columns::default();
+        rows.into_iter().for_each(|(series, time, value)| batch.push(SeriesId(series), UnixNanos(time), value));
+        batch
+    }
+}
+
+/// Native and in WebAssembly.
+fn both(set: &PluginSet, shape: Shape) -> [(&'static str, Box<dyn Judges>); 2] {
+    let tenant = TenantId::default_tenant();
+    let mut both: [(_, Box<dyn Judges>); 2] =
+        [("native", Box::new(NativeJudges::default())), ("wasm", set.instances(&tenant))];
+    for (_, judges) in &mut both {
+        (0..SERIES).for_each(|id| judges.open(&desc(id, shape)));
+    }
+    both
+}
+
+fn samples(c: &mut Criterion, set: &PluginSet) {
+    for (name, mut judges) in both(set, Shape::Gauge) {
+        let mut group = c.benchmark_group("iqr-outlier");
+        group.throughput(Throughput::Elements(u64::from(ROWS)));
+        let mut rows = Rows { next: 0 };
+        // Full windows first.
+        (0..SERIES * 110 / ROWS).for_each(|_| drop(judges.detect(&rows.batch())));
+        group.bench_function(name, |b| {
+            b.iter_batched(|| rows.batch(), |batch| judges.detect(&batch), BatchSize::PerIteration);
+        });
+    }
+    for (name, mut judges) in both(set, Shape::Cumulative { monotonic: true }) {
+        let mut group = c.benchmark_group("rate");
+        group.throughput(Throughput::Elements(u64::from(ROWS)));
+        let mut rows = Rows { next: 0 };
+        (0..4).for_each(|_| drop(judges.derive(&rows.batch())));
+        group.bench_function(name, |b| {
+            b.iter_batched(|| rows.batch(), |batch| judges.derive(&batch), BatchSize::PerIteration);
+        });
+    }
+}
+
+fn agents(c: &mut Criterion, set: &PluginSet) {
+    let views: Vec<AgentView> = (0..ROWS)
+        .map(|i| AgentView {
+            agent: AgentId(i),
+            time: UnixNanos(0),
+            // One agent in ten has something to complain of.
+            vitals: Vitals {
+                cpu_percent: Some(if i % 10 == 0 { 97.0 } else { 40.0 }),
+                memory_percent: Some(50.0),
+                latency_ms: Some(20.0),
+                ..Vitals::default()
+            },
+            uptime_percent: Some(100.0),
+        })
+        .collect();
+    let window = |seconds: f64| (seconds, seconds / 5000.0);
+    let objectives: Vec<SlaView> = (0..ROWS)
+        .map(|i| SlaView {
+            agent: AgentId(i),
+            target: 99.9,
+            period: window(2_592_000.0),
+            hour: window(3600.0),
+            six_hours: window(21_600.0),
+            three_days: window(259_200.0),
+        })
+        .collect();
+    for (name, mut judges) in both(set, Shape::Gauge) {
+        let mut group = c.benchmark_group("health-score");
+        group.throughput(Throughput::Elements(u64::from(ROWS)));
+        group.bench_function(name, |b| b.iter(|| judges.assess(&views)));
+        group.finish();
+        let mut group = c.benchmark_group("sla");
+        group.throughput(Throughput::Elements(u64::from(ROWS)));
+        group.bench_function(name, |b| b.iter(|| judges.report(&objectives)));
+    }
+}
+
+fn plugins(c: &mut Criterion) {
+    let cache = tempfile::tempdir().expect("a temporary folder");
+    let set = PluginSet::load(&PluginLimits::default(), None, &[], cache.path()).expect("the embedded plugins start");
+    samples(c, &set);
+    agents(c, &set);
+    assert!(set.list().iter().all(|plugin| plugin.failures == 0), "{:?}", set.list());
+}
+
+criterion_group!(benches, plugins);
+criterion_main!(benches);

@@ -1,0 +1,5 @@
+//! It never comes back.
+
+hostile::detector!("spin", |_| loop {
+    std::hint::spin_loop();
+});

@@ -1,0 +1,3 @@
+//! It panics.
+
+hostile::detector!("trap", |_| panic!("on purpose"));

@@ -1,0 +1,138 @@
+//! The embedded plugins' rules without WebAssembly: what benches and tests compare the plugins with.
+
+use super::judges::{AgentView, Derived, DerivedSeries, Findings, Judges, SlaView};
+use std::sync::Arc;
+use vitals_core::columns::Columns;
+use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
+use vitals_core::rules::health::{self, HealthConfig};
+use vitals_core::rules::iqr::{Detector, IqrConfig};
+use vitals_core::rules::rate::{RateConfig, Rates, unit_of_rate};
+use vitals_core::rules::sla::{self, SlaConfig, Windows};
+use vitals_core::series::{Part, SeriesDesc, Shape};
+use vitals_core::verdict::{AgentHealth, Evidence, OutlierVerdict, SlaVerdict};
+
+/// The rules with their defaults. Series ids serve as series numbers.
+pub struct NativeJudges {
+    detector: Detector,
+    rates: Rates,
+    /// By series id: the name and unit of its rate, for counters.
+    names: Vec<Option<(String, String)>>,
+    health: HealthConfig,
+    sla: SlaConfig,
+}
+
+impl Default for NativeJudges {
+    fn default() -> Self {
+        Self {
+            detector: Detector::new(IqrConfig::default()),
+            rates: Rates::new(RateConfig::default()),
+            names: Vec::new(),
+            health: HealthConfig::default(),
+            sla: SlaConfig::default(),
+        }
+    }
+}
+
+fn evidence(plugin: &str) -> Arc<Evidence> {
+    Arc::new(Evidence {
+        plugin: plugin.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        digest: String::new(),
+        config: String::new(),
+    })
+}
+
+impl Judges for NativeJudges {
+    fn open(&mut self, series: &Arc<SeriesDesc>) {
+        let at = series.id.0 as usize;
+        if at >= self.names.len() {
+            self.names.resize(at + 1, None);
+        }
+        let spec = &series.spec;
+        let is_counter =
+            matches!(spec.shape, Shape::Cumulative { monotonic: true } | Shape::Delta { monotonic: true });
+        let (suffix, unit) = match spec.part {
+            Part::Value => ("rate", spec.unit.as_str()),
+            Part::Count => ("count.rate", "1"),
+            Part::Sum => ("sum.rate", spec.unit.as_str()),
+            _ => return,
+        };
+        if is_counter {
+            self.names[at] = Some((format!("{}.{suffix}", spec.metric), unit_of_rate(unit)));
+        }
+    }
+
+    fn derive(&mut self, batch: &Columns) -> Vec<Derived> {
+        let (mut series, mut rows) = (Vec::<DerivedSeries>::new(), Vec::new());
+        for (id, time, value) in batch.rows() {
+            let Some(Some((metric, unit))) = self.names.get(id.0 as usize) else { continue };
+            let Some(rate) = self.rates.step(id.0, time.0, value) else { continue };
+            // Rows of one series stand together.
+            if series.last().is_none_or(|last| last.from != id) {
+                series.push(DerivedSeries { from: id, metric: metric.clone(), unit: unit.clone() });
+            }
+            rows.push((u32::try_from(series.len() - 1).unwrap_or(u32::MAX), time, rate));
+        }
+        if rows.is_empty() {
+            return Vec::new();
+        }
+        vec![Derived { evidence: evidence("rate"), series, rows }]
+    }
+
+    fn detect(&mut self, batch: &Columns) -> Vec<Findings> {
+        let mut rows = Vec::new();
+        for (row, (SeriesId(id), UnixNanos(time), value)) in batch.rows().enumerate() {
+            if let Some(found) = self.detector.judge(id, time, value) {
+                let verdict = OutlierVerdict {
+                    series: SeriesId(id),
+                    value,
+                    lower: found.lower,
+                    upper: found.upper,
+                    score: found.score,
+                    window: found.window,
+                };
+                rows.push((row, verdict));
+            }
+        }
+        if rows.is_empty() {
+            return Vec::new();
+        }
+        vec![Findings { evidence: evidence("iqr-outlier"), rows }]
+    }
+
+    fn assess(&mut self, views: &[AgentView]) -> Vec<(Arc<Evidence>, AgentId, AgentHealth)> {
+        let by = evidence("health-score");
+        let score = |view: &AgentView| health::score(&self.health, &view.vitals, view.uptime_percent);
+        views.iter().map(|view| (by.clone(), view.agent, score(view))).collect()
+    }
+
+    fn report(&mut self, views: &[SlaView]) -> Vec<(Arc<Evidence>, AgentId, SlaVerdict)> {
+        let by = evidence("sla");
+        let report = |view: &SlaView| {
+            let windows = Windows {
+                period: view.period,
+                hour: view.hour,
+                six_hours: view.six_hours,
+                three_days: view.three_days,
+            };
+            sla::evaluate(&self.sla, view.target, &windows)
+        };
+        views.iter().map(|view| (by.clone(), view.agent, report(view))).collect()
+    }
+
+    fn snapshot(&mut self) -> Vec<u8> {
+        let states = [self.detector.snapshot(), self.rates.snapshot()];
+        // Vectors of bytes: there is nothing that cannot be written.
+        postcard::to_stdvec(&states).unwrap_or_default()
+    }
+
+    fn restore(&mut self, state: &[u8]) {
+        let Ok([detector, rates]) = postcard::from_bytes::<[Vec<u8>; 2]>(state) else { return };
+        if let Ok(detector) = Detector::restore(IqrConfig::default(), &detector) {
+            self.detector = detector;
+        }
+        if let Ok(rates) = Rates::restore(RateConfig::default(), &rates) {
+            self.rates = rates;
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! A plugin can hurt only itself: one guest for each limit (`plugins/hostile`), one test of the same name.
+
+use crate::plugins::{cache_dir, desc, load, tenant};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use vitals::evaluate::host::{HostError, PluginConfig, PluginInfo, PluginLimits, PluginSet, PluginState};
+use vitals::evaluate::judges::Judges;
+use vitals_core::columns::Columns;
+use vitals_core::ids::{SeriesId, UnixNanos};
+use vitals_core::series::{Part, Shape};
+
+/// The hostile guests, built once.
+fn guests() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hostile");
+        let status = Command::new(env!("CARGO"))
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins"))
+            .args(["build", "--locked", "--profile", "hostile", "--package", "hostile", "--examples"])
+            .args(["--target", "wasm32-wasip2"])
+            .env("CARGO_TARGET_DIR", &target)
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .status()
+            .expect("cargo runs");
+        assert!(status.success(), "the hostile guests do not build");
+        target.join("wasm32-wasip2/hostile/examples")
+    })
+}
+
+fn config(name: &str) -> PluginConfig {
+    let path = guests().join(format!("{}.wasm", name.replace('-', "_")));
+    PluginConfig { name: name.to_owned(), path: Some(path), ..PluginConfig::default() }
+}
+
+fn limits() -> PluginLimits {
+    PluginLimits { deadline_ms: 300, memory_mb: 64, ..PluginLimits::default() }
+}
+
+/// The guest beside the embedded plugins.
+struct Stage {
+    name: String,
+    set: PluginSet,
+    judges: Box<dyn Judges + Send>,
+    time: i64,
+}
+
+impl Stage {
+    fn new(name: &str, limits: &PluginLimits) -> Self {
+        let set = PluginSet::load(limits, None, &[config(name)], &cache_dir()).expect("it starts");
+        let mut judges = set.instances(&tenant());
+        judges.open(&desc(3, Shape::Cumulative { monotonic: true }, Part::Value));
+        Self { name: name.to_owned(), set, judges, time: 0 }
+    }
+
+    /// One batch of two rows; the findings of the guest.
+    fn turn(&mut self) -> usize {
+        let mut batch = Columns::default();
+        for _ in 0..2 {
+            self.time += UnixNanos::SECOND;
+            batch.push(SeriesId(3), UnixNanos(self.time), 1.0);
+        }
+        let derived = self.judges.derive(&batch);
+        assert!(derived.iter().any(|made| made.evidence.plugin == "rate"), "the others work");
+        let findings = self.judges.detect(&batch);
+        let own = derived.iter().filter(|made| made.evidence.plugin == self.name).count();
+        own + findings.iter().filter(|found| found.evidence.plugin == self.name).count()
+    }
+
+    fn info(&self) -> PluginInfo {
+        self.set.list().into_iter().find(|plugin| plugin.name == self.name).expect("listed")
+    }
+}
+
+/// The guest loses its turn, for a reason that says `why`; the others do not notice.
+fn loses_its_turn(name: &str, why: &str) {
+    let mut stage = Stage::new(name, &limits());
+    assert_eq!(stage.turn(), 0);
+    let info = stage.info();
+    assert_eq!((info.calls, info.failures, info.stale, info.state), (1, 1, true, PluginState::Ok));
+    let error = info.last_error.expect("an error");
+    assert!(error.contains(why), "{error}");
+    assert!(stage.set.list().iter().all(|plugin| plugin.name == name || plugin.failures == 0));
+}
+
+/// The guest tries something and gets nothing.
+fn gets_nothing(name: &str) {
+    let mut stage = Stage::new(name, &limits());
+    assert_eq!(stage.turn(), 0);
+    let info = stage.info();
+    assert_eq!((info.calls, info.failures), (1, 0), "{info:?}");
+}
+
+#[test]
+fn spin() {
+    let start = Instant::now();
+    loses_its_turn("spin", "longer than 300 ms");
+    assert!(start.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn allocate() {
+    loses_its_turn("allocate", "its limit is 67108864");
+}
+
+#[test]
+fn grow_tables() {
+    let component = r#"(component
+        (core module $m
+            (table 1 funcref)
+            (func $grow (loop (drop (table.grow (ref.null func) (i32.const 10000))) (br 0)))
+            (start $grow))
+        (core instance (instantiate $m))
+        (instance $empty)
+        (export "vitals:plugin/lifecycle@0.1.0" (instance $empty))
+        (export "vitals:plugin/detecting@0.1.0" (instance $empty)))"#;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("grow_tables.wasm");
+    std::fs::write(&file, wat::parse_str(component).expect("valid")).expect("written");
+    let error = PluginSet::check(&file, "{}", &limits()).expect_err("a limit").to_string();
+    assert!(error.contains("a table of 70001 elements, its limit is 65536"), "{error}");
+}
+
+#[test]
+fn huge_output() {
+    let mut stage = Stage::new("huge-output", &PluginLimits { deadline_ms: 5000, memory_mb: 256, ..limits() });
+    assert_eq!(stage.turn(), 0);
+    let error = stage.info().last_error.expect("an error");
+    assert!(error.contains("answer is larger than"), "{error}");
+}
+
+#[test]
+fn lie_row() {
+    loses_its_turn("lie-row", "row 1000000 of a batch of 2");
+}
+
+#[test]
+fn lie_order() {
+    loses_its_turn("lie-order", "row 0 comes twice");
+}
+
+#[test]
+fn lie_lengths() {
+    loses_its_turn("lie-lengths", "columns of 2 and 1 rows");
+}
+
+#[test]
+fn lie_score() {
+    loses_its_turn("lie-score", "a score of NaN");
+}
+
+#[test]
+fn lie_output() {
+    loses_its_turn("lie-output", "derived series 7 was never declared");
+}
+
+#[test]
+fn trap() {
+    loses_its_turn("trap", "trapped");
+}
+
+#[test]
+fn flood() {
+    loses_its_turn("flood", "printed more than 65536 bytes");
+}
+
+#[test]
+fn sleep() {
+    let start = Instant::now();
+    loses_its_turn("sleep", "wants to wait");
+    assert!(start.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn open_file() {
+    gets_nothing("open-file");
+}
+
+#[test]
+fn open_socket() {
+    gets_nothing("open-socket");
+}
+
+#[test]
+fn read_env() {
+    gets_nothing("read-env");
+}
+
+#[test]
+fn who_fails_again_and_again_is_quarantined_and_tried_again_later() {
+    let limits = PluginLimits { failures: 3, quarantine_seconds: 1, ..limits() };
+    let mut stage = Stage::new("trap", &limits);
+    (0..3).for_each(|_| assert_eq!(stage.turn(), 0));
+    let info = stage.info();
+    assert_eq!((info.failures, info.state, info.quarantined, info.stale), (3, PluginState::Quarantined, 1, true));
+    // It is left alone.
+    stage.turn();
+    assert_eq!(stage.info().calls, 3);
+    std::thread::sleep(Duration::from_millis(1100));
+    // One more chance, and after it twice as long.
+    stage.turn();
+    let info = stage.info();
+    assert_eq!((info.calls, info.quarantined), (4, 1));
+    std::thread::sleep(Duration::from_millis(1100));
+    stage.turn();
+    assert_eq!(stage.info().calls, 4);
+    // Put away, it is nobody's worry.
+    drop(stage.judges);
+    let info = stage.set.list().into_iter().find(|plugin| plugin.name == "trap").expect("listed");
+    assert_eq!((info.quarantined, info.stale, info.failures), (0, false, 4));
+}
+
+#[test]
+fn a_plugin_of_another_name_or_twice_is_refused() {
+    let other = PluginConfig { name: "other".to_owned(), ..config("trap") };
+    assert!(matches!(load(&[other]), Err(HostError::Name { .. })));
+    let copy = tempfile::tempdir().expect("a folder");
+    let path = copy.path().join("trap.wasm");
+    std::fs::copy(guests().join("trap.wasm"), &path).expect("copied");
+    let again = PluginConfig { path: Some(path), ..config("trap") };
+    assert!(matches!(load(&[config("trap"), again]), Err(HostError::Twice(_))));
+    // The same file from a folder, without a configuration.
+    let set = PluginSet::load(&limits(), Some(copy.path()), &[], &cache_dir()).expect("it starts");
+    assert_eq!(set.list().len(), 5);
+}
