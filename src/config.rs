@@ -1,1 +1,457 @@
-//! See the crate's documentation.
+//! The configuration: embedded defaults, a file over them, `VITALS__SECTION__KEY` over that.
+//!
+//! Each section is the configuration of one room and defined there; this file only lays the layers over each other and
+//! checks what no room can check alone. A key that nobody knows is an error that names where it stands.
+
+use crate::auth::AuthConfig;
+use crate::evaluate::EvaluateConfig;
+use crate::evaluate::host::{PluginConfig, PluginLimits};
+use crate::expose::ExposeConfig;
+use crate::expose::otlp::ExportConfig;
+use crate::log::LogConfig;
+use crate::normalize::NormalizeConfig;
+use crate::receive::ReceiveConfig;
+use crate::store::StoreConfig;
+use config::{FileFormat, Value, ValueKind};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use vitals_core::registry::Quota;
+
+/// Every setting with its default, commented.
+pub const DEFAULT: &str = include_str!("default.toml");
+/// What the names of variables begin with.
+const PREFIX: &str = "VITALS__";
+
+/// All settings.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// More plugins: every `.wasm` file in this folder.
+    pub plugin_folder: Option<PathBuf>,
+    /// The OTLP listeners.
+    pub receive: ReceiveConfig,
+    /// From wire bytes to columns.
+    pub normalize: NormalizeConfig,
+    /// How much each tenant may register.
+    pub quota: Quota,
+    /// The durable log.
+    pub log: LogConfig,
+    /// Judging.
+    pub evaluate: EvaluateConfig,
+    /// What each plugin may use.
+    pub plugin_limits: PluginLimits,
+    /// Plugins with settings of their own.
+    pub plugins: Vec<PluginConfig>,
+    /// Samples, verdicts, sessions, alerts.
+    pub store: StoreConfig,
+    /// REST.
+    pub expose: ExposeConfig,
+    /// OTLP to another collector.
+    pub export: ExportConfig,
+    /// Tokens.
+    pub auth: AuthConfig,
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path}: {source}", path = path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The file holds a key that is unknown, or a value of the wrong type.
+    #[error("{path}: {reason}", path = path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Line, key and what is wrong.
+        reason: String,
+    },
+    /// A variable names a key that is unknown, or has a value of the wrong type.
+    #[error("the variable {name}: {reason}")]
+    Variable {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The layers do not go together.
+    #[error("the configuration cannot be put together: {0}")]
+    Layers(#[source] Box<config::ConfigError>),
+    /// Two listeners want the same port.
+    #[error("{first} and {second} are both {address}; give each its own port")]
+    SamePort {
+        /// One key.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+        /// The address.
+        address: String,
+    },
+    /// An address is none.
+    #[error("{key} = {address:?} is no address; write it as 127.0.0.1:{example}")]
+    Address {
+        /// Which key.
+        key: &'static str,
+        /// What it says.
+        address: String,
+        /// A port that would do.
+        example: u16,
+    },
+    /// Anyone on the network could send.
+    #[error(
+        "{key} = {address:?} can be reached from elsewhere, and OTLP asks for no token; set auth.otlp = true, \
+         or auth.insecure = true if something in front of it decides who may send"
+    )]
+    Open {
+        /// Which key.
+        key: &'static str,
+        /// Where it would listen.
+        address: String,
+    },
+    /// Verdicts would be judged again, and again.
+    #[error("export.endpoint = {endpoint:?} is this service's own {key}; export to another one")]
+    Loop {
+        /// Where to.
+        endpoint: String,
+        /// Which listener that is.
+        key: &'static str,
+    },
+    /// Two rooms were told different things.
+    #[error("{first} is {one}, {second} is {other}; they must be the same")]
+    Differ {
+        /// One key.
+        first: &'static str,
+        /// What it says.
+        one: f64,
+        /// The other key.
+        second: &'static str,
+        /// What that says.
+        other: f64,
+    },
+    /// A number is out of its range.
+    #[error("{key} must be at least {least}")]
+    TooLittle {
+        /// Which key.
+        key: &'static str,
+        /// The least that makes sense.
+        least: u64,
+    },
+    /// A room does not take its settings.
+    #[error("{0}")]
+    Room(String),
+}
+
+impl Config {
+    /// The defaults, `file` and the environment, checked.
+    ///
+    /// # Errors
+    /// When a layer cannot be read, holds what nobody knows, or the whole cannot be used.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let text = match file {
+            None => None,
+            Some(path) => {
+                let read = std::fs::read_to_string(path);
+                let text = read.map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+                Some((path, text))
+            }
+        };
+        let mut config = Self::layered(text.as_ref().map(|(path, text)| (*path, text.as_str())), std::env::vars_os())?;
+        config.receive.insecure |= config.auth.insecure;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The layers over each other, unchecked.
+    fn layered(
+        file: Option<(&Path, &str)>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        let layers = |error| ConfigError::Layers(Box::new(error));
+        let mut builder = config::Config::builder().add_source(config::File::from_str(DEFAULT, FileFormat::Toml));
+        if let Some((path, text)) = file {
+            // Alone first: this way an error shows the line.
+            toml::from_str::<Self>(text)
+                .map_err(|error| ConfigError::File { path: path.to_owned(), reason: error.to_string() })?;
+            builder = builder.add_source(config::File::from_str(text, FileFormat::Toml));
+        }
+        let mut variables: Vec<_> = environment.into_iter().filter_map(ours).collect();
+        variables.sort();
+        for (name, text) in variables {
+            let (key, value) = variable(&name, &text);
+            let wrong = |error: config::ConfigError| ConfigError::Variable { name: name.clone(), reason: error.to_string() };
+            // Alone first: this way an error names the variable.
+            let alone = config::Config::builder().set_override(&key, value.clone()).and_then(|one| one.build());
+            alone.and_then(config::Config::try_deserialize::<Self>).map_err(wrong)?;
+            builder = builder.set_override(&key, value).map_err(layers)?;
+        }
+        builder.build().and_then(config::Config::try_deserialize).map_err(layers)
+    }
+
+    /// Whether the sections go together.
+    ///
+    /// # Errors
+    /// The first thing that does not, with what to do.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let listeners = [
+            ("receive.grpc", self.receive.grpc.as_str(), 4317),
+            ("receive.http", self.receive.http.as_str(), 4318),
+            ("expose.rest", self.expose.rest.as_str(), 8080),
+        ];
+        for (at, (key, address, example)) in listeners.iter().enumerate() {
+            let Some((host, port)) = split(address) else {
+                return Err(ConfigError::Address { key, address: (*address).to_owned(), example: *example });
+            };
+            if let Some((first, ..)) = listeners[..at].iter().find(|(_, other, _)| port != 0 && other == address) {
+                return Err(ConfigError::SamePort { first, second: key, address: (*address).to_owned() });
+            }
+            // REST always asks for a token.
+            let insecure = self.auth.insecure || self.receive.insecure;
+            let asks = *key == "expose.rest" || self.auth.otlp || insecure;
+            if !is_loopback(host) && !asks {
+                return Err(ConfigError::Open { key, address: (*address).to_owned() });
+            }
+        }
+        if let Some(endpoint) = &self.export.endpoint {
+            let authority = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, rest)| rest);
+            let authority = authority.split('/').next().unwrap_or_default().replace("localhost", "127.0.0.1");
+            if let Some((key, ..)) = listeners.iter().find(|(_, address, _)| address.replace("localhost", "127.0.0.1") == authority) {
+                return Err(ConfigError::Loop { endpoint: endpoint.clone(), key });
+            }
+        }
+        for (key, value) in [
+            ("export.interval_seconds", self.export.interval_seconds),
+            ("export.timeout_seconds", self.export.timeout_seconds),
+            ("export.queue_batches", self.export.queue_batches as u64),
+        ] {
+            if value == 0 {
+                return Err(ConfigError::TooLittle { key, least: 1 });
+            }
+        }
+        self.evaluate.check().map_err(ConfigError::Room)?;
+        for (first, one, second, other) in [
+            ("evaluate.objective.target", self.evaluate.objective.target, "expose.sla_target", self.expose.sla_target),
+            (
+                "evaluate.memory_total_mb",
+                self.evaluate.memory_total_mb,
+                "expose.thresholds.memory_total_mb",
+                self.expose.thresholds.memory_total_mb,
+            ),
+        ] {
+            if (one - other).abs() > f64::EPSILON {
+                return Err(ConfigError::Differ { first, one, second, other });
+            }
+        }
+        Ok(())
+    }
+
+    /// The settings that hold, as TOML, without secrets.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        const HIDDEN: &str = "(hidden)";
+        let mut shown = self.clone();
+        for value in shown.export.headers.values_mut() {
+            HIDDEN.clone_into(value);
+        }
+        // URLs may hold a name and a password.
+        for url in [&mut shown.export.endpoint, &mut shown.auth.jwks_url].into_iter().flatten() {
+            if let (Some(from), Some(to)) = (url.find("://"), url.rfind('@')) {
+                url.replace_range(from + 3..to, HIDDEN);
+            }
+        }
+        toml::to_string_pretty(&shown).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
+    }
+
+    /// Lets the system choose every port.
+    pub fn take_free_ports(&mut self) {
+        for address in [&mut self.receive.grpc, &mut self.receive.http, &mut self.expose.rest] {
+            if let Some((host, _)) = address.rsplit_once(':') {
+                *address = format!("{host}:0");
+            }
+        }
+    }
+}
+
+/// A variable that is meant for us; one that is no UTF-8 cannot be.
+fn ours((name, value): (OsString, OsString)) -> Option<(String, String)> {
+    let name = name.into_string().ok().filter(|name| name.starts_with(PREFIX))?;
+    Some((name, value.into_string().ok()?))
+}
+
+/// `VITALS__NORMALIZE__AGENT_IDENTITY=a,b` to `normalize.agent_identity` and a list, if that key's default is one.
+fn variable(name: &str, text: &str) -> (String, Value) {
+    let key = name[PREFIX.len()..].to_lowercase().replace("__", ".");
+    let defaults: toml::Table = DEFAULT.parse().unwrap_or_default();
+    let mut default = Some(toml::Value::Table(defaults));
+    for part in key.split('.') {
+        default = default.and_then(|value| value.get(part).cloned());
+    }
+    let is_list = matches!(&default, Some(toml::Value::Array(items)) if items.iter().all(toml::Value::is_str));
+    let kind = if is_list {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        ValueKind::Array(parts.map(|part| Value::new(None, ValueKind::String(part.to_owned()))).collect())
+    } else {
+        ValueKind::String(text.to_owned())
+    };
+    (key, Value::new(None, kind))
+}
+
+/// Host and port of an address.
+fn split(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let is_host = address.parse::<SocketAddr>().is_ok() || !host.is_empty() && !host.contains(':');
+    Some((host, port.parse().ok()?)).filter(|_| is_host)
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn layered(file: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+        Config::layered(Some((Path::new("vitals.toml"), file)), variables)
+    }
+
+    #[test]
+    fn the_default_file_says_what_the_code_does() {
+        let file: serde_json::Value = serde_json::to_value(layered("", &[]).unwrap()).unwrap();
+        assert_eq!(file, serde_json::to_value(Config::default()).unwrap());
+        Config::default().check().unwrap();
+    }
+
+    /// The keys of `value`, with their sections; a list of tables is one key.
+    fn keys(at: &str, value: &serde_json::Value, into: &mut BTreeSet<String>) {
+        match value {
+            serde_json::Value::Object(map) if !map.is_empty() || at.is_empty() => {
+                for (key, value) in map {
+                    let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+                    keys(&path, value, into);
+                }
+            }
+            _ => {
+                into.insert(at.to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn every_key_is_documented() {
+        let mut known = BTreeSet::new();
+        keys("", &serde_json::to_value(Config::default()).unwrap(), &mut known);
+        let mut documented = BTreeSet::new();
+        let (mut section, mut before) = (String::new(), "");
+        for line in DEFAULT.lines() {
+            // A key without a default stands in a comment.
+            let bare = line.strip_prefix("# ").unwrap_or(line);
+            let is_name = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == '.');
+            if let Some(name) = bare.strip_prefix("[[").and_then(|rest| rest.strip_suffix("]]")) {
+                section = name.to_owned();
+                documented.insert(section.clone());
+            } else if let Some(name) = bare.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                section = name.to_owned();
+                documented.insert(section.clone());
+            } else if let Some((key, _)) = bare.split_once(" = ").filter(|(key, _)| is_name(key)) {
+                let path = if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") };
+                assert!(before.starts_with("# ") || !known.contains(&path), "{path} has no comment above it");
+                documented.insert(path);
+            }
+            before = line;
+        }
+        let missing: Vec<_> = known.difference(&documented).collect();
+        assert!(missing.is_empty(), "not in default.toml: {missing:?}");
+    }
+
+    #[test]
+    fn later_layers_win() {
+        let file = "[receive]\ngrpc = \"127.0.0.1:1\"\n[auth]\notlp = true\n[export.headers]\nAPI-Key = \"a\"";
+        let variables = [
+            ("VITALS__RECEIVE__HTTP", "127.0.0.1:2"),
+            ("VITALS__AUTH__OTLP", "false"),
+            ("VITALS__EXPORT__INTERVAL_SECONDS", "7"),
+            ("VITALS__EXPORT__PROTOCOL", "http"),
+            ("VITALS__EXPORT__HEADERS__AUTHORIZATION", "0123"),
+            ("VITALS__NORMALIZE__AGENT_IDENTITY", "host.name, service.name"),
+            ("VITALS_LOG", "debug"),
+        ];
+        let config = layered(file, &variables).unwrap();
+        assert_eq!((config.receive.grpc.as_str(), config.receive.http.as_str()), ("127.0.0.1:1", "127.0.0.1:2"));
+        assert_eq!(config.expose.rest, "127.0.0.1:8080");
+        assert!(!config.auth.otlp);
+        assert_eq!(config.export.interval_seconds, 7);
+        assert_eq!(config.export.headers["authorization"], "0123");
+        assert_eq!(config.export.headers["API-Key"], "a");
+        assert_eq!(config.normalize.agent_identity, ["host.name", "service.name"]);
+    }
+
+    #[test]
+    fn what_nobody_knows_is_named_with_its_place() {
+        for (file, variables, expect) in [
+            ("[receive]\ngrcp = \"x\"", vec![], vec!["vitals.toml", "grcp", "line 2"]),
+            ("[recieve]\ngrpc = \"x\"", vec![], vec!["vitals.toml", "recieve"]),
+            ("[export]\ninterval_seconds = \"soon\"", vec![], vec!["vitals.toml", "line 2", "interval_seconds"]),
+            ("", vec![("VITALS__AUTH__OTPL", "true")], vec!["VITALS__AUTH__OTPL", "otpl"]),
+            ("", vec![("VITALS__AUTH__OTLP", "perhaps")], vec!["VITALS__AUTH__OTLP"]),
+            ("", vec![("VITALS__", "x")], vec!["VITALS__"]),
+        ] {
+            let error = layered(file, &variables).unwrap_err().to_string();
+            for word in expect {
+                assert!(error.contains(word), "{error} does not say {word}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        for (file, expect) in [
+            ("[receive]\ngrpc = \"0.0.0.0:4317\"", Some("auth.insecure = true")),
+            ("[receive]\nhttp = \"[::]:4318\"", Some("auth.otlp = true")),
+            ("[receive]\ngrpc = \"0.0.0.0:4317\"\n[auth]\notlp = true", None),
+            ("[receive]\ngrpc = \"0.0.0.0:4317\"\n[auth]\ninsecure = true", None),
+            ("[receive]\ngrpc = \"[::1]:4317\"\nhttp = \"localhost:4318\"", None),
+            ("[expose]\nrest = \"0.0.0.0:8080\"", None),
+            ("[receive]\nhttp = \"127.0.0.1:4317\"", Some("receive.grpc and receive.http")),
+            ("[receive]\nhttp = \"127.0.0.1:0\"\ngrpc = \"127.0.0.1:0\"", None),
+            ("[receive]\nhttp = \"4318\"", Some("127.0.0.1:4318")),
+            ("[export]\nendpoint = \"http://localhost:4317\"", Some("receive.grpc")),
+            ("[export]\nendpoint = \"http://localhost:5317\"", None),
+            ("[export]\ntimeout_seconds = 0", Some("export.timeout_seconds")),
+            ("[expose]\nsla_target = 99.0", Some("evaluate.objective.target")),
+        ] {
+            let found = layered(file, &[]).unwrap().check();
+            match (expect, found) {
+                (None, Ok(())) => {}
+                (Some(word), Err(error)) => assert!(error.to_string().contains(word), "{file}: {error}"),
+                (_, found) => panic!("{file}: {found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let file = "[export]\nendpoint = \"http://me:secret@host:4317\"\n[export.headers]\nauthorization = \"secret\"";
+        let shown = layered(file, &[]).unwrap().shown();
+        assert!(!shown.contains("secret") && shown.contains("authorization") && shown.contains("@host:4317"), "{shown}");
+        // What is shown can be used as a file.
+        layered(&shown.replace("secret", ""), &[]).unwrap();
+    }
+
+    #[test]
+    fn free_ports() {
+        let mut config = Config::default();
+        config.take_free_ports();
+        assert_eq!(config.receive.grpc, "127.0.0.1:0");
+        config.check().unwrap();
+    }
+}

@@ -1,3 +1,7 @@
 //! The `vitals` program; everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vitals::commands::main()
+}

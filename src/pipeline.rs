@@ -1,1 +1,503 @@
-//! See the crate's documentation.
+//! The only file that wires the rooms together: a running service, from its configuration to its last sync.
+
+use crate::auth::{Auth, AuthError};
+use crate::config::Config;
+use crate::evaluate::host::{HostError, PluginSet};
+use crate::evaluate::{Evaluator, StartError as EvaluateError};
+use crate::expose::otlp::{ExportError, Exporter};
+use crate::expose::{self, Intake, IntakeError, Rest, ServiceStatus, Submitted};
+use crate::log::SqliteLog;
+use crate::normalize::{Normalizer, RulesError};
+use crate::receive::{self, Accepted, Budget, Ingest, Refused};
+use crate::store::EmbeddedStore;
+use bytes::Bytes;
+use crossbeam_channel::Sender;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use parking_lot::Mutex;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::task::JoinHandle;
+use vitals_core::board::Board;
+use vitals_core::caller::Caller;
+use vitals_core::ids::{Partition, Position, TenantId, UnixNanos};
+use vitals_core::record::{Delivery, Record, Ticket};
+use vitals_core::registry::{New, Registry};
+use vitals_core::seam::{Deliver, Log, LogError, Output, Store, StoreError};
+
+/// How long a sender that was refused for overload should wait.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Bytes of REST requests that may wait for the log and for evaluation.
+const REST_BYTES: usize = 64 << 20;
+/// Records waiting from which the service says that it is overloaded.
+const BUSY: u64 = 10_000;
+/// How often the store merges and drops what is past its retention.
+const MAINTENANCE: Duration = Duration::from_secs(60);
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder cannot be used.
+    #[error("cannot use the data folder {path}: {source}")]
+    Data {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A listener cannot be opened.
+    #[error("cannot listen on {address} ({key}): {source}")]
+    Listen {
+        /// The configuration key.
+        key: &'static str,
+        /// Its value.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The tokens' keys cannot be used.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A plugin cannot be loaded.
+    #[error(transparent)]
+    Plugin(#[from] HostError),
+    /// The replay of the log failed.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// The rules table cannot be used.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    /// The exporter cannot be set up.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+}
+
+/// Where the service listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// OTLP/gRPC.
+    pub grpc: SocketAddr,
+    /// OTLP/HTTP.
+    pub http: SocketAddr,
+    /// REST and pages.
+    pub rest: SocketAddr,
+}
+
+/// A running service.
+pub struct Service {
+    addresses: Addresses,
+    auth: Arc<Auth>,
+    log: Arc<dyn Log>,
+    store: Arc<dyn Store>,
+    evaluator: Evaluator,
+    exporter: Option<Exporter>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Service {
+    /// Opens the data folder, replays what the last run left in the log, then listens.
+    ///
+    /// # Errors
+    /// When a folder, a key, a plugin, the log, the store or a listener cannot be used; nothing is left running.
+    pub async fn start(config: Config, data: &Path) -> Result<Self, StartError> {
+        std::fs::create_dir_all(data).map_err(|source| StartError::Data { path: data.into(), source })?;
+        // Ports first: a second service on them should fail before it waits for a replay.
+        let grpc = listen("receive.grpc", &config.receive.grpc).await?;
+        let http = listen("receive.http", &config.receive.http).await?;
+        let rest = listen("expose.rest", &config.expose.rest).await?;
+        let addresses = Addresses {
+            grpc: address("receive.grpc", &config.receive.grpc, &grpc)?,
+            http: address("receive.http", &config.receive.http, &http)?,
+            rest: address("expose.rest", &config.expose.rest, &rest)?,
+        };
+        let auth = Arc::new(Auth::load(&config.auth, data)?);
+
+        // Opening and replaying wait for disks and compilers.
+        let folder = data.to_owned();
+        let built = tokio::task::spawn_blocking({
+            let config = config.clone();
+            move || Rooms::build(&config, &folder)
+        });
+        let rooms = match built.await {
+            Ok(rooms) => rooms?,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+
+        let (stop, stopped) = watch::channel(false);
+        let tasks = rooms.serve(&config, &auth, grpc, http, rest, &stopped);
+        Ok(Self {
+            addresses,
+            auth,
+            log: rooms.log,
+            store: rooms.store,
+            evaluator: rooms.evaluator,
+            exporter: rooms.exporter,
+            stop,
+            tasks,
+        })
+    }
+
+    /// Where the service listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// The tokens' keys, to issue one.
+    pub fn auth(&self) -> &Arc<Auth> {
+        &self.auth
+    }
+
+    /// Stops listening, answers what is under way, evaluates and stores what is in the log.
+    pub async fn stop(self) {
+        // Fails only when nobody listens any more.
+        let _ = self.stop.send(true);
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a server ended badly");
+            }
+        }
+        let finished = tokio::task::spawn_blocking(move || {
+            self.log.close();
+            self.evaluator.stop();
+            self.store.close();
+        });
+        if let Err(error) = finished.await {
+            tracing::error!(%error, "the service did not stop cleanly; the log is replayed at the next start");
+        }
+        if let Some(exporter) = self.exporter {
+            exporter.stop().await;
+        }
+    }
+}
+
+/// The rooms, built and replayed, not yet reachable.
+struct Rooms {
+    registry: Arc<Registry>,
+    normalizer: Arc<Normalizer>,
+    plugins: Arc<PluginSet>,
+    board: Arc<Board>,
+    log: Arc<dyn Log>,
+    store: Arc<dyn Store>,
+    evaluator: Evaluator,
+    exporter: Option<Exporter>,
+    shards: Vec<Sender<Delivery>>,
+}
+
+impl Rooms {
+    /// Blocks while plugins compile and the log is replayed. Must run inside a tokio runtime.
+    fn build(config: &Config, data: &Path) -> Result<Self, StartError> {
+        // The log delivers to shards whose number only it knows; nothing is appended before they are set.
+        let shards: Arc<OnceLock<Vec<Sender<Delivery>>>> = Arc::default();
+        let log: Arc<dyn Log> = Arc::new(SqliteLog::open(
+            &data.join("log.db"),
+            &config.log,
+            deliver_to(shards.clone()),
+        )?);
+        let partitions = log.partitions();
+        let (senders, inputs): (Vec<_>, Vec<_>) = (0..partitions).map(|_| crossbeam_channel::unbounded()).unzip();
+        let senders = shards.get_or_init(|| senders).clone();
+
+        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(&data.join("store.db"), &config.store)?);
+        let registry = Arc::new(Registry::new(config.quota, announce_to(log.clone())));
+        let catalogue = store.catalogue()?;
+        catalogue.agents.into_iter().for_each(|agent| registry.restore_agent(agent));
+        catalogue.series.into_iter().for_each(|series| registry.restore_series(series));
+
+        let plugins = Arc::new(PluginSet::load(
+            &config.plugin_limits,
+            config.plugin_folder.as_deref(),
+            &config.plugins,
+            &data.join("plugin-cache"),
+        )?);
+        let exporter = Exporter::start(&config.export, registry.clone())?;
+        let board = Arc::new(Board::default());
+        let judges = plugins.clone();
+        let evaluator = Evaluator::start(
+            &config.evaluate,
+            Arc::new(move |tenant: &TenantId| judges.instances(tenant)),
+            registry.clone(),
+            log.clone(),
+            store.clone(),
+            board.clone(),
+            inputs,
+            exporter.as_ref().map_or_else(|| Arc::new(|_: &Arc<Output>| ()) as Arc<_>, Exporter::observer),
+        )?;
+        let normalizer = Arc::new(Normalizer::new(&config.normalize, registry.clone(), partitions)?);
+        Ok(Self { registry, normalizer, plugins, board, log, store, evaluator, exporter, shards: senders })
+    }
+}
+
+impl Rooms {
+    /// Starts the listeners and the maintenance of the store; each ends when `stopped` says so.
+    fn serve(
+        &self,
+        config: &Config,
+        auth: &Arc<Auth>,
+        grpc: TcpListener,
+        http: TcpListener,
+        rest: TcpListener,
+        stopped: &watch::Receiver<bool>,
+    ) -> Vec<JoinHandle<()>> {
+        let otlp = Arc::new(OtlpIntake { normalizer: self.normalizer.clone(), log: self.log.clone() });
+        let otlp_auth = config.auth.otlp.then(|| auth.clone());
+        let room = Rest {
+            registry: self.registry.clone(),
+            store: self.store.clone(),
+            board: self.board.clone(),
+            auth: auth.clone(),
+            intake: Arc::new(RestIntake {
+                log: self.log.clone(),
+                budget: Arc::new(Semaphore::new(REST_BYTES)),
+            }),
+            plugins: self.list_plugins(),
+            status: self.status(),
+            metrics: self.metrics(),
+            config: config.expose.clone(),
+            partitions: self.log.partitions(),
+            clock: Arc::new(now),
+        };
+        let budget = Budget::new(config.receive.max_in_flight_bytes);
+        let ports = (Arc::new(config.receive.clone()), until(stopped), until(stopped), until(stopped));
+        let (receive, grpc_stop, http_stop, rest_stop) = ports;
+        let over_grpc = {
+            let (receive, budget, otlp, auth) = (receive.clone(), budget.clone(), otlp.clone(), otlp_auth.clone());
+            async move { receive::serve_grpc(grpc, &receive, budget, otlp, auth, grpc_stop).await }
+        };
+        let over_http =
+            async move { receive::serve_http(http, &receive, budget, otlp, otlp_auth, http_stop).await };
+        let over_rest = async move {
+            if let Err(error) = expose::serve(rest, Arc::new(room), rest_stop).await {
+                tracing::error!(%error, "the REST listener stopped");
+            }
+        };
+        vec![
+            tokio::spawn(over_grpc),
+            tokio::spawn(over_http),
+            tokio::spawn(over_rest),
+            tokio::spawn(maintain(self.store.clone(), stopped.clone())),
+        ]
+    }
+
+    fn list_plugins(&self) -> Arc<dyn Fn() -> Vec<serde_json::Value> + Send + Sync> {
+        let plugins = self.plugins.clone();
+        Arc::new(move || plugins.list().iter().filter_map(|info| serde_json::to_value(info).ok()).collect())
+    }
+
+    fn status(&self) -> Arc<dyn Fn() -> ServiceStatus + Send + Sync> {
+        let (log, store, shards) = (self.log.clone(), self.store.clone(), self.shards.clone());
+        Arc::new(move || {
+            let waiting: usize = shards.iter().map(Sender::len).sum();
+            // Asking for a checkpoint touches the disk, so that the answer is the truth and not a memory.
+            let database_status = match store.checkpoint(Partition(0)) {
+                Ok(_) => "connected".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            let queued = log.stats().queued + waiting as u64;
+            let processing_queue_status = match log.last(Partition(0)) {
+                Err(error) => error.to_string(),
+                Ok(_) if queued > BUSY => "overloaded".to_owned(),
+                Ok(_) => "healthy".to_owned(),
+            };
+            let ready = database_status == "connected" && processing_queue_status == "healthy";
+            ServiceStatus { ready, database_status, processing_queue_status, queued }
+        })
+    }
+
+    fn metrics(&self) -> Arc<dyn Fn() -> String + Send + Sync> {
+        let (log, store, registry) = (self.log.clone(), self.store.clone(), self.registry.clone());
+        let shards = self.shards.clone();
+        let recorder = recorder();
+        Arc::new(move || {
+            let (held, stored) = (log.stats(), store.stats());
+            let waiting: usize = shards.iter().map(Sender::len).sum();
+            metrics::gauge!("vitals_log_bytes").set(held.bytes as f64);
+            metrics::gauge!("vitals_log_records").set(held.records as f64);
+            metrics::gauge!("vitals_log_queued").set(held.queued as f64);
+            metrics::gauge!("vitals_evaluate_queued").set(waiting as f64);
+            metrics::gauge!("vitals_store_samples").set(stored.samples as f64);
+            metrics::gauge!("vitals_store_bytes").set(stored.bytes as f64);
+            metrics::gauge!("vitals_store_pending").set(stored.pending as f64);
+            metrics::gauge!("vitals_series").set(registry.series_count() as f64);
+            recorder.render()
+        })
+    }
+}
+
+/// The process's recorder of metrics; there can be only one, however many services a test starts.
+fn recorder() -> PrometheusHandle {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    RECORDER
+        .get_or_init(|| {
+            let recorder = PrometheusBuilder::new().build_recorder();
+            let handle = recorder.handle();
+            if metrics::set_global_recorder(recorder).is_err() {
+                tracing::warn!("metrics are recorded elsewhere; GET /metrics will be empty");
+            }
+            handle
+        })
+        .clone()
+}
+
+/// Resolves when `stopped` says so, or nobody can say so any more.
+fn until(stopped: &watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'static {
+    let mut stopped = stopped.clone();
+    async move {
+        // An error means that the service is gone, which is a stop too.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    }
+}
+
+/// Has the store merge and forget, on a thread that may block, until `stopped`.
+async fn maintain(store: Arc<dyn Store>, stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = until(&stopped) => return,
+            () = tokio::time::sleep(MAINTENANCE) => {}
+        }
+        let store = store.clone();
+        match tokio::task::spawn_blocking(move || store.maintain(now())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the store could not be maintained; trying again"),
+            Err(error) => tracing::error!(%error, "the store's maintenance failed; trying again"),
+        }
+    }
+}
+
+/// OTLP requests: walked, logged, acknowledged.
+struct OtlpIntake {
+    normalizer: Arc<Normalizer>,
+    log: Arc<dyn Log>,
+}
+
+impl Ingest for OtlpIntake {
+    async fn ingest(
+        &self,
+        caller: Caller,
+        peer: SocketAddr,
+        body: Bytes,
+        permit: Box<dyn Send>,
+    ) -> Result<Accepted, Refused> {
+        let fallback = caller.subject.clone().unwrap_or_else(|| peer.ip().to_string());
+        let normalized = self
+            .normalizer
+            .otlp_as(&caller, &fallback, now(), &body)
+            .map_err(|malformed| Refused::Malformed(malformed.to_string()))?;
+        // The bytes stay in flight until the last partition has evaluated its share.
+        let permit: Arc<Mutex<Box<dyn Send>>> = Arc::new(Mutex::new(permit));
+        let commits: Vec<_> = normalized
+            .batches
+            .into_iter()
+            .map(|(partition, samples)| {
+                let ticket = Ticket { permit: Some(Box::new(permit.clone())), reply: None };
+                commit(&self.log, partition, Record::Samples(samples), ticket)
+            })
+            .collect();
+        for committed in commits {
+            committed.await.unwrap_or(Err(LogError::Closed)).map_err(refused)?;
+        }
+        Ok(Accepted { rejected: normalized.rejected, reason: normalized.reason })
+    }
+}
+
+/// Appends to the log; the receiver hears when the record is durable.
+fn commit(
+    log: &Arc<dyn Log>,
+    partition: Partition,
+    record: Record,
+    ticket: Ticket,
+) -> oneshot::Receiver<Result<Position, LogError>> {
+    let (done, committed) = oneshot::channel();
+    // A sender that hung up does not undo what it sent.
+    let done = Box::new(move |result| drop(done.send(result)));
+    log.append(partition, record, ticket, done);
+    committed
+}
+
+fn refused(error: LogError) -> Refused {
+    match error {
+        LogError::Full { .. } => Refused::Overloaded { retry_after: RETRY_AFTER },
+        other => Refused::Unavailable(other.to_string()),
+    }
+}
+
+/// REST records: logged, evaluated, answered.
+struct RestIntake {
+    log: Arc<dyn Log>,
+    budget: Arc<Semaphore>,
+}
+
+impl Intake for RestIntake {
+    fn submit(&self, partition: Partition, record: Record, bytes: usize) -> Submitted {
+        let overloaded = || IntakeError::Overloaded { retry_after: RETRY_AFTER };
+        let weight = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let Ok(permit) = self.budget.clone().try_acquire_many_owned(weight) else {
+            metrics::counter!("vitals_rest_refused_total").increment(1);
+            return Box::pin(async move { Err(overloaded()) });
+        };
+        let (reply, outcome) = oneshot::channel();
+        let ticket = Ticket {
+            permit: Some(Box::new(permit)),
+            reply: Some(Box::new(move |result| drop(reply.send(result)))),
+        };
+        let committed = commit(&self.log, partition, record, ticket);
+        Box::pin(async move {
+            match committed.await.unwrap_or(Err(LogError::Closed)) {
+                Ok(_) => {}
+                Err(LogError::Full { .. }) => return Err(overloaded()),
+                Err(error) => return Err(IntakeError::Unavailable(error.to_string())),
+            }
+            outcome.await.map_err(|_| IntakeError::Unavailable("the service is stopping".to_owned()))
+        })
+    }
+}
+
+/// Sends what is committed to its partition's shard.
+fn deliver_to(shards: Arc<OnceLock<Vec<Sender<Delivery>>>>) -> Deliver {
+    Box::new(move |partition, delivery| {
+        let shard = shards.get().and_then(|shards| shards.get(partition.0 as usize));
+        // A shard is gone only while the service stops; the log still has the record.
+        if let Some(Err(_)) = shard.map(|shard| shard.send(delivery)) {
+            tracing::debug!(partition = partition.0, "delivered to a stopped shard");
+        }
+    })
+}
+
+/// Puts new descriptions into the log, ahead of whatever will use them.
+fn announce_to(log: Arc<dyn Log>) -> Box<dyn Fn(New<'_>) + Send + Sync> {
+    Box::new(move |new| {
+        let (agent, record) = match new {
+            New::Agent(agent) => (agent.id, Record::Describe { agents: vec![agent.clone()], series: Vec::new() }),
+            New::Series(agent, series) => (agent, Record::Describe { agents: Vec::new(), series: series.to_vec() }),
+        };
+        let done = Box::new(|result: Result<Position, LogError>| {
+            if let Err(error) = result {
+                // The log tries descriptions again by itself, before anything that needs them.
+                tracing::warn!(%error, "descriptions wait for the log");
+            }
+        });
+        log.append(Partition::of(agent, log.partitions()), record, Ticket::default(), done);
+    })
+}
+
+fn now() -> UnixNanos {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixNanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+async fn listen(key: &'static str, to: &str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(to).await.map_err(|source| StartError::Listen { key, address: to.to_owned(), source })
+}
+
+fn address(key: &'static str, to: &str, listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|source| StartError::Listen { key, address: to.to_owned(), source })
+}

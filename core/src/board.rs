@@ -4,10 +4,11 @@ use crate::ids::{AgentId, UnixNanos};
 use crate::record::Vitals;
 use crate::verdict::{AgentHealth, SlaVerdict};
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 use std::sync::{PoisonError, RwLock};
 
 /// Whether an agent is heard of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Liveness {
     /// The last evidence is not overdue.
     OnTime,
@@ -20,7 +21,7 @@ pub enum Liveness {
 }
 
 /// One agent, now.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AgentLive {
     /// Whether it is heard of.
     pub liveness: Liveness,
@@ -54,5 +55,10 @@ impl Board {
     /// Replaces what is known of some agents.
     pub fn put(&self, news: impl IntoIterator<Item = (AgentId, AgentLive)>) {
         self.agents.write().unwrap_or_else(PoisonError::into_inner).extend(news);
+    }
+
+    /// Forgets an agent that is gone for good.
+    pub fn remove(&self, agent: AgentId) {
+        self.agents.write().unwrap_or_else(PoisonError::into_inner).remove(&agent);
     }
 }

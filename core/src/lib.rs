@@ -12,6 +12,7 @@
 //! - [`availability`]: from evidence of life to sessions and outages
 //! - [`board`]: what is known of each agent right now
 //! - [`caller`]: who asks, and what they may touch
+//! - [`vitals`]: which series make up an agent's vitals
 //! - [`seam`]: the contracts of the log and the store, as traits
 
 pub mod availability;
@@ -25,3 +26,4 @@ pub mod rules;
 pub mod seam;
 pub mod series;
 pub mod verdict;
+pub mod vitals;

@@ -6,6 +6,7 @@
 use crate::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use crate::series::{AgentDesc, AgentProfile, Origin, Part, SeriesDesc, SeriesSpec, Shape};
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -47,7 +48,8 @@ pub enum RegistryError {
 }
 
 /// How much one tenant may register.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Quota {
     /// Series, derived ones included.
     pub series: usize,
@@ -295,6 +297,11 @@ impl TenantRegistry {
     /// Remembers what wire bytes mean, for next time.
     pub fn remember_wire(&self, pairs: impl IntoIterator<Item = (IdentityHash, SeriesId)>) {
         write(&self.wire).extend(pairs);
+    }
+
+    /// Forgets what wire bytes mean, so that what is no longer sent gives its place back.
+    pub fn forget_wire(&self) {
+        write(&self.wire).clear();
     }
 }
 

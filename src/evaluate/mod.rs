@@ -1,3 +1,34 @@
-//! See the crate's documentation.
+//! Judging: records in, verdicts out.
+//!
+//! One thread a partition. A shard takes what the log has committed, sorts out what is new, shows it to the
+//! tenant's plugins, follows who is alive, raises and resolves alerts, and writes everything to the store.
+//!
+//! - [`config`](EvaluateConfig): the `[evaluate]` section
+//! - `run`: the threads, the clock, checkpoints, the replay at the start
+//! - `shard`: one partition, plain and synchronous
+//! - `intake`: which rows are new; running totals of delta series
+//! - `sort`: rows into the order of (series, time)
+//! - `vitals`: from series to an agent's CPU, memory, disk, errors
+//! - `agents`: availability, health and alerts of each agent
+//! - `state`: what a checkpoint keeps
+//! - [`judges`]: what a shard asks of the plugins
+//! - [`host`]: the plugins, as WebAssembly components
 
+mod agents;
+mod config;
+pub mod host;
+mod intake;
+pub mod host;
 pub mod judges;
+mod run;
+mod shard;
+mod sort;
+mod state;
+#[cfg(test)]
+mod tests;
+mod vitals;
+
+pub use config::{EvaluateConfig, LivenessConfig, Objective};
+pub use run::{Evaluator, StartError};
+pub use shard::{MakeJudges, Observe};
+pub use state::StateError;

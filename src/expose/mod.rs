@@ -1,1 +1,164 @@
-//! See the crate's documentation.
+//! What comes out: the REST API with its page of documentation, probes, and verdicts as OTLP.
+//!
+//! - [`otlp`]: verdicts, and on request samples, to another OTLP receiver
+//! - [`rest`]: the routes of the contract, and those that make series, verdicts and alerts queryable
+
+pub mod otlp;
+pub mod rest;
+
+use serde::{Deserialize, Serialize};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use vitals_core::board::Board;
+use vitals_core::ids::{Partition, UnixNanos};
+use vitals_core::record::{Outcome, Record};
+use vitals_core::registry::Registry;
+use vitals_core::seam::Store;
+
+use crate::auth::Auth;
+
+pub use rest::serve;
+
+/// The REST listener's configuration, and what its answers are measured against.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExposeConfig {
+    /// Where REST listens.
+    pub rest: String,
+    /// Most connections at a time; more wait in the kernel's queue.
+    pub max_connections: usize,
+    /// A client must send a request's head within this time; an idle connection is closed after it.
+    pub header_seconds: u64,
+    /// A request, its body included, must be answered within this time.
+    pub request_seconds: u64,
+    /// Most bytes of request bodies held at a time, at least 10 MiB; more is refused with 429.
+    pub max_body_bytes: usize,
+    /// At shutdown, requests under way have this long to finish.
+    pub shutdown_seconds: u64,
+    /// Availability objective, percent.
+    pub sla_target: f64,
+    /// A heartbeat older than this is refused.
+    pub heartbeat_max_age_seconds: u64,
+    /// A heartbeat further ahead of our clock than this is refused.
+    pub heartbeat_max_ahead_seconds: u64,
+    /// Where a measurement becomes degraded and critical.
+    pub thresholds: Thresholds,
+}
+
+impl Default for ExposeConfig {
+    fn default() -> Self {
+        Self {
+            rest: "127.0.0.1:8080".to_owned(),
+            max_connections: 1024,
+            header_seconds: 30,
+            request_seconds: 30,
+            max_body_bytes: 64 * 1024 * 1024,
+            shutdown_seconds: 10,
+            sla_target: 99.9,
+            heartbeat_max_age_seconds: 600,
+            heartbeat_max_ahead_seconds: 600,
+            thresholds: Thresholds::default(),
+        }
+    }
+}
+
+/// `[degraded, critical]`, breached at >=, for the components of an assessment and for forecasts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Thresholds {
+    /// Percent of CPU.
+    pub cpu: [f64; 2],
+    /// Percent of memory.
+    pub memory: [f64; 2],
+    /// Percent of the fullest file system.
+    pub disk: [f64; 2],
+    /// Milliseconds to answer.
+    pub response_ms: [f64; 2],
+    /// Milliseconds of network latency.
+    pub latency_ms: [f64; 2],
+    /// Percent of packets lost.
+    pub packet_loss: [f64; 2],
+    /// Percent of requests that failed.
+    pub error_rate: [f64; 2],
+    /// What memory in megabytes is a percentage of, unless the agent's total is known.
+    pub memory_total_mb: f64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self {
+            cpu: [80.0, 95.0],
+            memory: [85.0, 95.0],
+            disk: [85.0, 95.0],
+            response_ms: [2_000.0, 5_000.0],
+            latency_ms: [1_000.0, 5_000.0],
+            packet_loss: [5.0, 20.0],
+            error_rate: [5.0, 10.0],
+            memory_total_mb: 8_192.0,
+        }
+    }
+}
+
+/// Why a record was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IntakeError {
+    /// More is in flight than may be.
+    #[error("overloaded, try again in {} s", retry_after.as_secs())]
+    Overloaded {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// It cannot be made durable now. The reason is for the log, not for the client.
+    #[error("not available: {0}")]
+    Unavailable(String),
+}
+
+/// Resolves when the record is durable and evaluated.
+pub type Submitted = Pin<Box<dyn Future<Output = Result<Outcome, IntakeError>> + Send>>;
+
+/// Where REST puts what it received. Many submissions may be polled at the same time.
+pub trait Intake: Send + Sync {
+    /// Appends `record`, which counts as `bytes` in flight, to the log and has it evaluated.
+    fn submit(&self, partition: Partition, record: Record, bytes: usize) -> Submitted;
+}
+
+/// How the service is, as the wiring sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceStatus {
+    /// Whether it takes requests.
+    pub ready: bool,
+    /// `connected`, or what is wrong with the store.
+    pub database_status: String,
+    /// `healthy`, `overloaded`, or what is wrong with the log and the shards.
+    pub processing_queue_status: String,
+    /// Records that wait to be committed or evaluated.
+    pub queued: u64,
+}
+
+/// All that the REST room needs.
+pub struct Rest {
+    /// Agents and series.
+    pub registry: Arc<Registry>,
+    /// Samples, verdicts, intervals, alerts.
+    pub store: Arc<dyn Store>,
+    /// What is known of each agent now.
+    pub board: Arc<Board>,
+    /// Tokens.
+    pub auth: Arc<Auth>,
+    /// Where received records go.
+    pub intake: Arc<dyn Intake>,
+    /// Lists the plugins.
+    pub plugins: Arc<dyn Fn() -> Vec<serde_json::Value> + Send + Sync>,
+    /// How the service is.
+    pub status: Arc<dyn Fn() -> ServiceStatus + Send + Sync>,
+    /// Our own metrics as Prometheus text.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// The configuration.
+    pub config: ExposeConfig,
+    /// Partitions of the log.
+    pub partitions: u32,
+    /// The time.
+    pub clock: Arc<dyn Fn() -> UnixNanos + Send + Sync>,
+}

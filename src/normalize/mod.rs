@@ -1,1 +1,312 @@
-//! See the crate's documentation.
+//! From OTLP wire bytes to columns of samples: the walk, agent identity, typed kinds.
+//!
+//! - `wire`: protobuf's wire format, read in place
+//! - `walk`: the walk over a request
+//! - `attributes`: attributes of what is seen for the first time
+//! - `agents`: which agent a resource is
+//! - `kinds`: the rules table from metric names to typed kinds
+//! - `buckets`: quantiles and stable buckets of histograms
+//! - `tally`: what was not taken, and why
+//!
+//! A request is taken or refused as a whole only for what no strict protobuf decoder would read; otherwise
+//! each point stands for itself and is counted when it cannot be taken.
+
+mod agents;
+mod attributes;
+mod buckets;
+mod kinds;
+#[cfg(test)]
+mod oracle;
+mod tally;
+mod walk;
+mod wire;
+
+pub use kinds::RulesError;
+pub use wire::Malformed;
+
+use attributes::Limits;
+use hashbrown::{HashMap, HashSet};
+use kinds::Rules;
+use parking_lot::{Mutex, RwLock};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tally::{Reason, Tally};
+use vitals_core::caller::Caller;
+use vitals_core::ids::{AgentId, Partition, SeriesId, TenantId, UnixNanos};
+use vitals_core::record::Samples;
+use vitals_core::registry::{IdentityHash, Registry};
+use vitals_core::series::Attributes;
+use walk::{Batch, Hole, Miss, UNKNOWN, Walk};
+
+/// `[normalize]`
+#[derive(Deserialize, Serialize, Clone, Debug)]
+#[serde(default, deny_unknown_fields)]
+pub struct NormalizeConfig {
+    /// Resource attributes that name an agent, the first rule whose attributes are all there counts; `@` joins
+    /// several. A `service.instance.id` that is a random UUID does not count.
+    pub agent_identity: Vec<String>,
+    /// Most attributes of a point or a resource.
+    pub max_attributes: usize,
+    /// Most bytes of all attributes of a point or a resource, as text.
+    pub max_attribute_bytes: usize,
+    /// Longest metric name and unit, bytes.
+    pub max_name_bytes: usize,
+    /// How far ahead of this machine's clock a point may be.
+    pub max_future_seconds: u64,
+    /// Most byte strings remembered for each tenant's series; past that they are learned anew.
+    pub max_known_identities: usize,
+    /// Most resources remembered; past that they are learned anew.
+    pub max_known_resources: usize,
+    /// A rules table of your own (TOML, like the built-in one); its rules come before the built-in ones.
+    pub rules: Option<PathBuf>,
+}
+
+impl Default for NormalizeConfig {
+    fn default() -> Self {
+        Self {
+            agent_identity: ["service.instance.id", "service.name@host.name", "host.name", "service.name", "host.id"]
+                .map(str::to_owned)
+                .to_vec(),
+            max_attributes: 128,
+            max_attribute_bytes: 16_384,
+            max_name_bytes: 1024,
+            max_future_seconds: 86_400,
+            max_known_identities: 4_000_000,
+            max_known_resources: 200_000,
+            rules: None,
+        }
+    }
+}
+
+/// What a request became.
+#[derive(Debug)]
+pub struct Normalized {
+    /// The rows of each partition that has any, or whose agents showed life.
+    pub batches: Vec<(Partition, Samples)>,
+    /// Points not taken.
+    pub rejected: u64,
+    /// Why; empty when none was rejected.
+    pub reason: String,
+}
+
+/// What is known of a resource by its bytes.
+struct Resource {
+    hash: IdentityHash,
+    agent: AgentId,
+    key: String,
+    partition: Partition,
+    attributes: Arc<Attributes>,
+    reject: Option<Reason>,
+}
+
+impl Resource {
+    fn rejected(reason: Reason) -> Self {
+        Self {
+            hash: 0,
+            agent: AgentId(u32::MAX),
+            key: String::new(),
+            partition: Partition(0),
+            attributes: Arc::default(),
+            reject: Some(reason),
+        }
+    }
+}
+
+/// Turns requests into columns. One for the process; every method can be called from many threads at once.
+pub struct Normalizer {
+    config: NormalizeConfig,
+    registry: Arc<Registry>,
+    partitions: u32,
+    /// Random, so that nobody can prepare identities whose hashes meet.
+    seed: u64,
+    rules: Rules,
+    resources: RwLock<HashMap<IdentityHash, Arc<Resource>>>,
+    /// Fallback names that were told about resource detection.
+    hinted: Mutex<HashSet<String>>,
+}
+
+impl Normalizer {
+    /// For `partitions` partitions of the log.
+    ///
+    /// # Errors
+    /// When the rules table cannot be read.
+    pub fn new(config: &NormalizeConfig, registry: Arc<Registry>, partitions: u32) -> Result<Self, RulesError> {
+        let extra = config.rules.as_ref().map(|path| {
+            let name = path.display().to_string();
+            std::fs::read_to_string(path)
+                .map(|text| (name.clone(), text))
+                .map_err(|source| RulesError::Unreadable { path: name, source })
+        });
+        let extra = extra.transpose()?;
+        let own = extra.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        let tables: Vec<_> = own.chain([("built in", kinds::BUILT_IN)]).collect();
+        Ok(Self {
+            config: config.clone(),
+            registry,
+            partitions: partitions.max(1),
+            seed: seed(),
+            rules: Rules::new(&tables)?,
+            resources: RwLock::default(),
+            hinted: Mutex::default(),
+        })
+    }
+
+    /// Walks a request of `tenant`. Points of a resource that says nothing of an agent belong to `fallback_agent`.
+    ///
+    /// # Errors
+    /// When a strict protobuf decoder would refuse it; nothing of it is taken then.
+    pub fn otlp(&self, tenant: &TenantId, fallback_agent: &str, now: UnixNanos, body: &[u8]) -> Result<Normalized, Malformed> {
+        let caller = Caller { tenant: tenant.clone(), ..Caller::anonymous() };
+        self.otlp_as(&caller, fallback_agent, now, body)
+    }
+
+    /// As [`Self::otlp`]; points of agents that the caller may not touch are rejected.
+    ///
+    /// # Errors
+    /// When a strict protobuf decoder would refuse it; nothing of it is taken then.
+    pub fn otlp_as(&self, caller: &Caller, fallback_agent: &str, now: UnixNanos, body: &[u8]) -> Result<Normalized, Malformed> {
+        let tenant = self.registry.tenant(&caller.tenant);
+        let known = tenant.wire();
+        let mut walk = Walk::new(self, caller, fallback_agent, now, body, &known);
+        walk.request()?;
+        let Walk { mut batches, misses, holes, mut tally, .. } = walk;
+        let full = known.len() + misses.len() > self.config.max_known_identities;
+        drop(known);
+        if !misses.is_empty() {
+            let learned = self.learn(&caller.tenant, misses);
+            fill(&mut batches, &holes, &learned, &mut tally);
+            if full {
+                tenant.forget_wire();
+            }
+            tenant.remember_wire(learned.into_iter().filter_map(|(hash, id)| Some((hash, id?))));
+        }
+        tally.publish();
+        Ok(Normalized {
+            batches: finished(batches, &caller.tenant, now),
+            rejected: tally.total(),
+            reason: tally.sentence(),
+        })
+    }
+
+    /// Registers new series, agent by agent; in the order of `misses`, `None` where the quota is used up.
+    fn learn(&self, tenant: &TenantId, misses: Vec<Miss>) -> Vec<(IdentityHash, Option<SeriesId>)> {
+        let mut learned: Vec<(IdentityHash, Option<SeriesId>)> = misses.iter().map(|miss| (miss.hash, None)).collect();
+        let mut by_agent: HashMap<AgentId, (Vec<usize>, Vec<_>)> = HashMap::new();
+        for (at, miss) in misses.into_iter().enumerate() {
+            let (places, specs) = by_agent.entry(miss.agent).or_default();
+            places.push(at);
+            specs.push(miss.spec);
+        }
+        for (agent, (places, specs)) in by_agent {
+            for (at, id) in places.into_iter().zip(self.registry.intern_series(tenant, agent, specs)) {
+                if let Some(slot) = learned.get_mut(at) {
+                    slot.1 = id.ok();
+                }
+            }
+        }
+        learned
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { count: self.config.max_attributes, bytes: self.config.max_attribute_bytes }
+    }
+
+    fn resource(&self, key: IdentityHash) -> Option<Arc<Resource>> {
+        self.resources.read().get(&key).cloned()
+    }
+
+    /// Finds out which agent a new resource is, and remembers it.
+    fn identify(&self, caller: &Caller, fallback: &str, now: UnixNanos, hash: IdentityHash, attributes: Attributes) -> Result<Arc<Resource>, Reason> {
+        let key = agents::key(&self.config.agent_identity, &attributes).unwrap_or_else(|| {
+            self.hint(fallback);
+            fallback.to_owned()
+        });
+        let key = agents::bounded(&key);
+        if !caller.may_touch(&key) {
+            return Err(Reason::ForeignAgent);
+        }
+        let profile = agents::profile(&attributes);
+        let agent = self
+            .registry
+            .intern_agent(&caller.tenant, &key, now, &profile)
+            .map_err(|_| Reason::AgentQuota)?;
+        let resource = Arc::new(Resource {
+            hash,
+            agent,
+            key,
+            partition: Partition::of(agent, self.partitions),
+            attributes: Arc::new(attributes),
+            reject: None,
+        });
+        let mut resources = self.resources.write();
+        if resources.len() >= self.config.max_known_resources {
+            resources.clear();
+        }
+        resources.insert(hash, resource.clone());
+        Ok(resource)
+    }
+
+    fn hint(&self, fallback: &str) {
+        const MOST: usize = 10_000;
+        let mut hinted = self.hinted.lock();
+        if hinted.len() < MOST && hinted.insert(fallback.to_owned()) {
+            tracing::info!(
+                agent = fallback,
+                "metrics came with a resource that names no host or service; they belong to the sender. \
+                 Add the resourcedetection processor to the Collector's pipeline to name the host"
+            );
+        }
+    }
+}
+
+fn seed() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| {
+        // No randomness from the system: the standard library's per-process keys.
+        use std::hash::{BuildHasher, RandomState};
+        RandomState::new().hash_one(0)
+    })
+}
+
+/// Gives the waiting rows their series; rows whose series was not registered are taken out and their points counted.
+fn fill(batches: &mut [Batch], holes: &[Hole], learned: &[(IdentityHash, Option<SeriesId>)], tally: &mut Tally) {
+    let mut last_rejected = None;
+    for hole in holes {
+        let id = learned.get(hole.miss).and_then(|(_, id)| *id);
+        let slot = batches.get_mut(hole.partition).and_then(|b| b.columns.series.get_mut(hole.row));
+        match (id, slot) {
+            (Some(id), Some(slot)) => *slot = id.0,
+            _ => {
+                // A point of several rows is one point.
+                if last_rejected != Some(hole.point) {
+                    last_rejected = Some(hole.point);
+                    tally.reject(Reason::SeriesQuota);
+                }
+            }
+        }
+    }
+    if last_rejected.is_none() {
+        return;
+    }
+    for Batch { columns, .. } in batches {
+        let keep: Vec<bool> = columns.series.iter().map(|s| *s != UNKNOWN).collect();
+        let mut flags = keep.iter();
+        columns.times.retain(|_| *flags.next().unwrap_or(&true));
+        let mut flags = keep.iter();
+        columns.values.retain(|_| *flags.next().unwrap_or(&true));
+        columns.series.retain(|s| *s != UNKNOWN);
+    }
+}
+
+fn finished(batches: Vec<Batch>, tenant: &TenantId, now: UnixNanos) -> Vec<(Partition, Samples)> {
+    let numbered = (0..).map(Partition).zip(batches);
+    numbered
+        .filter(|(_, batch)| !batch.columns.is_empty() || !batch.alive.is_empty())
+        .map(|(partition, mut batch)| {
+            batch.alive.sort_unstable();
+            batch.alive.dedup();
+            let samples = Samples { tenant: tenant.clone(), received_at: now, alive: batch.alive, columns: batch.columns };
+            (partition, samples)
+        })
+        .collect()
+}

@@ -1,1 +1,229 @@
-//! See the crate's documentation.
+//! OTLP over gRPC and HTTP: bytes in, an answer out.
+//!
+//! - `server`: the accept loop with its limits
+//! - `http`, `grpc`: the two protocols
+//! - `budget`: bytes in flight
+//! - `compression`: decompressing with a bound
+//! - `json`: OTLP/JSON to wire bytes
+//! - `status`: how failures are said
+//!
+//! Nothing here looks into a request: its bytes, as protobuf and decompressed, go to an [`Ingest`].
+
+mod budget;
+mod compression;
+mod grpc;
+mod http;
+mod json;
+mod server;
+mod status;
+#[cfg(test)]
+mod tests;
+
+pub use budget::{Budget, Permit};
+pub use json::{NotOtlpJson, otlp_json};
+
+use self::status::Failure;
+use crate::auth::Auth;
+use ::http::StatusCode;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tonic::Code;
+use vitals_core::caller::{Caller, Scope};
+
+/// `[receive]`
+#[derive(Deserialize, Serialize, Clone, Debug)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReceiveConfig {
+    /// Address of OTLP/gRPC.
+    pub grpc: String,
+    /// Address of OTLP/HTTP.
+    pub http: String,
+    /// Allows addresses other than loopback without authentication.
+    pub insecure: bool,
+    /// Largest request after decompression.
+    pub max_message_bytes: usize,
+    /// Bytes of requests in the process at once, of both ports together; past that requests are refused.
+    pub max_in_flight_bytes: usize,
+    /// Most connections of each port; more wait to be accepted.
+    pub max_connections: usize,
+    /// Most requests at once on one HTTP/2 connection.
+    pub max_streams_per_connection: u32,
+    /// How long a client may take to send a request's head; also how long an HTTP/1 connection may be idle.
+    pub header_timeout_seconds: u64,
+    /// How long a client may take to send a request's body.
+    pub body_timeout_seconds: u64,
+    /// How often an HTTP/2 connection is asked whether it is still there.
+    pub keepalive_seconds: u64,
+}
+
+impl Default for ReceiveConfig {
+    fn default() -> Self {
+        Self {
+            grpc: "127.0.0.1:4317".to_owned(),
+            http: "127.0.0.1:4318".to_owned(),
+            insecure: false,
+            max_message_bytes: 64 << 20,
+            max_in_flight_bytes: 256 << 20,
+            max_connections: 1024,
+            max_streams_per_connection: 128,
+            header_timeout_seconds: 90,
+            body_timeout_seconds: 30,
+            keepalive_seconds: 60,
+        }
+    }
+}
+
+/// Why the listeners may not be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("receive.{port} = \"{address}\" can be reached from other machines without a token; set auth.otlp = true, or receive.insecure = true if that is meant")]
+pub struct Exposed {
+    /// `grpc` or `http`.
+    pub port: &'static str,
+    /// The address.
+    pub address: String,
+}
+
+impl ReceiveConfig {
+    /// Whether the listeners may be opened: on anything but loopback only with authentication, unless `insecure`
+    /// says otherwise.
+    ///
+    /// # Errors
+    /// When an address is open to others.
+    pub fn check(&self, authenticated: bool) -> Result<(), Exposed> {
+        if authenticated || self.insecure {
+            return Ok(());
+        }
+        for (port, address) in [("grpc", &self.grpc), ("http", &self.http)] {
+            let loopback = match address.parse::<SocketAddr>() {
+                Ok(parsed) => parsed.ip().is_loopback(),
+                Err(_) => address.rsplit_once(':').is_some_and(|(host, _)| host == "localhost"),
+            };
+            if !loopback {
+                return Err(Exposed { port, address: address.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What became of a request that was taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// Points not taken.
+    pub rejected: u64,
+    /// Why; with none rejected, a warning.
+    pub reason: String,
+}
+
+/// Why nothing of a request was taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It is not an OTLP request.
+    #[error("{0}")]
+    Malformed(String),
+    /// It holds more than fits.
+    #[error("{0}")]
+    TooLarge(String),
+    /// There is more to do than can be done.
+    #[error("more arrives than can be processed; try again in {} s", retry_after.as_secs_f64())]
+    Overloaded {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The disk, or something else that is needed, does not work now.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The caller may not do this.
+    #[error("{0}")]
+    Forbidden(String),
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        let message = refused.to_string();
+        match refused {
+            Refused::Malformed(_) => Self::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, message),
+            Refused::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, message),
+            Refused::Overloaded { retry_after } => Self {
+                retry_after: Some(retry_after),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted, message)
+            },
+            Refused::Unavailable(_) => Self {
+                retry_after: Some(Duration::from_secs(5)),
+                ..Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
+            },
+            Refused::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, Code::PermissionDenied, message),
+        }
+    }
+}
+
+/// Where requests go.
+pub trait Ingest: Send + Sync + 'static {
+    /// Takes the protobuf bytes of an `ExportMetricsServiceRequest`. The answer leaves when this is done;
+    /// `permit` is the request's share of the bytes in flight, to be dropped when it is evaluated.
+    fn ingest(
+        &self,
+        caller: Caller,
+        peer: SocketAddr,
+        body: Bytes,
+        permit: Box<dyn Send>,
+    ) -> impl Future<Output = Result<Accepted, Refused>> + Send;
+}
+
+/// Serves OTLP/gRPC until `shutdown` is done. `budget` is shared by both ports; without `auth` every caller is anonymous.
+pub async fn serve_grpc<I: Ingest>(
+    listener: TcpListener,
+    config: &ReceiveConfig,
+    budget: Arc<Budget>,
+    ingest: Arc<I>,
+    auth: Option<Arc<Auth>>,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let service = Arc::new(grpc::Rpc::new(config, budget, ingest, auth));
+    server::serve(listener, config, service, shutdown).await;
+}
+
+/// Serves OTLP/HTTP until `shutdown` is done. `budget` is shared by both ports; without `auth` every caller is anonymous.
+pub async fn serve_http<I: Ingest>(
+    listener: TcpListener,
+    config: &ReceiveConfig,
+    budget: Arc<Budget>,
+    ingest: Arc<I>,
+    auth: Option<Arc<Auth>>,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let service = Arc::new(http::Http::new(config, budget, ingest, auth));
+    server::serve(listener, config, service, shutdown).await;
+}
+
+/// Who calls, if they may write.
+fn permitted(auth: Option<&Auth>, authorization: Option<&str>) -> Result<Caller, Failure> {
+    let Some(auth) = auth else { return Ok(Caller::anonymous()) };
+    let caller = auth
+        .caller(authorization)
+        .map_err(|denied| Failure::new(StatusCode::UNAUTHORIZED, Code::Unauthenticated, denied.to_string()))?;
+    if caller.may(Scope::Write) {
+        Ok(caller)
+    } else {
+        let message = "the token lacks the scope telemetry:write";
+        Err(Failure::new(StatusCode::FORBIDDEN, Code::PermissionDenied, message))
+    }
+}
+
+fn counted(protocol: &'static str, failure: Option<&Failure>) {
+    let outcome = match failure.map(|f| f.http.as_u16()) {
+        None => "ok",
+        Some(400 | 408) => "malformed",
+        Some(401 | 403) => "unauthorized",
+        Some(413) => "too_large",
+        Some(415) => "unsupported",
+        Some(429 | 503) => "overloaded",
+        Some(_) => "other",
+    };
+    metrics::counter!("vitals_receive_requests_total", "protocol" => protocol, "outcome" => outcome).increment(1);
+}

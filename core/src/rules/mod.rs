@@ -1,1 +1,10 @@
 //! The formulas. Each module names its source.
+
+pub mod health;
+pub mod iqr;
+pub mod pack;
+pub mod quality;
+pub mod rate;
+pub mod sla;
+pub mod thresholds;
+pub mod timeout;

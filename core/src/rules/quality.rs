@@ -1,0 +1,110 @@
+//! Data quality scores, 0..=1.
+//!
+//! Source: IntelliBrowse's ingestion; every constant is in [`QualityRules`].
+
+use crate::ids::UnixNanos;
+use crate::record::Vitals;
+use crate::series::{AgentProfile, MetricKind};
+use serde::{Deserialize, Serialize};
+
+/// The constants of the data quality scores.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QualityRules {
+    /// Taken off for CPU outside 0..=100 percent.
+    pub cpu_out_of_range: f64,
+    /// Taken off for negative memory.
+    pub negative_memory: f64,
+    /// Taken off for a metric whose own time is old.
+    pub old: f64,
+    /// From what age a metric is old, seconds.
+    pub old_seconds: i64,
+}
+
+impl Default for QualityRules {
+    fn default() -> Self {
+        Self { cpu_out_of_range: 0.5, negative_memory: 0.3, old: 0.2, old_seconds: 3_600 }
+    }
+}
+
+/// The share of a heartbeat's twelve optional fields that are there.
+#[must_use]
+pub fn heartbeat_quality(vitals: &Vitals, profile: &AgentProfile) -> f64 {
+    let present = [
+        vitals.cpu_percent.is_some(),
+        vitals.memory_mb.is_some(),
+        vitals.disk_percent.is_some(),
+        vitals.latency_ms.is_some(),
+        vitals.bandwidth_mbps.is_some(),
+        vitals.packet_loss_percent.is_some(),
+        vitals.connections.is_some(),
+        vitals.requests.is_some(),
+        vitals.errors.is_some(),
+        vitals.response_ms.is_some(),
+        profile.location.is_some(),
+        profile.zone.is_some(),
+    ];
+    let count = u32::try_from(present.iter().filter(|&&there| there).count()).unwrap_or(0);
+    f64::from(count) / 12.0
+}
+
+/// The quality of one metric value; `own_time` is the time that the metric itself carries, if it does.
+#[must_use]
+pub fn metric_quality(
+    kind: MetricKind,
+    value: f64,
+    own_time: Option<UnixNanos>,
+    now: UnixNanos,
+    rules: &QualityRules,
+) -> f64 {
+    let mut score: f64 = 1.0;
+    if kind == MetricKind::CpuUsage && !(0.0..=100.0).contains(&value) {
+        score -= rules.cpu_out_of_range;
+    }
+    if kind == MetricKind::MemoryUsage && value < 0.0 {
+        score -= rules.negative_memory;
+    }
+    if own_time.is_some_and(|time| now.since(time) > rules.old_seconds * UnixNanos::SECOND) {
+        score -= rules.old;
+    }
+    score.clamp(0.0, 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_is_as_good_as_it_is_complete() {
+        let mut vitals = Vitals::default();
+        let mut profile = AgentProfile::default();
+        assert_eq!(heartbeat_quality(&vitals, &profile), 0.0);
+        vitals.cpu_percent = Some(1.0);
+        vitals.memory_mb = Some(1.0);
+        profile.zone = Some("a".into());
+        assert_eq!(heartbeat_quality(&vitals, &profile), 0.25);
+        // What is derived from other fields is no field of its own.
+        vitals.memory_percent = Some(1.0);
+        vitals.error_percent = Some(1.0);
+        assert_eq!(heartbeat_quality(&vitals, &profile), 0.25);
+    }
+
+    #[test]
+    fn a_metric_loses_for_what_cannot_be() {
+        let now = UnixNanos(10_000 * UnixNanos::SECOND);
+        let ago = |seconds: i64| Some(now.plus(-seconds * UnixNanos::SECOND));
+        for (kind, value, time, expect) in [
+            (MetricKind::CpuUsage, 0.0, None, 1.0),
+            (MetricKind::CpuUsage, 100.0, None, 1.0),
+            (MetricKind::CpuUsage, 100.1, None, 0.5),
+            (MetricKind::CpuUsage, -0.1, ago(3_601), 0.3),
+            (MetricKind::CpuUsage, f64::NAN, None, 0.5),
+            (MetricKind::MemoryUsage, -1.0, None, 0.7),
+            (MetricKind::MemoryUsage, 0.0, ago(3_600), 1.0),
+            (MetricKind::Custom, -1.0, ago(3_601), 0.8),
+        ] {
+            let score = metric_quality(kind, value, time, now, &QualityRules::default());
+            assert!((score - expect).abs() < 1e-9, "{kind:?} {value} {time:?}: {score}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The health score of an agent; the rule is `vitals_core::rules::health`.
+
+use vitals_core::record::Vitals;
+use vitals_core::rules::health::{HealthConfig, score};
+use vitals_core::verdict;
+use vitals_plugin::{Agent, HealthStatus, Plugin, Score, Scorer};
+
+struct Health {
+    config: HealthConfig,
+}
+
+impl Plugin for Health {
+    const NAME: &'static str = "health-score";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    type Config = HealthConfig;
+
+    fn new(config: HealthConfig) -> Result<Self, String> {
+        config.check()?;
+        Ok(Self { config })
+    }
+}
+
+impl Scorer for Health {
+    fn score(&mut self, agent: &Agent) -> Option<Score> {
+        let vitals = Vitals {
+            cpu_percent: agent.cpu_percent,
+            memory_mb: agent.memory_mb,
+            memory_percent: agent.memory_percent,
+            disk_percent: agent.disk_percent,
+            latency_ms: agent.latency_ms,
+            bandwidth_mbps: agent.bandwidth_mbps,
+            packet_loss_percent: agent.packet_loss_percent,
+            connections: agent.connections,
+            requests: agent.requests,
+            errors: agent.errors,
+            error_percent: agent.error_percent,
+            response_ms: agent.response_ms,
+        };
+        let health = score(&self.config, &vitals, agent.uptime_percent);
+        Some(Score {
+            score: health.score,
+            status: match health.status {
+                verdict::HealthStatus::Healthy => HealthStatus::Healthy,
+                verdict::HealthStatus::Degraded => HealthStatus::Degraded,
+                verdict::HealthStatus::Critical => HealthStatus::Critical,
+                // Not a scorer's to say.
+                verdict::HealthStatus::Unknown
+                | verdict::HealthStatus::Offline
+                | verdict::HealthStatus::Maintenance => HealthStatus::Unknown,
+            },
+            reasons: health.reasons,
+            recommendations: health.recommendations,
+        })
+    }
+}
+
+vitals_plugin::health_scorer!(Health);

@@ -1,0 +1,214 @@
+//! What an author implements.
+
+use crate::worlds::metric_deriver::exports::vitals::plugin::deriving::{Derived, OutputSeries};
+use crate::{HealthStatus, Risk, SeriesInfo};
+use serde::de::DeserializeOwned;
+
+/// What every plugin does.
+pub trait Plugin: Sized {
+    /// Its name: lower-case letters, digits and hyphens, 1 to 64 characters.
+    const NAME: &'static str;
+    /// Its version; `env!("CARGO_PKG_VERSION")` is a good one.
+    const VERSION: &'static str;
+    /// Its configuration. Give it `#[serde(default, deny_unknown_fields)]`, so that `{}` works and typing errors are told.
+    type Config: DeserializeOwned;
+
+    /// The plugin with its configuration and without state.
+    ///
+    /// # Errors
+    /// One sentence that tells the operator what is wrong with the configuration.
+    fn new(config: Self::Config) -> Result<Self, String>;
+
+    /// Hears of a series before its first row, and again after each start.
+    fn open(&mut self, series: SeriesInfo) {
+        let _ = series;
+    }
+
+    /// Forgets a series.
+    fn close(&mut self, number: u32) {
+        let _ = number;
+    }
+
+    /// Its state, for [`Plugin::restore`]. A plugin without state need not say so.
+    fn snapshot(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Puts its state back.
+    ///
+    /// # Errors
+    /// One sentence; the plugin then starts empty.
+    fn restore(&mut self, state: &[u8]) -> Result<(), String> {
+        let _ = state;
+        Ok(())
+    }
+}
+
+/// One sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Row {
+    /// The series' number: small and dense, an index into a vector of states.
+    pub series: u32,
+    /// Nanoseconds since the Unix epoch.
+    pub time: i64,
+    /// The value; NaN and infinities are possible.
+    pub value: f64,
+}
+
+/// A plugin that makes samples from samples.
+pub trait Deriver: Plugin {
+    /// Looks at one sample; what it makes of it goes to `out`.
+    fn derive(&mut self, row: Row, out: &mut Samples);
+}
+
+/// Where a deriver puts its samples.
+#[derive(Debug, Default)]
+pub struct Samples {
+    row: u32,
+    declared: u32,
+    fresh: Vec<OutputSeries>,
+    rows: Vec<u32>,
+    outputs: Vec<u32>,
+    values: Vec<f64>,
+}
+
+impl Samples {
+    /// Makes a new series of the agent of series `source`; its number is what [`Samples::push`] wants. Keep it: a series
+    /// is declared once.
+    pub fn declare(&mut self, source: u32, metric: String, unit: String) -> u32 {
+        self.fresh.push(OutputSeries { source, metric, unit });
+        self.declared += 1;
+        self.declared - 1
+    }
+
+    /// A sample of the declared series `output`, at the time of the row that is looked at. NaN is left out.
+    pub fn push(&mut self, output: u32, value: f64) {
+        if !value.is_nan() {
+            self.rows.push(self.row);
+            self.outputs.push(output);
+            self.values.push(value);
+        }
+    }
+
+    pub(crate) fn at(&mut self, row: u32) {
+        self.row = row;
+    }
+
+    pub(crate) fn take(&mut self) -> Derived {
+        Derived {
+            series: std::mem::take(&mut self.fresh),
+            rows: std::mem::take(&mut self.rows),
+            outputs: std::mem::take(&mut self.outputs),
+            values: std::mem::take(&mut self.values),
+        }
+    }
+}
+
+/// A plugin that finds values that do not fit.
+pub trait Detector: Plugin {
+    /// Judges one sample.
+    fn judge(&mut self, row: Row) -> Option<Finding>;
+}
+
+/// A value that does not fit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Finding {
+    /// The lower bound.
+    pub lower: f64,
+    /// The upper bound.
+    pub upper: f64,
+    /// How far outside, 0 or more.
+    pub score: f64,
+    /// How many earlier values the bounds are made of.
+    pub window: u32,
+}
+
+/// A plugin that scores the health of agents.
+pub trait Scorer: Plugin {
+    /// Scores one agent; `None` when it has nothing to say of it.
+    fn score(&mut self, agent: &Agent) -> Option<Score>;
+}
+
+/// An agent's last measurements; `None` is absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Agent {
+    /// The agent's number.
+    pub number: u32,
+    /// The time of the newest measurement, nanoseconds since the Unix epoch.
+    pub time: i64,
+    /// CPU in use, percent.
+    pub cpu_percent: Option<f64>,
+    /// Memory in use, megabytes.
+    pub memory_mb: Option<f64>,
+    /// Memory in use, percent.
+    pub memory_percent: Option<f64>,
+    /// Fullest file system, percent.
+    pub disk_percent: Option<f64>,
+    /// Network latency, milliseconds.
+    pub latency_ms: Option<f64>,
+    /// Bandwidth in use, megabits a second.
+    pub bandwidth_mbps: Option<f64>,
+    /// Packets lost, percent.
+    pub packet_loss_percent: Option<f64>,
+    /// Open connections.
+    pub connections: Option<f64>,
+    /// Requests since the last report.
+    pub requests: Option<f64>,
+    /// Failed requests since the last report.
+    pub errors: Option<f64>,
+    /// Share of requests that failed, percent.
+    pub error_percent: Option<f64>,
+    /// Time to answer, milliseconds.
+    pub response_ms: Option<f64>,
+    /// Availability over the last 24 h, percent of the known time.
+    pub uptime_percent: Option<f64>,
+}
+
+/// An agent's health.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Score {
+    /// 0 to 100; 100 is best.
+    pub score: f64,
+    /// The status that goes with it.
+    pub status: HealthStatus,
+    /// One sentence for each deduction.
+    pub reasons: Vec<String>,
+    /// Advice that a person can act on.
+    pub recommendations: Vec<String>,
+}
+
+/// A plugin that measures agents against their objectives.
+pub trait Evaluator: Plugin {
+    /// Measures one agent; `None` when it has nothing to say of it.
+    fn evaluate(&mut self, objective: &Objective) -> Option<Report>;
+}
+
+/// An agent's objective and its availability: (known, down) in seconds, known = up + down.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Objective {
+    /// The agent's number.
+    pub agent: u32,
+    /// The objective, percent of the known time.
+    pub target: f64,
+    /// The objective's period.
+    pub period: (f64, f64),
+    /// The last hour.
+    pub hour: (f64, f64),
+    /// The last 6 hours.
+    pub six_hours: (f64, f64),
+    /// The last 3 days.
+    pub three_days: (f64, f64),
+}
+
+/// How an agent stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Report {
+    /// Percent of the known time of the period; NaN when nothing is known.
+    pub availability: f64,
+    /// Share of the error budget left.
+    pub budget_left: f64,
+    /// Burn rates over 1 hour, 6 hours and 3 days; NaN is unknown.
+    pub burn: [f64; 3],
+    /// The risk of missing the objective.
+    pub risk: Risk,
+}

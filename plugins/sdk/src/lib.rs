@@ -1,0 +1,55 @@
+//! Write `vitals` plugins in Rust.
+//!
+//! Implement [`Plugin`] and one of [`Deriver`], [`Detector`], [`Scorer`] or [`Evaluator`], name the type in the
+//! macro of that kind, and build a `cdylib` for `wasm32-wasip2`:
+//!
+//! ```ignore
+//! use vitals_plugin::{Detector, Finding, Plugin, Row};
+//!
+//! struct TooHot {
+//!     limit: f64,
+//! }
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Config {
+//!     limit: f64,
+//! }
+//!
+//! impl Plugin for TooHot {
+//!     const NAME: &'static str = "too-hot";
+//!     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+//!     type Config = Config;
+//!
+//!     fn new(config: Config) -> Result<Self, String> {
+//!         Ok(Self { limit: config.limit })
+//!     }
+//! }
+//!
+//! impl Detector for TooHot {
+//!     fn judge(&mut self, row: Row) -> Option<Finding> {
+//!         let over = row.value - self.limit;
+//!         (over > 0.0).then(|| Finding { lower: f64::MIN, upper: self.limit, score: over, window: 0 })
+//!     }
+//! }
+//!
+//! vitals_plugin::outlier_detector!(TooHot);
+//! ```
+//!
+//! The contract itself, with units and ranges, is `wit/vitals.wit`.
+
+#[doc(hidden)]
+pub mod glue;
+mod kinds;
+#[doc(hidden)]
+pub mod worlds {
+    pub use vitals_world_health_scorer as health_scorer;
+    pub use vitals_world_metric_deriver as metric_deriver;
+    pub use vitals_world_outlier_detector as outlier_detector;
+    pub use vitals_world_sla_evaluator as sla_evaluator;
+}
+
+pub use worlds::metric_deriver::vitals::plugin::types::{HealthStatus, Part, Risk, SeriesInfo, Shape};
+pub use kinds::{
+    Agent, Deriver, Detector, Evaluator, Finding, Objective, Plugin, Report, Row, Samples, Score, Scorer,
+};
+pub use serde;

@@ -1,0 +1,11 @@
+//! What `wit-bindgen` makes of the world `sla-evaluator`. A crate of its own, because the macros that it exports have the
+//! same names for every world.
+
+wit_bindgen::generate!({
+    path: "../../../../wit",
+    world: "sla-evaluator",
+    default_bindings_module: "vitals_plugin::worlds::sla_evaluator",
+    export_macro_name: "export_sla_evaluator",
+    pub_export_macro: true,
+    with: { "vitals:plugin/types@0.1.0": vitals_world_metric_deriver::vitals::plugin::types },
+});

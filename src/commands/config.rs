@@ -1,0 +1,49 @@
+//! `vitals config`: the configuration, checked or shown.
+
+use super::CommandError;
+use crate::config::{Config, DEFAULT};
+use std::path::PathBuf;
+
+/// What `vitals config` takes.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand, Clone, Debug)]
+enum What {
+    /// Say whether the configuration can be used, and what is wrong with it
+    #[command(after_help = "Example:\n  vitals config check --config vitals.toml")]
+    Check(Layers),
+    /// Print the settings that hold: defaults, file and environment together, without secrets
+    #[command(after_help = "Examples:\n  vitals config show\n  vitals config show --config vitals.toml")]
+    Show(Layers),
+    /// Print every setting with its default and what it means
+    #[command(after_help = "Example:\n  vitals config default > vitals.toml")]
+    Default,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+struct Layers {
+    /// Configuration file, laid over the defaults
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Prints what was asked for.
+///
+/// # Errors
+/// When the configuration cannot be used.
+pub fn run(args: &Args) -> Result<(), CommandError> {
+    match &args.what {
+        What::Check(layers) => {
+            Config::load(layers.config.as_deref())?;
+            let what = layers.config.as_ref().map_or("the defaults".to_owned(), |path| path.display().to_string());
+            println!("{what}: can be used");
+        }
+        What::Show(layers) => print!("{}", Config::load(layers.config.as_deref())?.shown()),
+        What::Default => print!("{DEFAULT}"),
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! `vitals plugin`: the plugins, listed or checked.
+
+use super::CommandError;
+use crate::config::Config;
+use crate::evaluate::host::{PluginInfo, PluginSet};
+use std::path::{Path, PathBuf};
+
+/// What `vitals plugin` takes.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand, Clone, Debug)]
+enum What {
+    /// List the plugins that the service would run
+    #[command(after_help = "Examples:\n  vitals plugin list\n  vitals plugin list --config vitals.toml --json")]
+    List {
+        /// Configuration file, laid over the defaults
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Data folder of the service, where compiled plugins are kept
+        #[arg(long, value_name = "DIR", default_value = "vitals-data")]
+        data: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compile a component, start it under the configured limits, and say what it is
+    #[command(after_help = "Examples:\n  vitals plugin check my-detector.wasm\n  vitals plugin check my-detector.wasm --with '{\"window\":50}'")]
+    Check {
+        /// The component
+        #[arg(value_name = "WASM")]
+        file: PathBuf,
+        /// Configuration file, laid over the defaults
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// What is given to the plugin, a JSON object; without it what the configuration gives to a plugin of this file
+        #[arg(long, value_name = "JSON")]
+        with: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Where compiled plugins are kept in the data folder.
+#[must_use]
+pub fn cache_dir(data: &Path) -> PathBuf {
+    data.join("plugins-cache")
+}
+
+/// Lists or checks.
+///
+/// # Errors
+/// When a plugin cannot be used.
+pub fn run(args: &Args) -> Result<(), CommandError> {
+    let (infos, json) = match &args.what {
+        What::List { config, data, json } => {
+            let config = Config::load(config.as_deref())?;
+            let set = PluginSet::load(&config.plugin_limits, config.plugin_folder.as_deref(), &config.plugins, &cache_dir(data));
+            let set = set.map_err(|error| CommandError::Found(error.to_string()))?;
+            (set.list(), *json)
+        }
+        What::Check { file, config, with, json } => {
+            let config = Config::load(config.as_deref())?;
+            let configured = config.plugins.iter().find(|plugin| plugin.path.as_ref() == Some(file));
+            let given = match (with, configured) {
+                (Some(text), _) => object(text)?,
+                (None, Some(plugin)) => serde_json::Value::Object(plugin.config.clone()).to_string(),
+                (None, None) => "{}".to_owned(),
+            };
+            let wrong = |reason: String| CommandError::Plugin { path: file.clone(), reason };
+            let info = PluginSet::check(file, &given, &config.plugin_limits).map_err(|error| wrong(error.to_string()))?;
+            (vec![info], *json)
+        }
+    };
+    println!("{}", if json { super::json(&infos) } else { table(&infos) });
+    Ok(())
+}
+
+/// `text`, if it is a JSON object.
+fn object(text: &str) -> Result<String, CommandError> {
+    match serde_json::from_str(text) {
+        Ok(serde_json::Value::Object(_)) => Ok(text.to_owned()),
+        Ok(other) => Err(CommandError::Usage(format!("--with is no JSON object but {other}"))),
+        Err(error) => Err(CommandError::Usage(format!("--with is no JSON object: {error}"))),
+    }
+}
+
+fn table(infos: &[PluginInfo]) -> String {
+    let kind = |info: &PluginInfo| serde_json::to_value(info.kind).ok().and_then(|kind| kind.as_str().map(str::to_owned));
+    let mut rows = vec![["NAME", "KIND", "VERSION", "DIGEST", "FROM"].map(str::to_owned)];
+    rows.extend(infos.iter().map(|info| {
+        let digest = info.digest.get(..12).unwrap_or(&info.digest).to_owned();
+        [info.name.clone(), kind(info).unwrap_or_default(), info.version.clone(), digest, info.source.clone()]
+    }));
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..5).map(width).collect();
+    let line = |row: &[String; 5]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}

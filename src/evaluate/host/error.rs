@@ -1,0 +1,180 @@
+//! What can go wrong with plugins.
+
+use std::path::PathBuf;
+
+/// Why a plugin cannot be used at all.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The engine cannot be set up.
+    #[error("the WebAssembly engine does not start: {0}")]
+    Engine(String),
+    /// The folder of compiled code cannot be used.
+    #[error("the folder {path} for compiled plugins cannot be used: {reason}")]
+    Cache {
+        /// Which folder.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A file cannot be read.
+    #[error("the plugin {path} cannot be read: {reason}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// Not a component, or one that does not compile.
+    #[error("{plugin} is not a WebAssembly component that can be used here (build it for wasm32-wasip2): {reason}")]
+    Compile {
+        /// The plugin's name or file.
+        plugin: String,
+        /// What the compiler says.
+        reason: String,
+    },
+    /// It exports none of the four worlds of the contract.
+    #[error("{plugin} exports none of the plugin worlds of vitals:plugin@0.1.0 (metric-deriver, outlier-detector, health-scorer, sla-evaluator)")]
+    NoWorld {
+        /// The plugin's name or file.
+        plugin: String,
+    },
+    /// It wants something that the host does not give.
+    #[error("{plugin} imports something that a plugin is not given: {reason}")]
+    Imports {
+        /// The plugin's name or file.
+        plugin: String,
+        /// What.
+        reason: String,
+    },
+    /// It cannot be started with its configuration.
+    #[error("{plugin} does not start: {failure}")]
+    Start {
+        /// The plugin's name or file.
+        plugin: String,
+        /// Why not.
+        failure: Failure,
+    },
+    /// Its name is not the one in the configuration.
+    #[error("the plugin in {path} is called {found}, the configuration calls it {expected}")]
+    Name {
+        /// Which file.
+        path: PathBuf,
+        /// What the plugin says.
+        found: String,
+        /// What the configuration says.
+        expected: String,
+    },
+    /// Two plugins have one name.
+    #[error("there are two plugins called {0}: give one another name, or disable one")]
+    Twice(String),
+    /// The configuration names a plugin that is not there.
+    #[error("there is no plugin called {name}; known are {known}. Give it a `path`")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The plugins that are there.
+        known: String,
+    },
+}
+
+/// Why a plugin lost its turn.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Failure {
+    /// The call took too long.
+    #[error("the call took longer than {0} ms")]
+    Deadline(u64),
+    /// It went over a limit.
+    #[error(transparent)]
+    Limit(#[from] Limit),
+    /// It trapped; a panic in the plugin does that.
+    #[error("the plugin trapped: {0}")]
+    Trap(String),
+    /// Its functions do not have the types of the contract.
+    #[error("the plugin does not keep the contract: {0}")]
+    Contract(String),
+    /// It answered something impossible.
+    #[error("the plugin's answer is impossible: {0}")]
+    Lie(Lie),
+    /// It does not accept its configuration.
+    #[error("the plugin refuses its configuration: {0}")]
+    Configuration(String),
+}
+
+/// A limit that a plugin went over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Limit {
+    /// More memory.
+    #[error("the plugin wants {wanted} bytes of memory, its limit is {limit}")]
+    Memory {
+        /// How many bytes it would have had.
+        wanted: usize,
+        /// How many it may have.
+        limit: usize,
+    },
+    /// Larger tables.
+    #[error("the plugin wants a table of {wanted} elements, its limit is {limit}")]
+    Table {
+        /// How many elements it would have had.
+        wanted: usize,
+        /// How many it may have.
+        limit: usize,
+    },
+    /// More printed text.
+    #[error("the plugin printed more than {0} bytes in one call")]
+    Log(usize),
+    /// A larger answer.
+    #[error("the plugin's answer is larger than {0} bytes")]
+    Output(usize),
+    /// It wants to wait.
+    #[error("the plugin wants to wait, which a plugin must not")]
+    Wait,
+}
+
+/// Something impossible in an answer.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Lie {
+    /// Columns have different lengths.
+    #[error("columns of {0} and {1} rows")]
+    Lengths(usize, usize),
+    /// A row that was not in the batch.
+    #[error("row {row} of a batch of {rows}")]
+    Row {
+        /// The row.
+        row: u32,
+        /// How many there are.
+        rows: usize,
+    },
+    /// Rows do not come in order.
+    #[error("row {0} comes twice or out of order")]
+    Order(u32),
+    /// A score out of its range.
+    #[error("a score of {0}")]
+    Score(f64),
+    /// Bounds that are none.
+    #[error("bounds of {0} and {1}")]
+    Bounds(f64, f64),
+    /// A number that may not be NaN.
+    #[error("a value that is no number")]
+    Value,
+    /// A derived series that was not declared.
+    #[error("derived series {0} was never declared")]
+    Output(u32),
+    /// A derived series of a series that was not in the batch or not the row's.
+    #[error("a derived series of series {0}, which it is not made from")]
+    Source(u32),
+    /// A name or a unit that is too long or empty.
+    #[error("a name or unit of {0} bytes")]
+    Name(usize),
+    /// More derived series than allowed.
+    #[error("more than {0} derived series of one series")]
+    Outputs(usize),
+    /// A name that the contract does not allow.
+    #[error("the name {0:?} or the version: a name has 1 to 64 lower-case letters, digits and hyphens")]
+    Metadata(String),
+}
+
+impl From<Lie> for Failure {
+    fn from(lie: Lie) -> Self {
+        Self::Lie(lie)
+    }
+}

@@ -1,0 +1,26 @@
+//! The host of the plugins: WebAssembly components that judge what evaluation shows them, and can hurt only themselves.
+//!
+//! - [`config`]: limits, and which plugins there are
+//! - [`set`]: all plugins of a service, compiled once
+//! - [`tenant`]: one tenant's instances on one shard; implements [`Judges`](super::judges::Judges)
+//! - `component`: one compiled plugin
+//! - `running`: one instance and its calls
+//! - `guest`: what an instance can reach, which is nothing, and its limits
+//! - `abi`: the contract's types on this side
+//! - `answers`: what is checked before an answer is believed
+//!
+//! The contract is `wit/vitals.wit`.
+
+mod abi;
+mod answers;
+mod component;
+pub mod config;
+pub mod error;
+mod guest;
+mod running;
+pub mod set;
+mod tenant;
+
+pub use config::{PluginConfig, PluginLimits};
+pub use error::{Failure, HostError};
+pub use set::{PluginInfo, PluginKind, PluginSet, PluginState};

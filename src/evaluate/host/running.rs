@@ -1,0 +1,205 @@
+//! One instance of a plugin and its calls.
+
+use super::abi;
+use super::answers;
+use super::component::Compiled;
+use super::config::PluginLimits;
+use super::error::{Failure, Limit};
+use super::guest::Guest;
+use super::set::{PluginKind, TICK};
+use std::time::Duration;
+use wasmtime::component::{ComponentNamedList, Func, Instance, Lift, Lower};
+use wasmtime::{Store, Trap};
+
+/// Bytes of an answer that any call may have, beside what its rows may have.
+const ANSWER_BYTES: usize = 1 << 20;
+/// Bytes of an answer for each row of samples: a finding takes 36.
+const BYTES_PER_ROW: usize = 256;
+/// Bytes of an answer for each agent: a score with a page of reasons and advice.
+const BYTES_PER_AGENT: usize = 16 << 10;
+
+/// An instance, configured.
+pub(super) struct Running {
+    store: Store<Guest>,
+    name: String,
+    deadline: Duration,
+    memory: usize,
+    open: Func,
+    snapshot: Func,
+    restore: Func,
+    work: Func,
+}
+
+/// Whether a state was taken.
+pub(super) enum Restored {
+    Yes,
+    /// The plugin says why not.
+    Refused(String),
+}
+
+impl Running {
+    /// Starts an instance and gives it its configuration.
+    pub(super) fn start(compiled: &Compiled, config: &str, limits: &PluginLimits) -> Result<Self, Failure> {
+        let (mut running, configure) = Self::instantiate(compiled, limits)?;
+        let start = Duration::from_millis(limits.start_deadline_ms);
+        let (answer,): (Result<(), String>,) = running.call_within(configure, (config,), ANSWER_BYTES, start)?;
+        answer.map_err(Failure::Configuration)?;
+        running.check_types(compiled.kind)?;
+        Ok(running)
+    }
+
+    /// What a plugin says of itself.
+    pub(super) fn describe(compiled: &Compiled, limits: &PluginLimits) -> Result<abi::Metadata, Failure> {
+        let (mut running, _) = Self::instantiate(compiled, limits)?;
+        let describe = running.work;
+        let (metadata,): (abi::Metadata,) = running.call(describe, (), ANSWER_BYTES)?;
+        answers::metadata(&metadata)?;
+        Ok(metadata)
+    }
+
+    /// An instance, and its `configure`. Its `work` is `describe` when `compiled` has no name yet.
+    fn instantiate(compiled: &Compiled, limits: &PluginLimits) -> Result<(Self, Func), Failure> {
+        let deadline = Duration::from_millis(limits.deadline_ms);
+        let start = Duration::from_millis(limits.start_deadline_ms);
+        let mut store = Store::new(compiled.pre.engine(), Guest::new(limits));
+        store.limiter(|guest| &mut guest.caps);
+        store.set_epoch_deadline(ticks(start));
+        let instance = compiled.pre.instantiate(&mut store).map_err(|error| failure(&error, start, 0))?;
+        let lifecycle = |store: &mut Store<Guest>, name| export(&instance, store, abi::LIFECYCLE, name);
+        let configure = lifecycle(&mut store, "configure")?;
+        let work = match &compiled.name {
+            Some(_) => {
+                let (interface, name) = compiled.kind.function();
+                export(&instance, &mut store, interface, name)?
+            }
+            None => lifecycle(&mut store, "describe")?,
+        };
+        let running = Self {
+            name: compiled.name.clone().unwrap_or_default(),
+            deadline,
+            memory: limits.memory_mb.saturating_mul(1 << 20),
+            open: lifecycle(&mut store, "open-series")?,
+            snapshot: lifecycle(&mut store, "snapshot")?,
+            restore: lifecycle(&mut store, "restore")?,
+            work,
+            store,
+        };
+        Ok((running, configure))
+    }
+
+    /// That all functions have the types of the contract, so that this is told at the start and not with the first batch.
+    fn check_types(&self, kind: PluginKind) -> Result<(), Failure> {
+        fn check<P: ComponentNamedList + Lower, R: ComponentNamedList + Lift>(
+            func: Func,
+            store: &Store<Guest>,
+        ) -> Result<(), Failure> {
+            func.typed::<P, R>(store).map(|_| ()).map_err(|error| Failure::Contract(format!("{error:#}")))
+        }
+        type Columns<'a> = (&'a [u32], &'a [i64], &'a [f64]);
+        check::<(&[abi::SeriesInfo<'_>],), ()>(self.open, &self.store)?;
+        check::<(), (Vec<u8>,)>(self.snapshot, &self.store)?;
+        check::<(&[u8],), (Result<(), String>,)>(self.restore, &self.store)?;
+        match kind {
+            PluginKind::MetricDeriver => check::<Columns<'_>, (abi::Derived,)>(self.work, &self.store),
+            PluginKind::OutlierDetector => check::<Columns<'_>, (abi::Findings,)>(self.work, &self.store),
+            PluginKind::HealthScorer => check::<(abi::Agents<'_>,), (abi::Scores,)>(self.work, &self.store),
+            PluginKind::SlaEvaluator => check::<(abi::Objectives<'_>,), (abi::Reports,)>(self.work, &self.store),
+        }
+    }
+
+    pub(super) fn open_series(&mut self, series: &[abi::SeriesInfo<'_>]) -> Result<(), Failure> {
+        self.call(self.open, (series,), ANSWER_BYTES)
+    }
+
+    pub(super) fn snapshot(&mut self) -> Result<Vec<u8>, Failure> {
+        let (state,) = self.call(self.snapshot, (), self.memory)?;
+        Ok(state)
+    }
+
+    pub(super) fn restore(&mut self, state: &[u8], limits: &PluginLimits) -> Result<Restored, Failure> {
+        let deadline = Duration::from_millis(limits.start_deadline_ms);
+        let (answer,): (Result<(), String>,) = self.call_within(self.restore, (state,), ANSWER_BYTES, deadline)?;
+        Ok(answer.map_or_else(Restored::Refused, |()| Restored::Yes))
+    }
+
+    pub(super) fn derive(&mut self, series: &[u32], times: &[i64], values: &[f64]) -> Result<abi::Derived, Failure> {
+        let room = ANSWER_BYTES + series.len() * BYTES_PER_ROW;
+        let (answer,): (abi::Derived,) = self.call(self.work, (series, times, values), room)?;
+        answers::derived(&answer, series.len())?;
+        Ok(answer)
+    }
+
+    pub(super) fn detect(&mut self, series: &[u32], times: &[i64], values: &[f64]) -> Result<abi::Findings, Failure> {
+        let room = ANSWER_BYTES + series.len() * BYTES_PER_ROW;
+        let (answer,): (abi::Findings,) = self.call(self.work, (series, times, values), room)?;
+        answers::findings(&answer, series.len())?;
+        Ok(answer)
+    }
+
+    pub(super) fn score(&mut self, agents: &abi::Agents<'_>) -> Result<abi::Scores, Failure> {
+        let room = ANSWER_BYTES + agents.agents.len() * BYTES_PER_AGENT;
+        let (answer,): (abi::Scores,) = self.call(self.work, (*agents,), room)?;
+        answers::scores(&answer, agents.agents.len())?;
+        Ok(answer)
+    }
+
+    pub(super) fn evaluate(&mut self, objectives: &abi::Objectives<'_>) -> Result<abi::Reports, Failure> {
+        let room = ANSWER_BYTES + objectives.agents.len() * BYTES_PER_ROW;
+        let (answer,): (abi::Reports,) = self.call(self.work, (*objectives,), room)?;
+        answers::reports(&answer, objectives.agents.len())?;
+        Ok(answer)
+    }
+
+    fn call<P, R>(&mut self, func: Func, params: P, room: usize) -> Result<R, Failure>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
+        self.call_within(func, params, room, self.deadline)
+    }
+
+    fn call_within<P, R>(&mut self, func: Func, params: P, room: usize, deadline: Duration) -> Result<R, Failure>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
+        let typed =
+            func.typed::<P, R>(&self.store).map_err(|error| Failure::Contract(format!("{error:#}")))?;
+        self.store.set_epoch_deadline(ticks(deadline));
+        self.store.set_hostcall_fuel(room);
+        let answer = typed.call(&mut self.store, params);
+        let printed = self.store.data().log.take();
+        if !printed.is_empty() {
+            tracing::debug!(plugin = self.name, text = %String::from_utf8_lossy(&printed), "a plugin printed");
+        }
+        answer.map_err(|error| failure(&error, deadline, room))
+    }
+}
+
+fn export(instance: &Instance, store: &mut Store<Guest>, interface: &str, name: &str) -> Result<Func, Failure> {
+    instance
+        .get_export_index(&mut *store, None, interface)
+        .and_then(|outer| instance.get_export_index(&mut *store, Some(&outer), name))
+        .and_then(|index| instance.get_func(&mut *store, index))
+        .ok_or_else(|| Failure::Contract(format!("{interface} has no function {name}")))
+}
+
+fn ticks(deadline: Duration) -> u64 {
+    // One more: the first may come at once.
+    u64::try_from(deadline.as_nanos() / TICK.as_nanos()).unwrap_or(u64::MAX).saturating_add(1)
+}
+
+/// What happened, as far as the error tells.
+fn failure(error: &wasmtime::Error, deadline: Duration, room: usize) -> Failure {
+    if let Some(limit) = error.downcast_ref::<Limit>() {
+        return Failure::Limit(*limit);
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => Failure::Deadline(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)),
+        Some(trap) => Failure::Trap(trap.to_string()),
+        // Reading the answer stopped: the engine has no type for this, but the words are its own and stable for the
+        // version that is pinned; a test holds them.
+        None if error.to_string().contains("fuel allocated for hostcalls") => Limit::Output(room).into(),
+        None => Failure::Trap(format!("{error:#}")),
+    }
+}

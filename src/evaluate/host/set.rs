@@ -1,0 +1,321 @@
+//! All plugins of a service, compiled once.
+
+use super::abi;
+use super::component::{Compiled, hex};
+use super::config::{PluginConfig, PluginLimits};
+use super::error::{Failure, HostError};
+use super::guest;
+use super::running::Running;
+use super::tenant::Instances;
+use crate::evaluate::judges::Judges;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use vitals_core::ids::TenantId;
+use vitals_core::verdict::Evidence;
+use wasmtime::{Cache, CacheConfig, Config, Engine};
+
+include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+
+/// How often deadlines are looked at.
+pub(super) const TICK: Duration = Duration::from_millis(5);
+
+/// What a plugin does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PluginKind {
+    /// Makes samples from samples.
+    MetricDeriver,
+    /// Finds values that do not fit.
+    OutlierDetector,
+    /// Scores the health of agents.
+    HealthScorer,
+    /// Measures agents against their objectives.
+    SlaEvaluator,
+}
+
+impl PluginKind {
+    pub(super) const ALL: [Self; 4] =
+        [Self::MetricDeriver, Self::OutlierDetector, Self::HealthScorer, Self::SlaEvaluator];
+
+    /// The interface and the function that make a plugin this kind.
+    pub(super) fn function(self) -> (&'static str, &'static str) {
+        match self {
+            Self::MetricDeriver => (abi::DERIVING, "derive"),
+            Self::OutlierDetector => (abi::DETECTING, "detect"),
+            Self::HealthScorer => (abi::SCORING, "score"),
+            Self::SlaEvaluator => (abi::EVALUATING, "evaluate"),
+        }
+    }
+}
+
+/// Whether a plugin is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PluginState {
+    /// It is.
+    Ok,
+    /// At least one tenant's instance failed too often and is left alone for a while; its last verdicts are stale.
+    Quarantined,
+}
+
+/// A plugin, as operators see it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PluginInfo {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub kind: PluginKind,
+    /// Its version.
+    pub version: String,
+    /// SHA-256 of the component, hex.
+    pub digest: String,
+    /// SHA-256 of its configuration, hex.
+    pub config: String,
+    /// `embedded`, or the file.
+    pub source: String,
+    /// Whether it is called.
+    pub state: PluginState,
+    /// Whether its last verdicts may be out of date: it lost its last turn, or is quarantined.
+    pub stale: bool,
+    /// Batches given to it since the start of the service.
+    pub calls: u64,
+    /// Turns that it lost since then.
+    pub failures: u64,
+    /// Instances in quarantine now.
+    pub quarantined: u64,
+    /// Why it last lost its turn.
+    pub last_error: Option<String>,
+}
+
+/// What is counted of a plugin over all its instances.
+#[derive(Default)]
+pub(super) struct Stats {
+    pub(super) calls: u64,
+    pub(super) failures: u64,
+    pub(super) quarantined: u64,
+    /// Instances whose last turn was lost.
+    pub(super) stale: u64,
+    pub(super) last_error: Option<String>,
+}
+
+/// One plugin with its configuration.
+pub(super) struct Plugin {
+    pub(super) compiled: Compiled,
+    /// JSON.
+    pub(super) config: String,
+    pub(super) evidence: Arc<Evidence>,
+    source: String,
+    pub(super) stats: Mutex<Stats>,
+}
+
+impl Plugin {
+    fn new(compiled: Compiled, config: String, source: String) -> Self {
+        let evidence = Arc::new(Evidence {
+            plugin: compiled.name.clone().unwrap_or_default(),
+            version: compiled.version.clone(),
+            digest: compiled.digest.clone(),
+            config: hex(&Sha256::digest(&config)),
+        });
+        Self { compiled, config, evidence, source, stats: Mutex::default() }
+    }
+
+    fn info(&self) -> PluginInfo {
+        let stats = self.stats.lock();
+        PluginInfo {
+            name: self.evidence.plugin.clone(),
+            kind: self.compiled.kind,
+            version: self.evidence.version.clone(),
+            digest: self.evidence.digest.clone(),
+            config: self.evidence.config.clone(),
+            source: self.source.clone(),
+            state: if stats.quarantined > 0 { PluginState::Quarantined } else { PluginState::Ok },
+            stale: stats.stale > 0,
+            calls: stats.calls,
+            failures: stats.failures,
+            quarantined: stats.quarantined,
+            last_error: stats.last_error.clone(),
+        }
+    }
+}
+
+/// All plugins of a service.
+pub struct PluginSet {
+    plugins: Vec<Arc<Plugin>>,
+    limits: Arc<PluginLimits>,
+}
+
+/// Where a component comes from.
+struct Candidate {
+    label: String,
+    path: Option<PathBuf>,
+    bytes: Vec<u8>,
+}
+
+impl PluginSet {
+    /// Compiles the embedded plugins, those of `folder` (files that end in `.wasm`) and those with a path in `plugins`, and starts each
+    /// once with its configuration, so that a wrong one is told now. Compiled code is kept in `cache_dir`, which is made and must
+    /// be writable by this service only: what is there is executed.
+    ///
+    /// # Errors
+    /// When a plugin cannot be used, or the configuration names one that is not there.
+    pub fn load(
+        limits: &PluginLimits,
+        folder: Option<&Path>,
+        plugins: &[PluginConfig],
+        cache_dir: &Path,
+    ) -> Result<Self, HostError> {
+        // A guest that prints is served by a small runtime of its own, which must not be started inside of another one.
+        apart(|| Self::load_here(limits, folder, plugins, cache_dir))
+    }
+
+    fn load_here(
+        limits: &PluginLimits,
+        folder: Option<&Path>,
+        configs: &[PluginConfig],
+        cache_dir: &Path,
+    ) -> Result<Self, HostError> {
+        let engine = engine(Some(cache_dir))?;
+        let linker = guest::linker(&engine).map_err(|error| HostError::Engine(format!("{error:#}")))?;
+        let mut candidates: Vec<Candidate> = EMBEDDED
+            .iter()
+            .map(|(name, bytes)| Candidate { label: (*name).to_owned(), path: None, bytes: bytes.to_vec() })
+            .collect();
+        let named = configs.iter().filter(|config| !config.disabled).filter_map(|config| config.path.clone());
+        for path in in_folder(folder)?.into_iter().chain(named) {
+            candidates.push(Candidate { label: path.display().to_string(), bytes: read(&path)?, path: Some(path) });
+        }
+        let mut plugins: Vec<Arc<Plugin>> = Vec::new();
+        let mut seen = Vec::new();
+        for candidate in candidates {
+            let compiled = Compiled::new(&engine, &linker, &candidate.label, &candidate.bytes, limits)?;
+            let name = compiled.name.clone().unwrap_or_default();
+            let by_path = configs.iter().find(|config| config.path.is_some() && config.path == candidate.path);
+            if let (Some(config), Some(path)) = (by_path, &candidate.path)
+                && config.name != name
+            {
+                return Err(HostError::Name { path: path.clone(), found: name, expected: config.name.clone() });
+            }
+            let config = by_path.or_else(|| configs.iter().find(|config| config.path.is_none() && config.name == name));
+            seen.push(name.clone());
+            if config.is_some_and(|config| config.disabled) {
+                continue;
+            }
+            if plugins.iter().any(|plugin| plugin.evidence.plugin == name) {
+                return Err(HostError::Twice(name));
+            }
+            let text = serde_json::Value::Object(config.map(|config| config.config.clone()).unwrap_or_default());
+            let plugin = started(compiled, text.to_string(), &candidate, limits)?;
+            plugins.push(Arc::new(plugin));
+        }
+        if let Some(lost) = configs.iter().find(|config| !config.disabled && !seen.contains(&config.name)) {
+            return Err(HostError::Unknown { name: lost.name.clone(), known: seen.join(", ") });
+        }
+        Ok(Self { plugins, limits: Arc::new(limits.clone()) })
+    }
+
+    /// Instances of all plugins for one tenant on one shard; they are started at their first use.
+    #[must_use]
+    pub fn instances(&self, tenant: &TenantId) -> Box<dyn Judges + Send> {
+        Box::new(Instances::new(tenant.clone(), &self.plugins, self.limits.clone()))
+    }
+
+    /// All plugins with what became of them so far.
+    #[must_use]
+    pub fn list(&self) -> Vec<PluginInfo> {
+        self.plugins.iter().map(|plugin| plugin.info()).collect()
+    }
+
+    /// What the component in `path` is, after it was compiled and started with `config` (a JSON object) under `limits`.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn check(path: &Path, config: &str, limits: &PluginLimits) -> Result<PluginInfo, HostError> {
+        apart(|| {
+            let engine = engine(None)?;
+            let linker = guest::linker(&engine).map_err(|error| HostError::Engine(format!("{error:#}")))?;
+            let candidate =
+                Candidate { label: path.display().to_string(), bytes: read(path)?, path: Some(path.to_owned()) };
+            let compiled = Compiled::new(&engine, &linker, &candidate.label, &candidate.bytes, limits)?;
+            Ok(started(compiled, config.to_owned(), &candidate, limits)?.info())
+        })
+    }
+}
+
+/// The plugin, after an instance of it was started and dropped.
+fn started(
+    compiled: Compiled,
+    config: String,
+    candidate: &Candidate,
+    limits: &PluginLimits,
+) -> Result<Plugin, HostError> {
+    let wrong = |failure: Failure| HostError::Start { plugin: candidate.label.clone(), failure };
+    Running::start(&compiled, &config, limits).map_err(wrong)?;
+    let source = candidate.path.as_ref().map_or_else(|| "embedded".to_owned(), |path| path.display().to_string());
+    Ok(Plugin::new(compiled, config, source))
+}
+
+/// An engine whose epoch goes on by one each [`TICK`], for as long as something uses it.
+fn engine(cache_dir: Option<&Path>) -> Result<Engine, HostError> {
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    if let Some(dir) = cache_dir {
+        config.cache(Some(cache(dir)?));
+    }
+    let engine = Engine::new(&config).map_err(|error| HostError::Engine(format!("{error:#}")))?;
+    let weak = engine.weak();
+    std::thread::Builder::new()
+        .name("plugin-clock".to_owned())
+        .spawn(move || {
+            while let Some(engine) = weak.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                std::thread::sleep(TICK);
+            }
+        })
+        .map_err(|error| HostError::Engine(error.to_string()))?;
+    Ok(engine)
+}
+
+fn cache(dir: &Path) -> Result<Cache, HostError> {
+    let wrong = |reason: String| HostError::Cache { path: dir.to_owned(), reason };
+    fs::create_dir_all(dir).map_err(|error| wrong(error.to_string()))?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(|error| wrong(error.to_string()))?;
+    }
+    let absolute = fs::canonicalize(dir).map_err(|error| wrong(error.to_string()))?;
+    let mut config = CacheConfig::new();
+    config.with_directory(absolute);
+    Cache::new(config).map_err(|error| wrong(format!("{error:#}")))
+}
+
+fn in_folder(folder: Option<&Path>) -> Result<Vec<PathBuf>, HostError> {
+    let Some(folder) = folder else { return Ok(Vec::new()) };
+    let wrong = |error: std::io::Error| HostError::Read { path: folder.to_owned(), reason: error.to_string() };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(wrong)? {
+        let path = entry.map_err(wrong)?.path();
+        if path.extension().is_some_and(|end| end == "wasm") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, HostError> {
+    fs::read(path).map_err(|error| HostError::Read { path: path.to_owned(), reason: error.to_string() })
+}
+
+/// Runs `f` on a thread of its own.
+fn apart<T: Send>(f: impl FnOnce() -> Result<T, HostError> + Send) -> Result<T, HostError> {
+    std::thread::scope(|scope| {
+        scope.spawn(f).join().unwrap_or_else(|_| Err(HostError::Engine("loading plugins panicked".to_owned())))
+    })
+}

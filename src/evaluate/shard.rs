@@ -1,0 +1,913 @@
+//! One partition's evaluation: records in, verdicts out, in order of position.
+//!
+//! A shard is plain and synchronous, and never asks the clock; [`super::run`] drives it.
+
+use super::agents::{Agents, Subject, vital};
+use super::config::EvaluateConfig;
+use super::intake::{Intake, NO_CHILDREN, NO_GAUGE, Sifted, flag};
+use super::judges::{AgentView, DerivedSeries, Judges, SlaView};
+use super::sort::{self, Sorter};
+use super::state::{self, Living, PluginState, StateError};
+use super::vitals::Reading;
+use hashbrown::HashMap;
+use std::mem;
+use std::sync::Arc;
+use vitals_core::availability::{Beat, State, Timing, Tracker};
+use vitals_core::board::{Board, Liveness};
+use vitals_core::columns::Columns;
+use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
+use vitals_core::record::{Delivery, Heartbeat, Outcome, Record, Samples, Vitals};
+use vitals_core::registry::Registry;
+use vitals_core::rules::thresholds::judged_value;
+use vitals_core::seam::{AlertQuery, Checkpoint, Output, Store};
+use vitals_core::series::{MetricKind, Origin, Part, SeriesSpec, Shape};
+use vitals_core::verdict::{Alert, Evidence, HealthStatus, OutlierVerdict, Verdict, VerdictBody};
+
+/// Makes the plugins of a tenant.
+pub type MakeJudges = Arc<dyn Fn(&TenantId) -> Box<dyn Judges> + Send + Sync>;
+/// Hears of everything that is written to the store.
+pub type Observe = Arc<dyn Fn(&Arc<Output>) + Send + Sync>;
+
+type Reply = Box<dyn FnOnce(Outcome) + Send>;
+
+/// What a shard works with.
+#[derive(Clone)]
+pub(super) struct Surroundings {
+    pub(super) judges: MakeJudges,
+    pub(super) registry: Arc<Registry>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) board: Arc<Board>,
+    pub(super) observe: Observe,
+}
+
+/// One tenant on one shard.
+struct Tenant {
+    id: TenantId,
+    /// `None` while they are put away.
+    judges: Option<Box<dyn Judges>>,
+    /// Their state while they are put away.
+    snapshot: Vec<u8>,
+    used: UnixNanos,
+    /// While they are put away, no SLA report before this.
+    report_from: UnixNanos,
+    opened: Vec<SeriesId>,
+    /// New rows of this batch, in order of arrival.
+    fresh: Columns,
+    /// Rows of this batch before the latest of their series.
+    late: Columns,
+}
+
+/// A series that was derived from another.
+struct Child {
+    plugin: String,
+    series: DerivedSeries,
+    /// `None` when the tenant's quota was used up.
+    id: Option<SeriesId>,
+}
+
+/// A sender that waits for what its samples led to.
+struct Ask {
+    columns: Columns,
+    outcome: Outcome,
+    reply: Reply,
+}
+
+struct Pulse {
+    heartbeat: Heartbeat,
+    reply: Option<Reply>,
+}
+
+/// Memory kept between batches.
+#[derive(Default)]
+struct Scratch {
+    sorter: Sorter,
+    derive: Columns,
+    detect: Columns,
+    merged: Columns,
+    readings: Vec<(AgentId, Reading)>,
+}
+
+pub(super) struct Shard {
+    partition: Partition,
+    config: Arc<EvaluateConfig>,
+    timing: Timing,
+    around: Surroundings,
+    intake: Intake,
+    tenants: Vec<Tenant>,
+    by_tenant: HashMap<TenantId, usize>,
+    children: Vec<Vec<Child>>,
+    agents: Agents,
+    scratch: Scratch,
+    out: Output,
+    /// The last record taken.
+    position: Position,
+    /// What the stored state of the plugins includes.
+    included: Position,
+    /// The latest arrival.
+    seen: UnixNanos,
+    /// The latest tick; behind `seen` by what may be on its way.
+    ticked: UnixNanos,
+    sla_next: usize,
+    /// Rows taken since the last checkpoint.
+    pub(super) rows: u64,
+    /// Whether anything happened since the last checkpoint.
+    pub(super) dirty: bool,
+    /// The store has this already: results are discarded.
+    rebuilding: bool,
+}
+
+impl Shard {
+    pub(super) fn new(partition: Partition, config: Arc<EvaluateConfig>, around: Surroundings) -> Self {
+        Self {
+            partition,
+            timing: config.liveness.timing(),
+            config,
+            intake: Intake::new(around.registry.clone()),
+            around,
+            tenants: Vec::new(),
+            by_tenant: HashMap::new(),
+            children: Vec::new(),
+            agents: Agents::default(),
+            scratch: Scratch::default(),
+            out: Output::default(),
+            position: Position(0),
+            included: Position(0),
+            seen: UnixNanos(0),
+            ticked: UnixNanos(0),
+            sla_next: 0,
+            rows: 0,
+            dirty: false,
+            rebuilding: false,
+        }
+    }
+
+    pub(super) fn position(&self) -> Position {
+        self.position
+    }
+
+    pub(super) fn seen(&self) -> UnixNanos {
+        self.seen
+    }
+
+    /// New settings, from the next record on.
+    pub(super) fn reload(&mut self, config: Arc<EvaluateConfig>) {
+        self.timing = config.liveness.timing();
+        self.config = config;
+    }
+
+    /// Puts the plugins back to where the checkpoint's state left them. The records up to `stored` are to be
+    /// taken next, to bring them up to date; then comes [`Shard::resume`].
+    pub(super) fn rebuild(&mut self, checkpoint: &Checkpoint) -> Result<(), StateError> {
+        let saved: PluginState = state::read(checkpoint.state.as_deref().unwrap_or_default())?;
+        self.intake.restore(&saved.intake);
+        for (tenant, snapshot) in saved.tenants {
+            let at = self.tenant(&tenant);
+            self.tenants[at].snapshot = snapshot;
+        }
+        self.position = checkpoint.included;
+        self.included = checkpoint.included;
+        self.rebuilding = true;
+        Ok(())
+    }
+
+    /// From here on results count again: liveness is as of the checkpoint's `stored`.
+    pub(super) fn resume(&mut self, checkpoint: &Checkpoint) -> Result<(), StateError> {
+        let living: Living = state::read(&checkpoint.liveness)?;
+        self.intake.restore(&living.intake);
+        self.agents.restore(living.agents);
+        for at in 0..self.agents.all.len() {
+            self.agents.touch(at);
+        }
+        self.seen = living.seen;
+        self.ticked = living.seen;
+        self.position = self.position.max(checkpoint.stored);
+        self.rebuilding = false;
+        self.rows = 0;
+        Ok(())
+    }
+
+    /// Nobody listened from when time stopped until `now`.
+    pub(super) fn wake(&mut self, now: UnixNanos) {
+        let from = self.seen.max(self.ticked);
+        if from.0 > 0 && now > from {
+            let mut changes = Vec::new();
+            for at in 0..self.agents.all.len() {
+                if let Some(tracker) = &mut self.agents.all[at].tracker {
+                    tracker.was_blind(from, now, &self.timing, &mut changes);
+                    self.moved(at, &mut changes);
+                }
+            }
+        }
+        self.ticked = self.ticked.max(now);
+        self.emit();
+    }
+
+    /// Takes records in order. Answers their senders, writes to the store, gives back their permits.
+    pub(super) fn take(&mut self, batch: &mut Vec<Delivery>) {
+        let mut asks = Vec::new();
+        let mut pulses = Vec::new();
+        let mut permits = Vec::with_capacity(batch.len());
+        let mut sifted = Sifted::default();
+        for delivery in batch.drain(..) {
+            if delivery.position <= self.position {
+                continue;
+            }
+            self.position = delivery.position;
+            self.dirty = true;
+            permits.push(delivery.ticket.permit);
+            match delivery.record {
+                Record::Describe { agents, series } => {
+                    self.out.agents.extend(agents);
+                    self.out.series.extend(series);
+                }
+                Record::Samples(samples) => sifted.add(self.samples(samples, delivery.ticket.reply, &mut asks)),
+                Record::Heartbeat(heartbeat) => {
+                    let at = self.tenant(&heartbeat.tenant);
+                    self.arrived(heartbeat.received_at);
+                    let tenant = &mut self.tenants[at];
+                    sifted.add(self.intake.sift(&heartbeat.columns, &mut tenant.fresh, &mut tenant.late));
+                    pulses.push(Pulse { heartbeat, reply: delivery.ticket.reply });
+                }
+                Record::Maintenance { agent, start, end } => self.maintain(agent, start, end),
+                Record::Acknowledge { alert, agent, by, at } => self.acknowledge(&alert, agent, &by, at),
+            }
+        }
+        self.rows += sifted.fresh + sifted.late;
+        if !self.rebuilding {
+            sifted.count();
+        }
+        let mut found = Vec::new();
+        for at in 0..self.tenants.len() {
+            self.judge(at, &mut found);
+        }
+        self.assess();
+        let answers = self.pulses(pulses, &found);
+        self.emit();
+        for ask in asks {
+            let mut outcome = ask.outcome;
+            outcome.outliers = among(&found, &ask.columns);
+            (ask.reply)(outcome);
+        }
+        for (reply, outcome) in answers {
+            reply(outcome);
+        }
+        drop(permits);
+    }
+
+    fn arrived(&mut self, at: UnixNanos) {
+        self.seen = self.seen.max(at);
+    }
+
+    fn samples(&mut self, samples: Samples, reply: Option<Reply>, asks: &mut Vec<Ask>) -> Sifted {
+        self.arrived(samples.received_at);
+        let beat = Beat { at: samples.received_at, interval: None, says: None };
+        for &agent in &samples.alive {
+            self.beat(agent, &samples.tenant, beat, samples.received_at);
+        }
+        let at = self.tenant(&samples.tenant);
+        let tenant = &mut self.tenants[at];
+        let from = tenant.fresh.len();
+        let sifted = self.intake.sift(&samples.columns, &mut tenant.fresh, &mut tenant.late);
+        // OTLP always shows life; REST metrics speak of others.
+        if samples.alive.is_empty() {
+            let alerts = self.watch(at, from);
+            if let Some(reply) = reply {
+                let outcome =
+                    Outcome { alerts, breaches: self.breaches(&samples.columns), ..self.standing(&samples.columns) };
+                asks.push(Ask { columns: samples.columns, outcome, reply });
+            }
+        } else if let Some(reply) = reply {
+            let outcome = self.standing(&samples.columns);
+            asks.push(Ask { columns: samples.columns, outcome, reply });
+        }
+        sifted
+    }
+
+    /// How the agent of the first row stands.
+    fn standing(&mut self, columns: &Columns) -> Outcome {
+        let agent = columns.series.first().and_then(|&id| self.intake.series.get(id as usize)).map(|s| s.agent);
+        let agent = agent.and_then(|id| self.agents.get_mut(id));
+        Outcome { health: agent.and_then(|agent| agent.health.clone()), ..Outcome::default() }
+    }
+
+    /// Thresholds on the new rows of REST metrics; the alerts raised.
+    fn watch(&mut self, tenant: usize, from: usize) -> Vec<Alert> {
+        let mut raised = Vec::new();
+        for row in from..self.tenants[tenant].fresh.len() {
+            let rows = &self.tenants[tenant].fresh;
+            let (id, time, value) = (SeriesId(rows.series[row]), UnixNanos(rows.times[row]), rows.values[row]);
+            let Some((kind, value)) = self.watched(id, value) else { continue };
+            let agent = self.intake.series[id.0 as usize].agent;
+            let place = self.agents.place(agent, &self.tenants[tenant].id);
+            let agent = &mut self.agents.all[place];
+            raised.extend(agent.watch(Subject::Series(id), kind, value, time, &self.config, &mut self.out));
+        }
+        raised
+    }
+
+    /// What thresholds judge of a REST metric's value.
+    fn watched(&self, id: SeriesId, value: f64) -> Option<(MetricKind, f64)> {
+        let state = self.intake.series.get(id.0 as usize)?;
+        if state.flags & flag::WATCH == 0 {
+            return None;
+        }
+        let desc = self.around.registry.series(id)?;
+        Some((desc.spec.kind, judged_value(desc.spec.kind, &desc.spec.unit, value, None)?))
+    }
+
+    /// The breaches among some rows, as sentences, whether the rows are new or not.
+    fn breaches(&self, columns: &Columns) -> Vec<String> {
+        let judge = |(id, _, value): (SeriesId, UnixNanos, f64)| {
+            let (kind, value) = self.watched(id, value)?;
+            let threshold = self.config.thresholds.iter().find(|t| t.kind == kind)?;
+            Some(threshold.sentence(value, threshold.judge(value)?))
+        };
+        columns.rows().filter_map(judge).collect()
+    }
+
+    /// Where a tenant is, made at its first use.
+    fn tenant(&mut self, id: &TenantId) -> usize {
+        if let Some(&at) = self.by_tenant.get(id) {
+            return at;
+        }
+        self.tenants.push(Tenant {
+            id: id.clone(),
+            judges: None,
+            snapshot: Vec::new(),
+            used: self.seen,
+            report_from: UnixNanos(0),
+            opened: Vec::new(),
+            fresh: Columns::default(),
+            late: Columns::default(),
+        });
+        self.by_tenant.insert(id.clone(), self.tenants.len() - 1);
+        self.tenants.len() - 1
+    }
+
+    /// Evidence of life.
+    fn beat(&mut self, agent: AgentId, tenant: &TenantId, beat: Beat, received: UnixNanos) -> usize {
+        let at = self.agents.place(agent, tenant);
+        let mut changes = Vec::new();
+        let agent = &mut self.agents.all[at];
+        match &mut agent.tracker {
+            Some(tracker) => tracker.beat(beat, received, &self.timing, &mut changes),
+            None => agent.tracker = Some(Tracker::new(beat, received, &self.timing, &mut changes)),
+        }
+        self.moved(at, &mut changes);
+        at
+    }
+
+    /// Takes what a tracker said has changed.
+    fn moved(&mut self, at: usize, changes: &mut Vec<vitals_core::availability::Interval>) {
+        let registry = &self.around.registry;
+        let name =
+            |id: AgentId| registry.agent(id).map_or_else(|| Arc::from("an agent"), |a| Arc::from(a.key.as_str()));
+        if !changes.is_empty() {
+            self.agents.all[at].moved(changes, &name, &mut self.out);
+        }
+        self.agents.touch(at);
+    }
+
+    fn maintain(&mut self, agent: AgentId, start: UnixNanos, end: UnixNanos) {
+        let Some(desc) = self.around.registry.agent(agent) else { return };
+        let at = self.agents.place(agent, &desc.tenant);
+        let mut changes = Vec::new();
+        if let Some(tracker) = &mut self.agents.all[at].tracker {
+            tracker.maintain(start, end, self.seen, &self.timing, &mut changes);
+            self.moved(at, &mut changes);
+        }
+    }
+
+    fn acknowledge(&mut self, alert: &str, agent: AgentId, by: &str, at: UnixNanos) {
+        let open = self.agents.get_mut(agent).is_some_and(|a| a.acknowledge(alert, by, at, &mut self.out));
+        if open || self.rebuilding {
+            return;
+        }
+        // It is over already: only the store knows it.
+        let Some(desc) = self.around.registry.agent(agent) else { return };
+        let query = AlertQuery {
+            tenant: desc.tenant.clone(),
+            agents: Some(vec![agent]),
+            open_only: false,
+            start: UnixNanos(i64::MIN),
+            end: UnixNanos(i64::MAX),
+            limit: 10_000,
+        };
+        match self.around.store.alerts(&query) {
+            Ok(alerts) => {
+                if let Some(mut alert) = alerts.into_iter().find(|a| a.id == alert) {
+                    alert.acknowledged.get_or_insert_with(|| (by.to_owned(), at));
+                    self.out.alerts.push(alert);
+                }
+            }
+            Err(error) => tracing::warn!(%error, alert, "an acknowledgement could not be kept"),
+        }
+    }
+
+    /// Shows a tenant's new rows to its plugins. What they found is added to `found`.
+    fn judge(&mut self, at: usize, found: &mut Vec<(UnixNanos, OutlierVerdict)>) {
+        let tenant = &mut self.tenants[at];
+        if !tenant.late.is_empty() {
+            self.out.samples.push(Arc::new(sort::fully(&tenant.late)));
+            tenant.late.clear();
+        }
+        if tenant.fresh.is_empty() {
+            return;
+        }
+        let rows = self.scratch.sorter.by_series(&tenant.fresh);
+        tenant.fresh.clear();
+        tenant.used = self.seen;
+        let mut judges = self.judges(at);
+        self.spread(at, &rows, judges.as_mut());
+        let derived = self.derive(at, judges.as_mut());
+        let detect = mem::take(&mut self.scratch.detect);
+        let mut merged = mem::take(&mut self.scratch.merged);
+        let shown = if derived.is_empty() {
+            &detect
+        } else {
+            sort::merge(&detect, &derived, &mut merged);
+            &merged
+        };
+        let findings = if shown.is_empty() { Vec::new() } else { judges.detect(shown) };
+        for finding in findings {
+            for (row, outlier) in finding.rows {
+                let (Some(&time), Some(state)) =
+                    (shown.times.get(row), self.intake.series.get(outlier.series.0 as usize))
+                else {
+                    continue;
+                };
+                let time = UnixNanos(time);
+                found.push((time, outlier.clone()));
+                self.out.verdicts.push(Verdict {
+                    tenant: self.tenants[at].id.clone(),
+                    agent: state.agent,
+                    time,
+                    evidence: finding.evidence.clone(),
+                    body: VerdictBody::Outlier(outlier),
+                });
+            }
+        }
+        self.scratch.detect = detect;
+        self.scratch.merged = merged;
+        self.tenants[at].judges = Some(judges);
+        self.out.samples.push(Arc::new(rows));
+        if !derived.is_empty() {
+            self.out.samples.push(Arc::new(derived));
+        }
+    }
+
+    /// A tenant's plugins, fetched back if they were put away. To be put back into the tenant after use.
+    fn judges(&mut self, at: usize) -> Box<dyn Judges> {
+        let tenant = &mut self.tenants[at];
+        tenant.judges.take().unwrap_or_else(|| {
+            let mut judges = (self.around.judges)(&tenant.id);
+            if !tenant.snapshot.is_empty() {
+                judges.restore(&mem::take(&mut tenant.snapshot));
+            }
+            judges
+        })
+    }
+
+    /// Hands each row to where its series says: the derivers' batch, the detectors' batch, the vitals.
+    fn spread(&mut self, tenant: usize, rows: &Columns, judges: &mut dyn Judges) {
+        self.scratch.derive.clear();
+        self.scratch.detect.clear();
+        for ((&id, &time), &value) in rows.series.iter().zip(&rows.times).zip(&rows.values) {
+            let state = &mut self.intake.series[id as usize];
+            if state.flags & flag::OPEN == 0 {
+                state.flags |= flag::OPEN;
+                self.tenants[tenant].opened.push(SeriesId(id));
+                if let Some(desc) = self.around.registry.series(SeriesId(id)) {
+                    judges.open(&desc);
+                }
+            }
+            if state.flags & flag::DETECT != 0 {
+                self.scratch.detect.push(SeriesId(id), UnixNanos(time), value);
+            } else if state.flags & flag::DERIVE != 0 {
+                self.scratch.derive.push(SeriesId(id), UnixNanos(time), value);
+            }
+            if state.gauge != NO_GAUGE {
+                self.intake.gauges.set(state.gauge, time, value);
+            }
+        }
+    }
+
+    /// What the derivers make of their batch, as rows of registered series.
+    fn derive(&mut self, tenant: usize, judges: &mut dyn Judges) -> Columns {
+        let mut made = Columns::default();
+        let batch = mem::take(&mut self.scratch.derive);
+        let answers = if batch.is_empty() { Vec::new() } else { judges.derive(&batch) };
+        self.scratch.derive = batch;
+        for answer in answers {
+            let ids: Vec<Option<SeriesId>> =
+                answer.series.iter().map(|series| self.child(tenant, &answer.evidence, series)).collect();
+            for &id in ids.iter().flatten() {
+                // Known before its first row, so that what follows can index.
+                let _ = self.intake.advance(id, i64::MIN);
+                if let Some(state) = self.intake.series.get_mut(id.0 as usize)
+                    && state.flags & flag::OPEN == 0
+                {
+                    state.flags |= flag::OPEN;
+                    self.tenants[tenant].opened.push(id);
+                    if let Some(desc) = self.around.registry.series(id) {
+                        judges.open(&desc);
+                    }
+                }
+            }
+            for (series, time, value) in answer.rows {
+                let Some(Some(id)) = ids.get(series as usize) else { continue };
+                if self.intake.advance(*id, time.0) {
+                    made.push(*id, time, value);
+                }
+            }
+        }
+        self.scratch.sorter.by_series(&made)
+    }
+
+    /// The id of a derived series, registered at its first row.
+    fn child(&mut self, tenant: usize, evidence: &Evidence, series: &DerivedSeries) -> Option<SeriesId> {
+        let parent = self.intake.series.get_mut(series.from.0 as usize)?;
+        if parent.children == NO_CHILDREN {
+            parent.children = u32::try_from(self.children.len()).ok()?;
+            self.children.push(Vec::new());
+        }
+        let place = parent.children as usize;
+        let known = self.children[place].iter().find(|c| c.plugin == evidence.plugin && c.series == *series);
+        if let Some(child) = known {
+            return child.id;
+        }
+        let id = self.register(tenant, evidence, series);
+        self.children[place].push(Child { plugin: evidence.plugin.clone(), series: series.clone(), id });
+        id
+    }
+
+    fn register(&mut self, tenant: usize, evidence: &Evidence, series: &DerivedSeries) -> Option<SeriesId> {
+        let source = self.around.registry.series(series.from)?;
+        let spec = SeriesSpec {
+            metric: series.metric.clone(),
+            unit: series.unit.clone(),
+            kind: derived_kind(source.spec.kind, source.spec.unit == series.unit),
+            shape: Shape::Gauge,
+            part: Part::Value,
+            integer: false,
+            factor: 1.0,
+            origin: Origin::Derived { plugin: evidence.plugin.clone(), from: series.from },
+            scope: source.spec.scope.clone(),
+            attributes: source.spec.attributes.clone(),
+            resource: source.spec.resource.clone(),
+        };
+        let answer = self.around.registry.intern_series(&self.tenants[tenant].id, source.agent, vec![spec]).pop()?;
+        match answer {
+            Ok(id) => {
+                self.out.series.extend(self.around.registry.series(id));
+                Some(id)
+            }
+            Err(error) => {
+                metrics::counter!("vitals_derived_refused_total").increment(1);
+                tracing::warn!(%error, metric = series.metric, "a derived series is left out");
+                None
+            }
+        }
+    }
+
+    /// Judges the agents whose series changed their vitals.
+    fn assess(&mut self) {
+        let mut readings = mem::take(&mut self.scratch.readings);
+        let stale = nanos(self.config.stale_seconds);
+        self.intake.gauges.take_changed(stale, &mut readings);
+        let mut views: HashMap<TenantId, Vec<AgentView>> = HashMap::new();
+        for (agent, reading) in readings.drain(..) {
+            let Some(desc) = self.around.registry.agent(agent) else { continue };
+            let at = self.agents.place(agent, &desc.tenant);
+            let agent = &mut self.agents.all[at];
+            agent.memory_total_mb = reading.memory_total_mb.or(agent.memory_total_mb);
+            if reading.vitals == Vitals::default() || reading.time < agent.vitals_time {
+                continue;
+            }
+            agent.vitals = reading.vitals;
+            agent.vitals_time = reading.time;
+            for kind in MetricKind::ALL {
+                if let Some(value) = vital(&reading.vitals, kind) {
+                    agent.watch(Subject::Vitals(kind), kind, value, reading.time, &self.config, &mut self.out);
+                }
+            }
+            views.entry(desc.tenant.clone()).or_default().push(AgentView {
+                agent: agent.id,
+                time: reading.time,
+                vitals: reading.vitals,
+                uptime_percent: agent.uptime_percent(self.seen),
+            });
+            self.agents.touch(at);
+        }
+        self.scratch.readings = readings;
+        for (tenant, views) in views {
+            for (agent, time, health) in self.ask_scorers(&tenant, &views) {
+                if let Some(agent) = self.agents.get_mut(agent) {
+                    agent.health_alert(&health, time, &mut self.out);
+                    agent.health = Some(health);
+                }
+            }
+        }
+    }
+
+    /// Asks a tenant's scorers; each agent may stand in `views` once. Every verdict is kept; the worst is returned.
+    fn ask_scorers(
+        &mut self,
+        tenant: &TenantId,
+        views: &[AgentView],
+    ) -> Vec<(AgentId, UnixNanos, vitals_core::verdict::AgentHealth)> {
+        let place = self.tenant(tenant);
+        let mut judges = self.judges(place);
+        let answers = judges.assess(views);
+        self.tenants[place].judges = Some(judges);
+        let mut worst: Vec<(AgentId, UnixNanos, vitals_core::verdict::AgentHealth)> = Vec::new();
+        let mut at: HashMap<AgentId, usize> = HashMap::new();
+        let times: HashMap<AgentId, UnixNanos> = views.iter().map(|v| (v.agent, v.time)).collect();
+        for (evidence, id, health) in answers {
+            let (Some(&time), Some(agent)) = (times.get(&id), self.agents.get_mut(id)) else { continue };
+            agent.judged(&evidence, time, &health, &self.config, &mut self.out);
+            match at.get(&id) {
+                Some(&known) => {
+                    if health.score < worst[known].2.score {
+                        worst[known].2 = health;
+                    }
+                }
+                None => {
+                    at.insert(id, worst.len());
+                    worst.push((id, time, health));
+                }
+            }
+        }
+        worst
+    }
+
+    /// Judges heartbeats and answers them, in order.
+    fn pulses(&mut self, pulses: Vec<Pulse>, found: &[(UnixNanos, OutlierVerdict)]) -> Vec<(Reply, Outcome)> {
+        let mut answers = Vec::new();
+        let mut rest = pulses.into_iter().peekable();
+        while rest.peek().is_some() {
+            // One call of the scorers for as many as possible: each agent once, one tenant.
+            let mut group: Vec<Pulse> = Vec::new();
+            let mut places: HashMap<AgentId, ()> = HashMap::new();
+            while let Some(pulse) = rest.next_if(|p| {
+                !places.contains_key(&p.heartbeat.agent)
+                    && group.first().is_none_or(|g| g.heartbeat.tenant == p.heartbeat.tenant)
+            }) {
+                places.insert(pulse.heartbeat.agent, ());
+                group.push(pulse);
+            }
+            self.pulse_group(group, found, &mut answers);
+        }
+        answers
+    }
+
+    fn pulse_group(
+        &mut self,
+        group: Vec<Pulse>,
+        found: &[(UnixNanos, OutlierVerdict)],
+        answers: &mut Vec<(Reply, Outcome)>,
+    ) {
+        let Some(tenant) = group.first().map(|p| p.heartbeat.tenant.clone()) else { return };
+        let views: Vec<AgentView> = group.iter().map(|p| self.view(&p.heartbeat)).collect();
+        // A retry or a straggler is answered like the first one, but leaves no trace beyond its evidence.
+        let news: Vec<bool> = group
+            .iter()
+            .map(|p| {
+                let at = self.agents.place(p.heartbeat.agent, &tenant);
+                p.heartbeat.timestamp > self.agents.all[at].last_heartbeat
+            })
+            .collect();
+        let health: HashMap<AgentId, _> =
+            self.ask_scorers(&tenant, &views).into_iter().map(|(agent, _, health)| (agent, health)).collect();
+        for ((pulse, view), new) in group.into_iter().zip(views).zip(news) {
+            let heartbeat = &pulse.heartbeat;
+            let health = health.get(&heartbeat.agent).cloned();
+            let critical = health.as_ref().is_some_and(|h| h.status == HealthStatus::Critical);
+            let says = match heartbeat.reported {
+                HealthStatus::Maintenance => State::Maintenance,
+                _ if critical => State::Unhealthy,
+                _ => State::Up,
+            };
+            let beat = Beat { at: heartbeat.timestamp, interval: Some(heartbeat.interval), says: Some(says) };
+            let at = self.beat(heartbeat.agent, &tenant, beat, heartbeat.received_at);
+            let agent = &mut self.agents.all[at];
+            let mut outcome = Outcome {
+                outliers: among(found, &heartbeat.columns),
+                next_expected: Some(heartbeat.timestamp.plus(heartbeat.interval)),
+                adaptive_timeout: agent.tracker.as_ref().map(|t| t.adaptive_timeout(&self.timing)),
+                ..Outcome::default()
+            };
+            for kind in [MetricKind::CpuUsage, MetricKind::ResponseTime] {
+                let Some(value) = vital(&view.vitals, kind) else { continue };
+                if let Some(threshold) = self.config.thresholds.iter().find(|t| t.kind == kind)
+                    && let Some(severity) = threshold.judge(value)
+                {
+                    outcome.breaches.push(threshold.sentence(value, severity));
+                }
+                if new {
+                    let subject = Subject::Vitals(kind);
+                    let time = heartbeat.timestamp;
+                    outcome.alerts.extend(agent.watch(subject, kind, value, time, &self.config, &mut self.out));
+                }
+            }
+            if new {
+                agent.last_heartbeat = heartbeat.timestamp;
+                agent.vitals = view.vitals;
+                agent.vitals_time = agent.vitals_time.max(heartbeat.timestamp);
+                agent.health.clone_from(&health);
+            }
+            outcome.health = health;
+            if let Some(reply) = pulse.reply {
+                answers.push((reply, outcome));
+            }
+        }
+    }
+
+    /// What the scorers see of a heartbeat.
+    fn view(&mut self, heartbeat: &Heartbeat) -> AgentView {
+        let at = self.agents.place(heartbeat.agent, &heartbeat.tenant);
+        let agent = &self.agents.all[at];
+        let mut vitals = heartbeat.vitals;
+        let total = agent.memory_total_mb.unwrap_or(self.config.memory_total_mb);
+        vitals.memory_percent =
+            vitals.memory_percent.or_else(|| vitals.memory_mb.filter(|_| total > 0.0).map(|mb| 100.0 * mb / total));
+        vitals.error_percent = vitals.error_percent.or_else(|| match (vitals.errors, vitals.requests) {
+            (Some(errors), Some(requests)) if requests > 0.0 => Some(100.0 * errors / requests),
+            _ => None,
+        });
+        AgentView {
+            agent: heartbeat.agent,
+            time: heartbeat.timestamp,
+            vitals,
+            uptime_percent: agent.uptime_percent(self.seen),
+        }
+    }
+
+    /// Time has come to `now`: who is late, who is offline, SLA reports, plugins to put away.
+    pub(super) fn tick(&mut self, now: UnixNanos) {
+        if now <= self.ticked {
+            return;
+        }
+        self.ticked = now;
+        let mut changes = Vec::new();
+        let forget = nanos(self.config.forget_seconds);
+        for at in 0..self.agents.all.len() {
+            let agent = &mut self.agents.all[at];
+            let Some(tracker) = &mut agent.tracker else { continue };
+            if tracker.is_due(now) {
+                let liveness = tracker.tick(now, &self.timing, &mut changes);
+                if liveness.is_some() || !changes.is_empty() {
+                    self.moved(at, &mut changes);
+                }
+            } else if tracker.liveness() == Liveness::Offline && now.since(tracker.last_contact()) > forget {
+                agent.retire(now, &mut self.out);
+                self.around.board.remove(agent.id);
+            }
+        }
+        self.report(now);
+        self.put_away(now);
+        self.emit();
+    }
+
+    /// SLA reports for this tick's share of the agents.
+    fn report(&mut self, now: UnixNanos) {
+        let count = self.agents.all.len();
+        let share = count.div_ceil(usize::try_from(self.config.sla_seconds).unwrap_or(1).max(1));
+        let period = i64::from(self.config.objective.period_days) * 86_400 * UnixNanos::SECOND;
+        let mut views: HashMap<TenantId, Vec<SlaView>> = HashMap::new();
+        for _ in 0..share {
+            self.sla_next = if self.sla_next >= count { 0 } else { self.sla_next };
+            let agent = &mut self.agents.all[self.sla_next];
+            self.sla_next += 1;
+            if agent.tracker.is_none() {
+                continue;
+            }
+            agent.forget(now.plus(-period));
+            let window = |nanos: i64| {
+                let tally = agent.tally(now, nanos);
+                (seconds(tally.counted()), seconds(tally.down))
+            };
+            let hour = 3_600 * UnixNanos::SECOND;
+            views.entry(agent.tenant.clone()).or_default().push(SlaView {
+                agent: agent.id,
+                target: self.config.objective.target,
+                period: window(period),
+                hour: window(hour),
+                six_hours: window(6 * hour),
+                three_days: window(72 * hour),
+            });
+        }
+        for (tenant, views) in views {
+            let place = self.tenant(&tenant);
+            if self.tenants[place].judges.is_none() {
+                if now < self.tenants[place].report_from {
+                    continue;
+                }
+                // Fetched back for this alone, they stay for two rounds of reports.
+                let rounds = nanos(2 * self.config.sla_seconds);
+                self.tenants[place].used = now.plus(rounds - nanos(self.config.idle_seconds));
+            }
+            let mut judges = self.judges(place);
+            let answers = judges.report(&views);
+            self.tenants[place].judges = Some(judges);
+            for (evidence, id, report) in answers {
+                let Some(agent) = self.agents.get_mut(id) else { continue };
+                agent.reported(&evidence, now, &report, &self.config, &mut self.out);
+                agent.sla = Some(report);
+                let at = self.agents.place(id, &tenant);
+                self.agents.touch(at);
+            }
+        }
+    }
+
+    /// Puts plugins away that had nothing to do for long. Their state stays.
+    fn put_away(&mut self, now: UnixNanos) {
+        let idle = nanos(self.config.idle_seconds);
+        for tenant in &mut self.tenants {
+            if now.since(tenant.used) <= idle {
+                continue;
+            }
+            if let Some(mut judges) = tenant.judges.take() {
+                tenant.snapshot = judges.snapshot();
+                tenant.report_from = now.plus(nanos(self.config.repeat_seconds));
+                for id in tenant.opened.drain(..) {
+                    if let Some(state) = self.intake.series.get_mut(id.0 as usize) {
+                        state.flags &= !flag::OPEN;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes what was made to the store and tells the board.
+    fn emit(&mut self) {
+        if self.rebuilding {
+            self.out = Output::default();
+            return;
+        }
+        let news = self.agents.take_changed(&self.timing);
+        if !news.is_empty() {
+            self.around.board.put(news);
+        }
+        if self.out == Output::default() {
+            return;
+        }
+        self.dirty = true;
+        let out = Arc::new(mem::take(&mut self.out));
+        (self.around.observe)(&out);
+        self.around.store.write(self.partition, Arc::unwrap_or_clone(out));
+    }
+
+    /// What a restart needs to go on from here. `with_state` takes the plugins' state too, so that nothing
+    /// before this has to be read again.
+    pub(super) fn checkpoint(&mut self, with_state: bool) -> Checkpoint {
+        let intake = self.intake.save(self.seen.0);
+        let state = with_state.then(|| {
+            let tenants = self.tenants.iter_mut().map(|tenant| {
+                let snapshot = match &mut tenant.judges {
+                    Some(judges) => judges.snapshot(),
+                    None => tenant.snapshot.clone(),
+                };
+                (tenant.id.clone(), snapshot)
+            });
+            state::write(&PluginState { intake: intake.clone(), tenants: tenants.collect() })
+        });
+        if with_state {
+            self.included = self.position;
+        }
+        let agents = mem::take(&mut self.agents.all);
+        let living = Living { seen: self.seen.max(self.ticked), intake, agents };
+        let liveness = state::write(&living);
+        self.agents.all = living.agents;
+        self.rows = 0;
+        self.dirty = false;
+        Checkpoint { stored: self.position, included: self.included, state, liveness }
+    }
+}
+
+/// The findings that are about some rows.
+fn among(found: &[(UnixNanos, OutlierVerdict)], columns: &Columns) -> Vec<OutlierVerdict> {
+    let about = |time: UnixNanos, outlier: &OutlierVerdict| {
+        columns.rows().any(|(series, at, _)| series == outlier.series && at == time)
+    };
+    found.iter().filter(|(time, outlier)| about(*time, outlier)).map(|(_, outlier)| outlier.clone()).collect()
+}
+
+/// The kind of a derived series. A percentage or a duration stays one only in its own unit: a rate of CPU
+/// seconds must not meet the threshold for CPU percent.
+fn derived_kind(source: MetricKind, same_unit: bool) -> MetricKind {
+    match source {
+        MetricKind::DiskIo | MetricKind::NetworkIo | MetricKind::Throughput => source,
+        _ if same_unit => source,
+        _ => MetricKind::Custom,
+    }
+}
+
+fn nanos(seconds: u64) -> i64 {
+    i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(UnixNanos::SECOND)
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn seconds(nanos: i64) -> f64 {
+    nanos as f64 / UnixNanos::SECOND as f64
+}

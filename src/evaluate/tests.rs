@@ -1,0 +1,630 @@
+//! Shards against plugins, a store and a log that live in memory.
+
+use super::config::EvaluateConfig;
+use super::judges::{AgentView, Derived, DerivedSeries, Findings, Judges, SlaView};
+use super::run::replay;
+use super::shard::{Shard, Surroundings};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use vitals_core::availability::{Interval, State, merged};
+use vitals_core::board::{Board, Liveness};
+use vitals_core::columns::Columns;
+use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
+use vitals_core::record::{Delivery, Heartbeat, Outcome, Record, Samples, Ticket, Vitals};
+use vitals_core::registry::{Quota, Registry};
+use vitals_core::seam::{
+    AlertQuery, Catalogue, Checkpoint, Done, Log, LogError, LogStats, Output, SampleQuery, Store, StoreError,
+    StoreStats, VerdictQuery,
+};
+use vitals_core::series::{AgentProfile, MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
+use vitals_core::verdict::{
+    AgentHealth, Alert, Evidence, HealthStatus, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
+};
+
+const S: i64 = UnixNanos::SECOND;
+const HOME: Partition = Partition(0);
+
+fn at(seconds: i64) -> UnixNanos {
+    UnixNanos((1_000_000 + seconds) * S)
+}
+
+/// Plugins whose every answer hangs on their whole past, so that a row too many or too few shows.
+#[derive(Default, Serialize, Deserialize)]
+struct Memory {
+    counters: BTreeMap<u32, (i64, f64)>,
+    seen: BTreeMap<u32, u32>,
+}
+
+#[derive(Default)]
+struct Fake(Memory, Vec<SeriesId>);
+
+fn evidence(plugin: &str) -> Arc<Evidence> {
+    Arc::new(Evidence { plugin: plugin.into(), version: "1".into(), digest: String::new(), config: String::new() })
+}
+
+impl Judges for Fake {
+    fn open(&mut self, series: &Arc<SeriesDesc>) {
+        assert!(!self.1.contains(&series.id), "opened twice");
+        self.1.push(series.id);
+    }
+
+    fn derive(&mut self, batch: &Columns) -> Vec<Derived> {
+        let mut series: Vec<DerivedSeries> = Vec::new();
+        let mut rows = Vec::new();
+        for (id, time, value) in batch.rows() {
+            assert!(self.1.contains(&id), "not opened");
+            let Some((then, before)) = self.0.counters.insert(id.0, (time.0, value)) else { continue };
+            if series.last().is_none_or(|s| s.from != id) {
+                series.push(DerivedSeries { from: id, metric: format!("rate{}", id.0), unit: "1/s".into() });
+            }
+            #[allow(clippy::cast_precision_loss)]
+            let rate = (value - before) / ((time.0 - then) as f64 / S as f64);
+            rows.push((u32::try_from(series.len() - 1).unwrap(), time, rate));
+        }
+        vec![Derived { evidence: evidence("rate"), series, rows }]
+    }
+
+    fn detect(&mut self, batch: &Columns) -> Vec<Findings> {
+        let keys: Vec<_> = batch.rows().map(|(s, t, _)| (s, t)).collect();
+        assert!(keys.is_sorted());
+        let mut rows = Vec::new();
+        for (row, (series, _, value)) in batch.rows().enumerate() {
+            assert!(self.1.contains(&series), "not opened");
+            let seen = self.0.seen.entry(series.0).or_default();
+            *seen += 1;
+            if value >= 1_000.0 {
+                let outlier = OutlierVerdict { series, value, lower: 0.0, upper: 999.0, score: 1.0, window: *seen };
+                rows.push((row, outlier));
+            }
+        }
+        vec![Findings { evidence: evidence("outlier"), rows }]
+    }
+
+    fn assess(&mut self, views: &[AgentView]) -> Vec<(Arc<Evidence>, AgentId, AgentHealth)> {
+        let health = |view: &AgentView| {
+            let cpu = view.vitals.cpu_percent.unwrap_or_default();
+            let status = if cpu > 95.0 { HealthStatus::Critical } else { HealthStatus::Healthy };
+            AgentHealth { score: 100.0 - cpu, status, reasons: Vec::new(), recommendations: Vec::new() }
+        };
+        views.iter().map(|view| (evidence("health"), view.agent, health(view))).collect()
+    }
+
+    fn report(&mut self, views: &[SlaView]) -> Vec<(Arc<Evidence>, AgentId, SlaVerdict)> {
+        let report = |view: &SlaView| {
+            let (known, down) = view.period;
+            let availability = 100.0 * (known - down) / known;
+            let risk = if down > 0.0 { Risk::Breached } else { Risk::Low };
+            SlaVerdict { target: view.target, availability, budget_left: 1.0, burn: [0.0; 3], risk }
+        };
+        views.iter().map(|view| (evidence("sla"), view.agent, report(view))).collect()
+    }
+
+    fn snapshot(&mut self) -> Vec<u8> {
+        serde_json::to_vec(&self.0).unwrap()
+    }
+
+    fn restore(&mut self, state: &[u8]) {
+        self.0 = serde_json::from_slice(state).unwrap();
+    }
+}
+
+/// What a store holds, and what of it would survive.
+#[derive(Clone, Default)]
+struct Held {
+    agents: BTreeMap<AgentId, Arc<vitals_core::series::AgentDesc>>,
+    series: BTreeMap<SeriesId, Arc<SeriesDesc>>,
+    samples: BTreeMap<(SeriesId, UnixNanos), f64>,
+    verdicts: Vec<Verdict>,
+    intervals: BTreeMap<(AgentId, UnixNanos), Interval>,
+    alerts: BTreeMap<String, Alert>,
+    checkpoint: Checkpoint,
+}
+
+#[derive(Default)]
+struct MemoryStore {
+    now: Mutex<Held>,
+    durable: Mutex<Held>,
+}
+
+impl Store for MemoryStore {
+    fn catalogue(&self) -> Result<Catalogue, StoreError> {
+        let held = self.durable.lock().unwrap();
+        Ok(Catalogue {
+            agents: held.agents.values().cloned().collect(),
+            series: held.series.values().cloned().collect(),
+        })
+    }
+
+    fn checkpoint(&self, _: Partition) -> Result<Checkpoint, StoreError> {
+        Ok(self.durable.lock().unwrap().checkpoint.clone())
+    }
+
+    fn write(&self, _: Partition, output: Output) {
+        let mut held = self.now.lock().unwrap();
+        held.agents.extend(output.agents.into_iter().map(|a| (a.id, a)));
+        held.series.extend(output.series.into_iter().map(|s| (s.id, s)));
+        for columns in output.samples {
+            let keys: Vec<_> = columns.rows().map(|(s, t, _)| (s, t)).collect();
+            assert!(keys.is_sorted());
+            for (series, time, value) in columns.rows() {
+                held.samples.entry((series, time)).or_insert(value);
+            }
+        }
+        held.verdicts.extend(output.verdicts);
+        held.intervals.extend(output.intervals.into_iter().map(|(agent, i)| ((agent, i.start), i)));
+        held.alerts.extend(output.alerts.into_iter().map(|a| (a.id.clone(), a)));
+    }
+
+    fn seal(&self, _: Partition, checkpoint: Checkpoint, done: Box<dyn FnOnce() + Send>) {
+        let mut held = self.now.lock().unwrap();
+        let state = checkpoint.state.clone().or_else(|| held.checkpoint.state.clone());
+        held.checkpoint = Checkpoint { state, ..checkpoint };
+        *self.durable.lock().unwrap() = held.clone();
+        drop(held);
+        done();
+    }
+
+    fn samples(&self, _: &SampleQuery) -> Result<Vec<(UnixNanos, f64)>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn verdicts(&self, _: &VerdictQuery) -> Result<Vec<Verdict>, StoreError> {
+        Ok(self.now.lock().unwrap().verdicts.clone())
+    }
+
+    fn intervals(&self, _: AgentId, _: UnixNanos, _: UnixNanos) -> Result<Vec<Interval>, StoreError> {
+        Ok(self.now.lock().unwrap().intervals.values().copied().collect())
+    }
+
+    fn alerts(&self, _: &AlertQuery) -> Result<Vec<Alert>, StoreError> {
+        Ok(self.now.lock().unwrap().alerts.values().cloned().collect())
+    }
+
+    fn maintain(&self, _: UnixNanos) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn stats(&self) -> StoreStats {
+        StoreStats::default()
+    }
+
+    fn close(&self) {}
+}
+
+#[derive(Default)]
+struct MemoryLog(Mutex<Vec<Record>>);
+
+impl Log for MemoryLog {
+    fn partitions(&self) -> u32 {
+        1
+    }
+
+    fn append(&self, _: Partition, record: Record, _: Ticket, done: Done) {
+        let mut records = self.0.lock().unwrap();
+        records.push(record);
+        let position = Position(records.len() as u64);
+        drop(records);
+        done(Ok(position));
+    }
+
+    /// Few at a time, so that a replay reads often.
+    fn read(&self, _: Partition, after: Position, _: usize) -> Result<Vec<(Position, Record)>, LogError> {
+        let records = self.0.lock().unwrap();
+        let positions = (1..).map(Position);
+        Ok(positions.zip(records.iter().cloned()).filter(|(p, _)| *p > after).take(3).collect())
+    }
+
+    fn last(&self, _: Partition) -> Result<Position, LogError> {
+        Ok(Position(self.0.lock().unwrap().len() as u64))
+    }
+
+    fn cut(&self, _: Partition, _: Position) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    fn stats(&self) -> LogStats {
+        LogStats::default()
+    }
+
+    fn close(&self) {}
+}
+
+struct World {
+    registry: Arc<Registry>,
+    store: Arc<MemoryStore>,
+    board: Arc<Board>,
+    shard: Shard,
+}
+
+impl World {
+    /// A shard on what `durable` kept, brought up to date with the log's records.
+    fn start(records: &[Record], durable: Held) -> Self {
+        let registry = Arc::new(Registry::new(Quota::default(), Box::new(|_| {})));
+        durable.agents.values().for_each(|a| registry.restore_agent(a.clone()));
+        durable.series.values().for_each(|s| registry.restore_series(s.clone()));
+        for record in records {
+            if let Record::Describe { agents, series } = record {
+                agents.iter().for_each(|a| registry.restore_agent(a.clone()));
+                series.iter().for_each(|s| registry.restore_series(s.clone()));
+            }
+        }
+        let checkpoint = durable.checkpoint.clone();
+        let store = Arc::new(MemoryStore { now: Mutex::new(durable.clone()), durable: Mutex::new(durable) });
+        let board = Arc::new(Board::default());
+        let around = Surroundings {
+            judges: Arc::new(|_| Box::new(Fake::default())),
+            registry: registry.clone(),
+            store: store.clone(),
+            board: board.clone(),
+            observe: Arc::new(|_| {}),
+        };
+        let mut shard = Shard::new(HOME, Arc::new(EvaluateConfig::default()), around);
+        let log = MemoryLog(Mutex::new(records.to_vec()));
+        replay(&mut shard, HOME, &checkpoint, &log).unwrap();
+        Self { registry, store, board, shard }
+    }
+
+    fn take(&mut self, record: Record) -> Option<Outcome> {
+        let position = Position(self.shard.position().0 + 1);
+        let heard = Arc::new(Mutex::new(None));
+        let place = heard.clone();
+        let reply: Box<dyn FnOnce(Outcome) + Send> = Box::new(move |o| *place.lock().unwrap() = Some(o));
+        let ticket = Ticket { permit: None, reply: Some(reply) };
+        self.shard.take(&mut vec![Delivery { position, record, ticket }]);
+        heard.lock().unwrap().take()
+    }
+
+    fn checkpoint(&mut self, with_state: bool) {
+        let checkpoint = self.shard.checkpoint(with_state);
+        self.store.seal(HOME, checkpoint, Box::new(|| {}));
+    }
+
+    fn held(&self) -> Held {
+        self.store.now.lock().unwrap().clone()
+    }
+
+    /// Samples by metric name, so that ids do not matter.
+    fn samples(&self) -> BTreeMap<(String, i64), f64> {
+        let name = |id: &SeriesId| self.registry.series(*id).unwrap().spec.metric.clone();
+        self.held().samples.iter().map(|((s, t), v)| ((name(s), t.0 / S - 1_000_000), *v)).collect()
+    }
+
+    /// Outliers as (metric, second, rows seen).
+    fn outliers(&self) -> Vec<(String, i64, u32)> {
+        let mut all: Vec<_> = self
+            .held()
+            .verdicts
+            .iter()
+            .filter_map(|v| match &v.body {
+                VerdictBody::Outlier(o) => {
+                    let name = self.registry.series(o.series).unwrap().spec.metric.clone();
+                    Some((name, v.time.0 / S - 1_000_000, o.window))
+                }
+                _ => None,
+            })
+            .collect();
+        all.sort();
+        all
+    }
+}
+
+fn spec(metric: &str, shape: Shape, kind: MetricKind, origin: Origin) -> SeriesSpec {
+    SeriesSpec {
+        metric: metric.into(),
+        unit: if kind == MetricKind::CpuUsage { "%".into() } else { String::new() },
+        kind,
+        shape,
+        part: Part::Value,
+        integer: false,
+        factor: 1.0,
+        origin,
+        scope: String::new(),
+        attributes: Vec::new(),
+        resource: Arc::default(),
+    }
+}
+
+/// Series 0 a gauge, 1 a counter, 2 deltas, 3 CPU percent (all of agent 0, OTLP); 4 CPU percent by REST (agent 1).
+fn describe() -> Record {
+    let registry = Registry::new(Quota::default(), Box::new(|_| {}));
+    let tenant = TenantId::default_tenant();
+    let agent = |key| registry.intern_agent(&tenant, key, at(0), &AgentProfile::default()).unwrap();
+    let (web, db) = (agent("web"), agent("db"));
+    let total = Shape::Cumulative { monotonic: true };
+    let delta = Shape::Delta { monotonic: true };
+    registry.intern_series(
+        &tenant,
+        web,
+        vec![
+            spec("gauge", Shape::Gauge, MetricKind::Custom, Origin::Otlp),
+            spec("counter", total, MetricKind::Custom, Origin::Otlp),
+            spec("delta", delta, MetricKind::Custom, Origin::Otlp),
+            spec("cpu", Shape::Gauge, MetricKind::CpuUsage, Origin::Otlp),
+        ],
+    );
+    registry.intern_series(&tenant, db, vec![spec("load", Shape::Gauge, MetricKind::CpuUsage, Origin::Rest)]);
+    Record::Describe {
+        agents: registry.agents_of(&tenant),
+        series: (0..5).map(|id| registry.series(SeriesId(id)).unwrap()).collect(),
+    }
+}
+
+fn samples(received: i64, rows: &[(u32, i64, f64)]) -> Record {
+    let mut columns = Columns::default();
+    for &(series, time, value) in rows {
+        columns.push(SeriesId(series), at(time), value);
+    }
+    let alive = vec![AgentId(0)];
+    Record::Samples(Samples { tenant: TenantId::default_tenant(), received_at: at(received), alive, columns })
+}
+
+fn heartbeat(time: i64, cpu: f64) -> Record {
+    let vitals = Vitals { cpu_percent: Some(cpu), ..Vitals::default() };
+    let mut columns = Columns::default();
+    columns.push(SeriesId(4), at(time), cpu);
+    Record::Heartbeat(Heartbeat {
+        tenant: TenantId::default_tenant(),
+        agent: AgentId(1),
+        received_at: at(time),
+        timestamp: at(time),
+        reported: HealthStatus::Healthy,
+        interval: 30 * S,
+        vitals,
+        columns,
+    })
+}
+
+#[test]
+fn duplicates_are_dropped_and_late_rows_are_stored_unjudged() {
+    let mut world = World::start(&[describe()], Held::default());
+    world.take(samples(10, &[(0, 10, 1.0), (0, 10, 2.0), (0, 8, 2_000.0), (9, 1, 1.0)]));
+    world.take(samples(11, &[(0, 10, 3.0), (0, 11, 5_000.0)]));
+    let expect = [(("gauge".into(), 8), 2_000.0), (("gauge".into(), 10), 1.0), (("gauge".into(), 11), 5_000.0)];
+    assert_eq!(world.samples(), BTreeMap::from(expect));
+    assert_eq!(world.outliers(), [("gauge".into(), 11, 2)]);
+}
+
+#[test]
+fn deltas_become_totals_and_totals_become_rates() {
+    let mut world = World::start(&[describe()], Held::default());
+    world.take(samples(10, &[(2, 10, 5.0), (1, 10, 100.0)]));
+    world.take(samples(10, &[(2, 10, 5.0)]));
+    world.take(samples(20, &[(2, 20, 7.0), (1, 20, 150.0), (2, 15, 9.0), (2, 30, f64::NAN)]));
+    let samples = world.samples();
+    let of = |name: &str| -> Vec<_> { samples.iter().filter(|(k, _)| k.0 == name).map(|(k, v)| (k.1, *v)).collect() };
+    assert_eq!(of("delta"), [(10, 5.0), (20, 12.0), (30, 12.0)]);
+    assert_eq!(of("rate1"), [(20, 5.0)]);
+    assert_eq!(of("rate2"), [(20, 0.7), (30, 0.0)]);
+    let derived = world.held().series.values().find(|s| s.spec.metric == "rate1").unwrap().clone();
+    assert_eq!(derived.spec.origin, Origin::Derived { plugin: "rate".into(), from: SeriesId(1) });
+    assert_eq!((derived.agent, derived.spec.kind), (AgentId(0), MetricKind::Custom));
+}
+
+#[test]
+fn a_heartbeat_is_answered_and_a_retry_changes_nothing() {
+    let mut world = World::start(&[describe()], Held::default());
+    let outcome = world.take(heartbeat(0, 97.0)).unwrap();
+    assert_eq!(outcome.health.unwrap().status, HealthStatus::Critical);
+    assert_eq!(outcome.breaches, ["cpu_usage is 97.0 %, critical from 95.0 %"]);
+    assert_eq!(outcome.alerts.len(), 1);
+    assert_eq!(
+        (outcome.alerts[0].source.as_str(), outcome.alerts[0].severity),
+        ("threshold:cpu_usage", Severity::Critical)
+    );
+    assert_eq!((outcome.next_expected, outcome.adaptive_timeout), (Some(at(30)), Some(90 * S)));
+    let before = world.held();
+    let again = world.take(heartbeat(0, 97.0)).unwrap();
+    assert_eq!((again.breaches.len(), again.alerts.len()), (1, 0));
+    let after = world.held();
+    assert_eq!((before.samples, before.verdicts, before.alerts), (after.samples, after.verdicts, after.alerts));
+    let live = world.board.get(AgentId(1)).unwrap();
+    assert_eq!((live.liveness, live.vitals.cpu_percent), (Liveness::OnTime, Some(97.0)));
+
+    let calm = world.take(heartbeat(30, 10.0)).unwrap();
+    assert!(calm.breaches.is_empty());
+    let held = world.held();
+    let alert = held.alerts.values().next().unwrap();
+    assert_eq!((held.alerts.len(), alert.started, alert.resolved), (1, at(0), Some(at(30))));
+    // Critical was downtime.
+    let states: Vec<_> = held.intervals.values().map(|i| (i.start, i.end, i.state)).collect();
+    assert_eq!(states, [(at(0), Some(at(30)), State::Unhealthy), (at(30), None, State::Up)]);
+}
+
+#[test]
+fn silence_is_late_then_offline_with_one_alert_until_the_return() {
+    let mut world = World::start(&[describe()], Held::default());
+    for second in [0, 30, 60] {
+        world.take(heartbeat(second, 10.0));
+    }
+    let liveness = |world: &World| world.board.get(AgentId(1)).unwrap().liveness;
+    world.shard.tick(at(91));
+    assert_eq!(liveness(&world), Liveness::Late);
+    assert!(world.held().alerts.is_empty());
+    for second in 92..200 {
+        world.shard.tick(at(second));
+    }
+    assert_eq!(liveness(&world), Liveness::Offline);
+    let held = world.held();
+    let alert = held.alerts.values().next().unwrap().clone();
+    assert_eq!((held.alerts.len(), alert.source.as_str(), alert.started), (1, "availability", at(90)));
+    assert!(alert.message.starts_with("db has been silent since 1970-01-12T"), "{}", alert.message);
+    world.take(Record::Acknowledge { alert: alert.id.clone(), agent: AgentId(1), by: "ops".into(), at: at(150) });
+
+    world.take(heartbeat(200, 10.0));
+    assert_eq!(liveness(&world), Liveness::OnTime);
+    let held = world.held();
+    assert_eq!(held.alerts.len(), 1);
+    let closed = &held.alerts[&alert.id];
+    assert_eq!((closed.resolved, &closed.acknowledged), (Some(at(200)), &Some(("ops".into(), at(150)))));
+    let line: Vec<Interval> = merged(&held.intervals.values().copied().collect::<Vec<_>>());
+    assert_eq!(line.iter().map(|i| i.state).collect::<Vec<_>>(), [State::Up, State::Silent, State::Up]);
+    // The report noticed.
+    for second in 201..215 {
+        world.shard.tick(at(second));
+    }
+    assert_eq!(world.board.get(AgentId(1)).unwrap().sla.unwrap().risk, Risk::Breached);
+}
+
+#[test]
+fn otlp_vitals_raise_alerts_and_verdicts_only_when_they_change() {
+    let mut world = World::start(&[describe()], Held::default());
+    for (second, cpu) in [(0, 50.0), (10, 50.0), (20, 97.0), (30, 97.0), (40, 50.0)] {
+        world.take(samples(second, &[(3, second, cpu)]));
+    }
+    let held = world.held();
+    let times: Vec<_> = held.verdicts.iter().map(|v| v.time).collect();
+    assert_eq!(times, [at(0), at(20), at(40)]);
+    let mut alerts: Vec<_> = held.alerts.values().map(|a| (a.source.as_str(), a.started, a.resolved)).collect();
+    alerts.sort();
+    assert_eq!(alerts, [("health", at(20), Some(at(40))), ("threshold:cpu_usage", at(20), Some(at(40)))]);
+}
+
+#[test]
+fn rest_metrics_are_answered_with_breaches_alerts_and_outliers() {
+    let mut world = World::start(&[describe()], Held::default());
+    let Record::Samples(mut metric) = samples(0, &[(4, 0, 5_000.0)]) else { unreachable!() };
+    metric.alive.clear();
+    let outcome = world.take(Record::Samples(metric)).unwrap();
+    assert_eq!((outcome.breaches.len(), outcome.alerts.len(), outcome.outliers.len()), (1, 1, 1));
+    // Others report on it: it is not alive for that.
+    assert_eq!(world.board.get(AgentId(1)), None);
+}
+
+#[test]
+fn idle_plugins_are_put_away_with_their_state() {
+    let mut world = World::start(&[describe()], Held::default());
+    world.take(samples(0, &[(0, 0, 1.0), (1, 0, 1.0)]));
+    world.shard.tick(at(5_000));
+    world.shard.tick(at(5_001));
+    world.take(samples(6_000, &[(0, 6_000, 2_000.0)]));
+    assert_eq!(world.outliers(), [("gauge".into(), 6_000, 2)]);
+}
+
+fn story() -> Vec<Record> {
+    let mut records = vec![describe()];
+    for step in 0..12_i64 {
+        let second = step * 10;
+        let wave = if step % 4 == 3 { 2_000.0 } else { 5.0 };
+        #[allow(clippy::cast_precision_loss)]
+        let total = (step * step) as f64 * 1_000.0;
+        records.push(samples(second, &[(1, second, total), (0, second, wave), (2, second, 400.0), (3, second, 50.0)]));
+        if step % 3 == 1 {
+            // A retry of the same, and something late.
+            records.push(samples(second + 1, &[(0, second, wave), (2, second, 400.0), (0, second - 5, 3_000.0)]));
+        }
+        records.push(heartbeat(second + 2, if step % 5 == 2 { 97.0 } else { 20.0 }));
+    }
+    records
+}
+
+/// All that a story leaves: nothing may be missing, nothing there twice.
+#[allow(clippy::type_complexity)]
+fn left(
+    world: &World,
+) -> (BTreeMap<(String, i64), f64>, Vec<(String, i64, u32)>, Vec<String>, Vec<String>, Vec<String>) {
+    let held = world.held();
+    let mut health: Vec<String> = held
+        .verdicts
+        .iter()
+        .filter_map(|v| match &v.body {
+            VerdictBody::Health(h) => Some(format!("{:?} {:?} {:?}", v.agent, v.time, h.status)),
+            _ => None,
+        })
+        .collect();
+    health.sort();
+    let intervals = held
+        .intervals
+        .iter()
+        .filter(|(_, i)| i.end != Some(i.start))
+        .map(|(key, i)| format!("{key:?} {i:?}"))
+        .collect();
+    let alerts = held.alerts.values().map(|a| format!("{a:?}")).collect();
+    (world.samples(), world.outliers(), health, intervals, alerts)
+}
+
+#[test]
+fn a_crash_anywhere_loses_nothing_and_judges_nothing_twice() {
+    let story = story();
+    let mut straight = World::start(&[], Held::default());
+    for record in &story {
+        if let Record::Describe { agents, series } = record {
+            agents.iter().for_each(|a| straight.registry.restore_agent(a.clone()));
+            series.iter().for_each(|s| straight.registry.restore_series(s.clone()));
+        }
+        straight.take(record.clone());
+    }
+    let expect = left(&straight);
+    assert!(expect.1.len() > 8 && expect.2.len() > 4 && expect.4.len() > 1, "{expect:?}");
+
+    for crash in 0..=story.len() {
+        for (state_every, seal_every) in [(usize::MAX, usize::MAX), (5, 2), (7, 3), (1, 1), (usize::MAX, 2)] {
+            // Up to the crash with checkpoints, then again from what was durable.
+            let mut world = World::start(&story[..1], Held::default());
+            for (n, record) in story[1..crash.max(1)].iter().enumerate() {
+                world.take(record.clone());
+                if n % seal_every == seal_every - 1 {
+                    world.checkpoint(n % state_every == state_every - 1);
+                }
+            }
+            let durable = world.store.durable.lock().unwrap().clone();
+            let again = World::start(&story, durable);
+            assert_eq!(left(&again), expect, "crash after {crash}, state every {state_every}, seal every {seal_every}");
+        }
+    }
+}
+
+#[test]
+fn batches_do_not_matter() {
+    let story = story();
+    let one_by_one = World::start(&story, Held::default());
+    let mut at_once = World::start(&story[..1], Held::default());
+    let mut batch = story[1..]
+        .iter()
+        .zip(2..)
+        .map(|(record, n)| Delivery { position: Position(n), record: record.clone(), ticket: Ticket::default() })
+        .collect();
+    at_once.shard.take(&mut batch);
+    assert_eq!(one_by_one.samples(), at_once.samples());
+    assert_eq!(one_by_one.outliers(), at_once.outliers());
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named() {
+    let checkpoint = Checkpoint { liveness: vec![9, 9], ..Checkpoint::default() };
+    let world = World::start(&[], Held::default());
+    let mut shard = world.shard;
+    assert_eq!(shard.resume(&checkpoint), Err(super::StateError::Format(9)));
+}
+
+#[test]
+fn the_threads_replay_evaluate_and_stop_with_everything_durable() {
+    let story = story();
+    let (first, rest) = story.split_at(9);
+    let registry = Arc::new(Registry::new(Quota::default(), Box::new(|_| {})));
+    let (store, board) = (Arc::new(MemoryStore::default()), Arc::new(Board::default()));
+    let log = Arc::new(MemoryLog(Mutex::new(first.to_vec())));
+    let (send, input) = crossbeam_channel::unbounded();
+    let evaluator = super::Evaluator::start(
+        &EvaluateConfig::default(),
+        Arc::new(|_| Box::new(Fake::default())),
+        registry.clone(),
+        log.clone(),
+        store.clone(),
+        board,
+        vec![input],
+        Arc::new(|_| {}),
+    )
+    .unwrap();
+    for (record, n) in rest.iter().zip(10..) {
+        log.0.lock().unwrap().push(record.clone());
+        let delivery = Delivery { position: Position(n), record: record.clone(), ticket: Ticket::default() };
+        send.send(delivery).unwrap();
+    }
+    evaluator.stop();
+    let durable = store.durable.lock().unwrap().clone();
+    assert_eq!(durable.checkpoint.stored, Position(story.len() as u64));
+    assert_eq!(durable.checkpoint.included, durable.checkpoint.stored);
+    let straight = World::start(&story, Held::default());
+    assert_eq!(durable.samples.len(), straight.held().samples.len());
+}

@@ -1,0 +1,410 @@
+//! The agents' vitals, put together from the series that make them up.
+
+use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
+use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
+use vitals_core::record::Vitals;
+use vitals_core::series::SeriesDesc;
+use vitals_core::vitals::{VitalRole, group};
+use xxhash_rust::xxh3::Xxh3;
+
+/// The latest of one series that has a role.
+struct Gauge {
+    series: SeriesId,
+    owner: usize,
+    role: VitalRole,
+    /// Which file system or core it belongs to.
+    group: u64,
+    /// `i64::MIN` before the first value.
+    time: i64,
+    value: f64,
+    /// Increase since the value before, of running totals; NaN before the second value.
+    increase: f64,
+    /// Seconds in which it increased.
+    seconds: f64,
+}
+
+struct Owner {
+    agent: AgentId,
+    gauges: Vec<u32>,
+    changed: bool,
+}
+
+/// All series of a shard that have a role.
+#[derive(Default)]
+pub(super) struct Gauges {
+    all: Vec<Gauge>,
+    owners: Vec<Owner>,
+    by_agent: HashMap<AgentId, usize>,
+    changed: Vec<usize>,
+}
+
+/// An agent's vitals, as its series say.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Reading {
+    pub(super) vitals: Vitals,
+    /// The time of the newest value.
+    pub(super) time: UnixNanos,
+    /// All memory, megabytes.
+    pub(super) memory_total_mb: Option<f64>,
+}
+
+impl Gauges {
+    /// A place for a series that has a role.
+    pub(super) fn open(&mut self, desc: &SeriesDesc, role: VitalRole) -> u32 {
+        let owner = *self.by_agent.entry(desc.agent).or_insert_with(|| {
+            self.owners.push(Owner { agent: desc.agent, gauges: Vec::new(), changed: false });
+            self.owners.len() - 1
+        });
+        let mut hash = Xxh3::new();
+        for (key, value) in group(&desc.spec) {
+            hash.update(key.as_bytes());
+            hash.update(&[0xFF]);
+            hash.update(value.as_bytes());
+            hash.update(&[0xFF]);
+        }
+        let place = u32::try_from(self.all.len()).unwrap_or(u32::MAX - 1);
+        self.all.push(Gauge {
+            series: desc.id,
+            owner,
+            role,
+            group: hash.digest(),
+            time: i64::MIN,
+            value: f64::NAN,
+            increase: f64::NAN,
+            seconds: 0.0,
+        });
+        // By series, so that sums come out the same to the last bit after a restart.
+        let at = self.owners[owner].gauges.partition_point(|&other| self.all[other as usize].series < desc.id);
+        self.owners[owner].gauges.insert(at, place);
+        place
+    }
+
+    /// A new value.
+    #[allow(clippy::cast_precision_loss)]
+    pub(super) fn set(&mut self, place: u32, time: i64, value: f64) {
+        let Some(gauge) = self.all.get_mut(place as usize) else { return };
+        if !value.is_finite() || time <= gauge.time {
+            return;
+        }
+        if gauge.time != i64::MIN {
+            // A total that falls was reset: what it shows came since.
+            gauge.increase = if value >= gauge.value { value - gauge.value } else { value };
+            gauge.seconds = time.saturating_sub(gauge.time) as f64 / UnixNanos::SECOND as f64;
+        }
+        gauge.time = time;
+        gauge.value = value;
+        let owner = &mut self.owners[gauge.owner];
+        if !owner.changed {
+            owner.changed = true;
+            self.changed.push(gauge.owner);
+        }
+    }
+
+    /// The agents whose vitals changed since the last call. `stale` nanoseconds behind its newest, a value no longer counts.
+    pub(super) fn take_changed(&mut self, stale: i64, out: &mut Vec<(AgentId, Reading)>) {
+        for owner in std::mem::take(&mut self.changed) {
+            self.owners[owner].changed = false;
+            if let Some(reading) = self.read(&self.owners[owner], stale) {
+                out.push((self.owners[owner].agent, reading));
+            }
+        }
+    }
+
+    fn read(&self, owner: &Owner, stale: i64) -> Option<Reading> {
+        let gauges = || owner.gauges.iter().map(|&place| &self.all[place as usize]);
+        let newest = gauges().map(|g| g.time).max().filter(|&time| time != i64::MIN)?;
+        let mut sums = Sums::default();
+        for gauge in gauges().filter(|g| g.time != i64::MIN && newest.saturating_sub(g.time) <= stale) {
+            sums.add(gauge);
+        }
+        Some(Reading {
+            vitals: sums.vitals(),
+            time: UnixNanos(newest),
+            memory_total_mb: sums.memory_total().map(|bytes| bytes / 1e6),
+        })
+    }
+
+    pub(super) fn save(&self) -> Vec<SavedGauge> {
+        self.all
+            .iter()
+            .filter(|g| g.time != i64::MIN)
+            .map(|g| SavedGauge {
+                series: g.series,
+                time: g.time,
+                value: g.value,
+                increase: g.increase,
+                seconds: g.seconds,
+            })
+            .collect()
+    }
+
+    /// Forgets every value, keeps the places.
+    pub(super) fn forget(&mut self) {
+        for gauge in &mut self.all {
+            gauge.time = i64::MIN;
+            gauge.value = f64::NAN;
+            gauge.increase = f64::NAN;
+            gauge.seconds = 0.0;
+        }
+        for owner in self.changed.drain(..) {
+            self.owners[owner].changed = false;
+        }
+    }
+
+    /// Puts saved values back where `place` says their series is.
+    pub(super) fn restore(&mut self, saved: &[SavedGauge], place: impl Fn(SeriesId) -> Option<u32>) {
+        for one in saved {
+            let Some(gauge) = place(one.series).and_then(|at| self.all.get_mut(at as usize)) else { continue };
+            gauge.time = one.time;
+            gauge.value = one.value;
+            gauge.increase = one.increase;
+            gauge.seconds = one.seconds;
+        }
+    }
+}
+
+/// A mean, or a sum, of what there is.
+#[derive(Default, Clone, Copy)]
+struct Sum {
+    total: f64,
+    count: f64,
+}
+
+impl Sum {
+    fn add(&mut self, value: f64) {
+        self.total += value;
+        self.count += 1.0;
+    }
+
+    fn mean(self) -> Option<f64> {
+        (self.count > 0.0).then(|| self.total / self.count)
+    }
+
+    fn total(self) -> Option<f64> {
+        (self.count > 0.0).then_some(self.total)
+    }
+
+    /// Percent of this in this and `other`.
+    fn share(self, other: Self) -> Option<f64> {
+        let all = self.total + other.total;
+        (self.count > 0.0 && all > 0.0).then(|| 100.0 * self.total / all)
+    }
+}
+
+#[derive(Default)]
+struct Sums {
+    cpu: Sum,
+    cpu_idle: Sum,
+    cpu_busy_rate: Sum,
+    cpu_idle_rate: Sum,
+    process_cpu: Sum,
+    memory_percent: Option<f64>,
+    memory_used: Sum,
+    memory_other: Sum,
+    memory_total: Sum,
+    process_memory: Sum,
+    disk_percent: Option<f64>,
+    disks: HashMap<u64, (Sum, Sum)>,
+    latency: Option<f64>,
+    response: Option<f64>,
+    error_percent: Option<f64>,
+    requests: Sum,
+    failed: Sum,
+    network_rate: Sum,
+    packets: Sum,
+    lost: Sum,
+    connections: Sum,
+}
+
+fn largest(place: &mut Option<f64>, value: f64) {
+    *place = Some(place.map_or(value, |old| old.max(value)));
+}
+
+fn percent(value: f64) -> f64 {
+    value.clamp(0.0, 100.0)
+}
+
+impl Sums {
+    fn add(&mut self, gauge: &Gauge) {
+        let rate = gauge.increase / gauge.seconds;
+        let moved = |sum: &mut Sum, by: f64| {
+            if by.is_finite() {
+                sum.add(by);
+            }
+        };
+        match gauge.role {
+            VitalRole::CpuPercent => self.cpu.add(gauge.value),
+            VitalRole::CpuIdlePercent => self.cpu_idle.add(gauge.value),
+            VitalRole::CpuBusySeconds => moved(&mut self.cpu_busy_rate, rate),
+            VitalRole::CpuIdleSeconds => moved(&mut self.cpu_idle_rate, rate),
+            VitalRole::ProcessCpuPercent => self.process_cpu.add(gauge.value),
+            VitalRole::MemoryPercent => largest(&mut self.memory_percent, gauge.value),
+            VitalRole::MemoryUsedBytes => self.memory_used.add(gauge.value),
+            VitalRole::MemoryOtherBytes => self.memory_other.add(gauge.value),
+            VitalRole::MemoryTotalBytes => self.memory_total.add(gauge.value),
+            VitalRole::ProcessMemoryBytes => self.process_memory.add(gauge.value),
+            VitalRole::DiskPercent => largest(&mut self.disk_percent, gauge.value),
+            VitalRole::DiskUsedBytes => self.disks.entry(gauge.group).or_default().0.add(gauge.value),
+            VitalRole::DiskFreeBytes => self.disks.entry(gauge.group).or_default().1.add(gauge.value),
+            VitalRole::LatencyMs => largest(&mut self.latency, gauge.value),
+            VitalRole::ResponseMs => largest(&mut self.response, gauge.value),
+            VitalRole::ErrorPercent => largest(&mut self.error_percent, gauge.value),
+            VitalRole::Requests => moved(&mut self.requests, gauge.increase),
+            VitalRole::FailedRequests => moved(&mut self.failed, gauge.increase),
+            VitalRole::NetworkBytes => moved(&mut self.network_rate, rate),
+            VitalRole::Packets => moved(&mut self.packets, gauge.increase),
+            VitalRole::PacketsLost => moved(&mut self.lost, gauge.increase),
+            VitalRole::Connections => self.connections.add(gauge.value),
+        }
+    }
+
+    fn memory_total(&self) -> Option<f64> {
+        self.memory_total.total().or_else(|| {
+            let all = self.memory_used.total + self.memory_other.total;
+            (self.memory_used.count > 0.0 && self.memory_other.count > 0.0).then_some(all)
+        })
+    }
+
+    fn vitals(&self) -> Vitals {
+        let cpu = self
+            .cpu
+            .mean()
+            .or_else(|| self.cpu_idle.mean().map(|idle| 100.0 - idle))
+            // Without the idle seconds the busy ones would be all there is: 100 %.
+            .or_else(|| self.cpu_idle_rate.total().and_then(|_| self.cpu_busy_rate.share(self.cpu_idle_rate)))
+            .or_else(|| self.process_cpu.total());
+        let memory_percent = self.memory_percent.or_else(|| {
+            let (used, all) = (self.memory_used.total()?, self.memory_total().filter(|all| *all > 0.0)?);
+            Some(100.0 * used / all)
+        });
+        let fullest = self
+            .disks
+            .values()
+            .filter(|(_, free)| free.count > 0.0)
+            .filter_map(|(used, free)| used.share(*free))
+            .fold(self.disk_percent, |most, one| Some(most.map_or(one, |m| m.max(one))));
+        let requests =
+            (self.requests.count + self.failed.count > 0.0).then_some(self.requests.total + self.failed.total);
+        Vitals {
+            cpu_percent: cpu.map(percent),
+            memory_mb: self.memory_used.total().or_else(|| self.process_memory.total()).map(|bytes| bytes / 1e6),
+            memory_percent: memory_percent.map(percent),
+            disk_percent: fullest.map(percent),
+            latency_ms: self.latency,
+            bandwidth_mbps: self.network_rate.total().map(|bytes| 8e-6 * bytes),
+            packet_loss_percent: (self.packets.count > 0.0).then(|| self.lost.share(self.packets)).flatten(),
+            connections: self.connections.total(),
+            requests,
+            errors: self.failed.total().or_else(|| requests.map(|_| 0.0)),
+            error_percent: self
+                .error_percent
+                .or_else(|| requests.filter(|n| *n > 0.0).map(|n| 100.0 * self.failed.total / n))
+                .map(percent),
+            response_ms: self.response,
+        }
+    }
+}
+
+/// A [`Gauge`], written down.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(super) struct SavedGauge {
+    series: SeriesId,
+    time: i64,
+    value: f64,
+    increase: f64,
+    seconds: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use vitals_core::series::{MetricKind, Origin, Part, SeriesSpec, Shape};
+
+    fn desc(id: u32, metric: &str, attributes: &[(&str, &str)]) -> SeriesDesc {
+        SeriesDesc {
+            id: SeriesId(id),
+            agent: AgentId(1),
+            spec: SeriesSpec {
+                metric: metric.to_owned(),
+                unit: String::new(),
+                kind: MetricKind::Custom,
+                shape: Shape::Cumulative { monotonic: true },
+                part: Part::Value,
+                integer: false,
+                factor: 1.0,
+                origin: Origin::Otlp,
+                scope: String::new(),
+                attributes: attributes.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+                resource: Arc::default(),
+            },
+        }
+    }
+
+    /// Feeds (role, group, time in seconds, value) in order, one series for each role and group.
+    fn read(rows: &[(VitalRole, &str, i64, f64)]) -> Reading {
+        let mut gauges = Gauges::default();
+        let mut places = HashMap::new();
+        for &(role, group, seconds, value) in rows {
+            let next = u32::try_from(places.len()).unwrap();
+            let place = *places
+                .entry((role, group))
+                .or_insert_with(|| gauges.open(&desc(next, "m", &[("device", group)]), role));
+            gauges.set(place, seconds * UnixNanos::SECOND, value);
+        }
+        let mut out = Vec::new();
+        gauges.take_changed(300 * UnixNanos::SECOND, &mut out);
+        out[0].1
+    }
+
+    #[test]
+    fn cpu_is_the_busy_share_of_the_increases_of_all_cores() {
+        use VitalRole::{CpuBusySeconds as Busy, CpuIdleSeconds as Idle};
+        let first = [(Busy, "0", 0, 1_000.0), (Idle, "0", 0, 9_000.0), (Busy, "1", 0, 5.0), (Idle, "1", 0, 5.0)];
+        assert_eq!(read(&first).vitals.cpu_percent, None);
+        let mut rows = first.to_vec();
+        rows.extend([(Busy, "0", 10, 1_009.0), (Idle, "0", 10, 9_001.0), (Busy, "1", 10, 8.0), (Idle, "1", 10, 12.0)]);
+        assert_eq!(read(&rows).vitals.cpu_percent, Some(60.0));
+    }
+
+    #[test]
+    fn the_fullest_disk_and_memory_of_its_states() {
+        use VitalRole as R;
+        let reading = read(&[
+            (R::DiskUsedBytes, "a", 0, 50.0),
+            (R::DiskFreeBytes, "a", 0, 50.0),
+            (R::DiskUsedBytes, "b", 0, 90.0),
+            (R::DiskFreeBytes, "b", 0, 10.0),
+            (R::DiskUsedBytes, "no free given", 0, 90.0),
+            (R::MemoryUsedBytes, "", 0, 6e9),
+            (R::MemoryOtherBytes, "free", 0, 1e9),
+            (R::MemoryOtherBytes, "cached", 0, 1e9),
+        ]);
+        assert_eq!(reading.vitals.disk_percent, Some(90.0));
+        assert_eq!(reading.vitals.memory_mb, Some(6_000.0));
+        assert_eq!(reading.vitals.memory_percent, Some(75.0));
+        assert_eq!(reading.memory_total_mb, Some(8_000.0));
+    }
+
+    #[test]
+    fn errors_are_the_failed_share_of_the_increase_and_old_values_do_not_count() {
+        use VitalRole as R;
+        let reading = read(&[
+            (R::Requests, "", 0, 100.0),
+            (R::FailedRequests, "", 0, 0.0),
+            (R::Requests, "", 10, 190.0),
+            (R::FailedRequests, "", 10, 10.0),
+            (R::ResponseMs, "", 10, 250.0),
+            (R::CpuPercent, "gone", -1_000, 99.0),
+            (R::Connections, "a", 10, 2.0),
+            (R::Connections, "b", 10, 3.0),
+        ]);
+        assert_eq!(reading.vitals.error_percent, Some(10.0));
+        assert_eq!(reading.vitals.requests, Some(100.0));
+        assert_eq!(reading.vitals.response_ms, Some(250.0));
+        assert_eq!(reading.vitals.cpu_percent, None);
+        assert_eq!(reading.vitals.connections, Some(5.0));
+        assert_eq!(reading.time, UnixNanos(10 * UnixNanos::SECOND));
+    }
+}

@@ -1,0 +1,164 @@
+//! `POST /health-check`.
+
+use super::check::{self, Problem};
+use super::error::{ApiError, CommonErrors, ErrorBody};
+use super::insight::{Availability, DAY, Standing, components, trends, uptime_health};
+use super::time::{Time, iso_duration};
+use super::wire::{Health, HealthAssessment, HealthCheckRequest, HealthStatusResponse, TimeRange};
+use super::{Reader, message};
+use crate::expose::Rest;
+use axum::Json;
+use axum::extract::{Request, State};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use vitals_core::ids::UnixNanos;
+
+/// The range of a request, which must not be empty.
+pub fn range_of(range: &TimeRange) -> Result<(UnixNanos, UnixNanos), ApiError> {
+    if range.start_time < range.end_time {
+        return Ok((range.start_time.0, range.end_time.0));
+    }
+    let msg = "end_time should be after start_time";
+    let input = Value::from(range.end_time.to_string());
+    Err(ApiError::Invalid(vec![Problem::new("value_error", ["body", "time_range", "end_time"], msg, Some(&input))]))
+}
+
+/// What a type of assessment looks at.
+#[derive(Clone, Copy)]
+struct Depth {
+    components: bool,
+    trends: bool,
+    forecast: bool,
+    patterns: bool,
+}
+
+impl Depth {
+    fn of(request: &HealthCheckRequest) -> Self {
+        let historical = request.include_historical;
+        let (components, deep, forecast) = match request.assessment_type.as_str() {
+            "quick" | "basic" => (false, false, false),
+            "component" => (true, false, false),
+            "predictive" => (true, true, true),
+            _ => (true, true, false),
+        };
+        Self { components, trends: deep && (historical || forecast), forecast, patterns: deep && historical }
+    }
+}
+
+/// Assess an agent or system
+///
+/// `quick` and `basic` look at the health and the availability, `component` adds the components, `full` and
+/// `comprehensive` trends and failure patterns, `predictive` the time to the thresholds.
+#[utoipa::path(
+    post, path = "/api/v1/telemetry/health-check", tag = "telemetry", security(("token" = [])),
+    request_body = HealthCheckRequest,
+    responses(
+        (status = 200, body = HealthStatusResponse),
+        (status = 404, body = ErrorBody, description = "no telemetry for the target"),
+        (status = 413, body = ErrorBody, description = "the body is larger than 10 MB"),
+        CommonErrors
+    )
+)]
+pub async fn health_check(
+    State(rest): State<Arc<Rest>>,
+    Reader(caller): Reader,
+    request: Request,
+) -> Result<Json<HealthStatusResponse>, ApiError> {
+    let request: HealthCheckRequest = message(request, check::HEALTH_CHECK).await?;
+    let agent = rest.agent(&caller, &request.target_id)?;
+    let now = rest.now();
+    let (start, end) = match &request.time_range {
+        Some(range) => range_of(range)?,
+        None => (now.plus(-DAY), now),
+    };
+    let depth = Depth::of(&request);
+    let response = rest
+        .ask(move |rest| {
+            let standing = Standing::of(rest, &agent, now)?;
+            let availability = Availability::of(rest, &caller, &agent, &standing, (start, end), now)?;
+            let mut parts = if depth.components || !request.components.is_empty() {
+                components(rest, &agent, &standing, now)?
+            } else {
+                BTreeMap::new()
+            };
+            if !request.components.is_empty() {
+                // What was asked for and is not measured is unknown, not missing.
+                parts = request
+                    .components
+                    .iter()
+                    .map(|name| (name.clone(), parts.get(name).copied().unwrap_or(Health::Unknown)))
+                    .collect();
+            }
+            let trends = if depth.trends {
+                trends(rest, &agent, start, end.min(now), depth.forecast)?
+            } else {
+                BTreeMap::new()
+            };
+            let patterns = if depth.patterns {
+                availability.patterns(agent.profile.location.as_deref())
+            } else {
+                Vec::new()
+            };
+            // Without a scorer's word, the uptime says how the target is.
+            let overall = match (standing.health, availability.summary.tally.percent()) {
+                (Health::Unknown, Some(percent)) => uptime_health(percent),
+                (health, _) => health,
+            };
+            let score = match (&standing.judged, availability.summary.tally.percent()) {
+                (None, Some(percent)) if standing.health == Health::Unknown => percent,
+                _ => standing.score,
+            };
+            Ok(HealthStatusResponse {
+                target_id: agent.key.clone(),
+                assessment_id: uuid::Uuid::new_v4().to_string(),
+                assessment_completed_at: Time(rest.now()),
+                health_assessment: HealthAssessment {
+                    overall_health: overall,
+                    health_score: score,
+                    uptime_percentage: availability.percent(),
+                    last_check: Time(standing.last_check),
+                    components: parts.clone(),
+                },
+                uptime_percentage: availability.percent(),
+                downtime_duration: iso_duration(availability.summary.tally.down),
+                uptime_sessions: if request.include_historical { availability.sessions() } else { Vec::new() },
+                sla_target: Some(availability.sla.target),
+                sla_compliance: availability.compliant(),
+                sla_breach_risk: Some(availability.sla.risk.name().to_owned()),
+                maintenance_suggestions: suggestions(&parts, &trends, &patterns),
+                performance_trends: trends,
+                health_recommendations: availability.advice(&standing, &patterns),
+                failure_patterns: patterns,
+            })
+        })
+        .await?;
+    Ok(Json(response))
+}
+
+/// What to plan: components that are not well, trends that end at a threshold, times at which it keeps failing.
+fn suggestions(parts: &BTreeMap<String, Health>, trends: &BTreeMap<String, Value>, patterns: &[Value]) -> Vec<String> {
+    let mut plans = Vec::new();
+    for (name, health) in parts {
+        match health {
+            Health::Critical => plans.push(format!("{name} is critical: relieve it or add capacity now.")),
+            Health::Degraded => plans.push(format!("{name} is degraded: plan capacity for it.")),
+            _ => {}
+        }
+    }
+    for (name, trend) in trends {
+        match trend["hours_to_critical"].as_f64() {
+            Some(hours) if hours > 0.0 => {
+                plans.push(format!("{name} reaches its critical threshold in about {hours:.0} h: act before that."));
+            }
+            Some(_) => plans.push(format!("{name} is past its critical threshold.")),
+            None => {}
+        }
+    }
+    for pattern in patterns {
+        if let Some(hour) = pattern["hour_utc"].as_i64() {
+            plans.push(format!("Move what is scheduled at {hour:02}:00 UTC, or plan a maintenance window for it."));
+        }
+    }
+    plans
+}

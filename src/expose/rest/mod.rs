@@ -1,0 +1,514 @@
+//! The REST API: the routes of the contract, and those that make what is known queryable.
+//!
+//! - [`wire`]: the JSON shapes; [`check`]: what is wrong with a request; [`error`]: everything that is not a success
+//! - `ingest`: heartbeats, system metrics, batches, maintenance windows, acknowledgements
+//! - `uptime`, `assess`, `dashboard`, `query`: answers made from the store and the board
+//! - [`docs`]: the OpenAPI document
+
+mod assess;
+pub mod check;
+mod dashboard;
+pub mod docs;
+pub mod error;
+mod ingest;
+mod insight;
+mod query;
+pub mod time;
+mod uptime;
+pub mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use self::error::ApiError;
+use super::Rest;
+use crate::auth::Denied;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use check::Problem;
+use futures_util::FutureExt as _;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use serde_json::Value;
+use std::future::Future;
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use time::Time;
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tracing::Instrument as _;
+use vitals_core::caller::{Caller, Scope};
+use vitals_core::ids::UnixNanos;
+use vitals_core::seam::StoreError;
+use vitals_core::series::AgentDesc;
+
+/// Most bytes of a body.
+pub const LARGEST_BODY: usize = 10 * 1024 * 1024;
+/// Most heartbeats of a batch.
+pub const MOST_HEARTBEATS: usize = 1_000;
+/// Most metric points of a request.
+pub const MOST_POINTS: usize = 5_000;
+
+const CORRELATION: HeaderName = HeaderName::from_static("x-correlation-id");
+/// A client's own correlation id is kept up to this length.
+const LONGEST_CORRELATION: usize = 128;
+
+/// Every route, with what goes around them.
+pub fn router(rest: Arc<Rest>) -> Router {
+    let telemetry = Router::new()
+        .route("/heartbeat", post(ingest::heartbeat))
+        .route("/system-metrics", post(ingest::system_metrics))
+        .route("/batch", post(ingest::batch))
+        .route("/maintenance", post(ingest::maintenance))
+        .route("/uptime-status/{agent_id}", get(uptime::status))
+        .route("/uptime-summary/{target_id}", get(uptime::summary))
+        .route("/health-check", post(assess::health_check))
+        .route("/dashboard", post(dashboard::dashboard))
+        .route("/health", get(query::service_health))
+        .route("/agents", get(query::agents))
+        .route("/series", get(query::series))
+        .route("/series/{id}/samples", get(query::samples))
+        .route("/verdicts", get(query::verdicts))
+        .route("/plugins", get(query::plugins))
+        .route("/alerts", get(query::alerts))
+        .route("/alerts/{id}/acknowledge", post(ingest::acknowledge));
+    Router::new()
+        .nest("/api/v1/telemetry", telemetry)
+        .route("/health", get(query::probe))
+        .route("/metrics", get(query::metrics))
+        .route("/", get(|| async { Redirect::to("/docs/") }))
+        .merge(docs::swagger())
+        .fallback(|| async { ApiError::NotFound("there is no such route".to_owned()) })
+        .method_not_allowed_fallback(|| async { ApiError::Method })
+        .layer(axum::Extension(Room(Arc::new(Semaphore::new(rest.config.max_body_bytes)))))
+        .layer(from_fn_with_state(rest.clone(), bounded))
+        .layer(from_fn(correlated))
+        .with_state(rest)
+}
+
+/// Answers connections of `listener` until `shutdown` resolves, then finishes what is under way.
+///
+/// # Errors
+/// Never in the middle of service: a connection that cannot be accepted is logged and the next one awaited.
+pub async fn serve(listener: TcpListener, rest: Arc<Rest>, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    let config = rest.config.clone();
+    let service = TowerToHyperService::new(router(rest));
+    let mut server = http1::Builder::new();
+    // Also bounds how long a connection may stay idle: the next head must come within it.
+    server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(config.header_seconds));
+    let places = Arc::new(Semaphore::new(config.max_connections));
+    let (stop, stopping) = watch::channel(false);
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let next = async {
+            // A place first: beyond the limit, connections wait in the kernel's queue.
+            let place = places.clone().acquire_owned().await.ok()?;
+            Some((listener.accept().await, place))
+        };
+        let (accepted, place) = tokio::select! {
+            () = &mut shutdown => break,
+            next = next => match next {
+                Some(next) => next,
+                None => break,
+            },
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                // Out of descriptors, most likely; at once again would spin.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY not set");
+        }
+        let connection = server.serve_connection(TokioIo::new(stream), service.clone());
+        let mut stopping = stopping.clone();
+        tokio::spawn(async move {
+            let _place = place;
+            let mut connection = pin!(connection);
+            let told = async {
+                // An error means that the loop is gone, which is the same.
+                let _ = stopping.wait_for(|stop| *stop).await;
+            };
+            let ended = tokio::select! {
+                ended = connection.as_mut() => Some(ended),
+                () = told => None,
+            };
+            let ended = match ended {
+                Some(ended) => ended,
+                None => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    stop.send_replace(true);
+    let all = u32::try_from(config.max_connections).unwrap_or(u32::MAX);
+    let patience = Duration::from_secs(config.shutdown_seconds);
+    if tokio::time::timeout(patience, places.acquire_many(all)).await.is_err() {
+        tracing::warn!("connections were still open at shutdown");
+    }
+    Ok(())
+}
+
+/// Gives every request an id, a span with it, and an answer with it, whatever happens inside.
+async fn correlated(request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let id = request
+        .headers()
+        .get(&CORRELATION)
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| is_sane(id))
+        .map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
+    let method = request.method().clone();
+    let route = route_of(request.uri().path());
+    let span = tracing::info_span!("rest", correlation_id = %id, %method, route);
+    let mut response = async {
+        let inner = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+        let response = inner.unwrap_or_else(|_| {
+            tracing::error!("a handler panicked");
+            ApiError::Internal.into_response()
+        });
+        let status = response.status().as_u16();
+        tracing::debug!(status, took_ms = begun.elapsed().as_secs_f64() * 1e3, "answered");
+        response
+    }
+    .instrument(span)
+    .await;
+    let status = response.status().as_u16().to_string();
+    metrics::counter!("vitals_rest_requests_total", "route" => route, "status" => status).increment(1);
+    metrics::histogram!("vitals_rest_request_seconds", "route" => route).record(begun.elapsed().as_secs_f64());
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(CORRELATION, value);
+    }
+    response
+}
+
+/// The route's name for metrics and logs: never an id, so that there are few of them.
+fn route_of(path: &str) -> &'static str {
+    let Some(rest) = path.strip_prefix("/api/v1/telemetry/") else {
+        return match path {
+            "/health" => "probe",
+            "/metrics" => "metrics",
+            _ => "other",
+        };
+    };
+    let name = rest.split('/').next().unwrap_or_default();
+    const NAMES: [&str; 14] = [
+        "heartbeat",
+        "system-metrics",
+        "batch",
+        "maintenance",
+        "uptime-status",
+        "uptime-summary",
+        "health-check",
+        "dashboard",
+        "health",
+        "agents",
+        "series",
+        "verdicts",
+        "plugins",
+        "alerts",
+    ];
+    NAMES.into_iter().find(|known| *known == name).unwrap_or("other")
+}
+
+fn is_sane(id: &str) -> bool {
+    (1..=LONGEST_CORRELATION).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte))
+}
+
+/// Ends a request that takes too long.
+async fn bounded(State(rest): State<Arc<Rest>>, request: Request, next: Next) -> Response {
+    let limit = Duration::from_secs(rest.config.request_seconds);
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::Timeout.into_response(),
+    }
+}
+
+/// A caller with `telemetry:read`.
+struct Reader(Caller);
+/// A caller with `telemetry:write`.
+struct Writer(Caller);
+
+fn caller(rest: &Rest, headers: &HeaderMap, scope: Scope, name: &str) -> Result<Caller, ApiError> {
+    let header = match headers.get(header::AUTHORIZATION) {
+        None => None,
+        Some(value) => Some(value.to_str().map_err(|_| Denied::NotBearer)?),
+    };
+    let caller = rest.auth.caller(header)?;
+    if caller.may(scope) {
+        Ok(caller)
+    } else {
+        Err(ApiError::Forbidden(format!("the token lacks the scope {name}")))
+    }
+}
+
+impl FromRequestParts<Arc<Rest>> for Reader {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
+        caller(rest, &parts.headers, Scope::Read, "telemetry:read").map(Self)
+    }
+}
+
+impl FromRequestParts<Arc<Rest>> for Writer {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
+        caller(rest, &parts.headers, Scope::Write, "telemetry:write").map(Self)
+    }
+}
+
+/// The one variable of a path, decoded.
+struct PathVariable(String);
+
+impl FromRequestParts<Arc<Rest>> for PathVariable {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
+        let path = axum::extract::Path::<String>::from_request_parts(parts, rest).await;
+        path.map(|axum::extract::Path(text)| Self(text)).map_err(|_| {
+            ApiError::Invalid(vec![Problem::new("string_unicode", ["path"], "Input should be UTF-8", None)])
+        })
+    }
+}
+
+/// The parameters behind `?`, each once (the last one wins).
+struct Query(Vec<(String, String)>);
+
+impl FromRequestParts<Arc<Rest>> for Query {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
+        let query = axum::extract::Query::<Vec<(String, String)>>::from_request_parts(parts, rest).await;
+        query.map(|axum::extract::Query(pairs)| Self(pairs)).map_err(|_| {
+            ApiError::Invalid(vec![Problem::new("string_unicode", ["query"], "Input should be UTF-8", None)])
+        })
+    }
+}
+
+impl Query {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A parameter read by `parse`; what it cannot read is one more problem.
+    fn parsed<T>(
+        &self,
+        name: &str,
+        problems: &mut Vec<Problem>,
+        kind: &str,
+        expect: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = self.get(name)?;
+        let value = parse(text);
+        if value.is_none() {
+            problems.push(Problem::new(kind, ["query", name], expect, Some(&text.into())));
+        }
+        value
+    }
+
+    /// A whole number within bounds.
+    fn whole(&self, name: &str, bounds: std::ops::RangeInclusive<u32>, problems: &mut Vec<Problem>) -> Option<u32> {
+        let text = self.get(name)?;
+        let input = Value::from(text);
+        let place = ["query", name];
+        let (least, most) = (*bounds.start(), *bounds.end());
+        match text.parse::<i64>() {
+            Err(_) => {
+                let msg = "Input should be a valid integer, unable to parse string as an integer";
+                problems.push(Problem::new("int_parsing", place, msg, Some(&input)));
+            }
+            Ok(number) if number < i64::from(least) => {
+                let msg = format!("Input should be greater than or equal to {least}");
+                problems.push(Problem::new("greater_than_equal", place, msg, Some(&input)));
+            }
+            Ok(number) if number > i64::from(most) => {
+                let msg = format!("Input should be less than or equal to {most}");
+                problems.push(Problem::new("less_than_equal", place, msg, Some(&input)));
+            }
+            Ok(number) => return u32::try_from(number).ok(),
+        }
+        None
+    }
+
+    /// A time; a `+` that was not escaped came as a space.
+    fn time(&self, name: &str, problems: &mut Vec<Problem>) -> Option<UnixNanos> {
+        let expect = "Input should be a valid RFC 3339 time";
+        self.parsed(name, problems, "datetime_parsing", expect, |text| {
+            Time::parse(text).or_else(|| Time::parse(&text.replace(' ', "+"))).map(|time| time.0)
+        })
+    }
+}
+
+fn none_wrong(problems: Vec<Problem>) -> Result<(), ApiError> {
+    if problems.is_empty() { Ok(()) } else { Err(ApiError::Invalid(problems)) }
+}
+
+/// Bytes of bodies that may be held at a time. They are held until the answer is made.
+#[derive(Clone)]
+struct Room(Arc<Semaphore>);
+
+/// When to come back if there is no room for a body.
+const ROOM_RETRY: Duration = Duration::from_secs(1);
+
+/// A body with its place.
+struct Held {
+    bytes: Bytes,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+/// The whole body, within the limits.
+async fn body(request: Request<Body>) -> Result<Held, ApiError> {
+    let headers = request.headers();
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return Err(ApiError::Encoding);
+    }
+    let too_large = || ApiError::TooLarge(format!("the body is larger than {LARGEST_BODY} bytes"));
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > LARGEST_BODY) {
+        return Err(too_large());
+    }
+    // A body that does not say how long it is may be as long as one can be.
+    let weight = u32::try_from(announced.unwrap_or(LARGEST_BODY)).unwrap_or(u32::MAX);
+    let full = || ApiError::Intake(super::IntakeError::Overloaded { retry_after: ROOM_RETRY });
+    let place = match request.extensions().get::<Room>() {
+        Some(Room(room)) => Some(room.clone().try_acquire_many_owned(weight).map_err(|_| full())?),
+        None => None,
+    };
+    let bytes = axum::body::to_bytes(request.into_body(), LARGEST_BODY).await.map_err(|error| {
+        let mut source: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(cause) = source {
+            if cause.is::<http_body_util::LengthLimitError>() {
+                return too_large();
+            }
+            source = cause.source();
+        }
+        // The client went away or stalled; nobody reads this, but the log tells it from a bug.
+        ApiError::SlowBody
+    })?;
+    Ok(Held { bytes, _place: place })
+}
+
+/// JSON longer than this is read on a thread that may block.
+const LONG_JSON: usize = 64 * 1024;
+
+/// A JSON body.
+struct Parsed {
+    value: Value,
+    length: usize,
+    /// Kept until the answer is made.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+/// The JSON body.
+async fn json_body(request: Request<Body>) -> Result<Parsed, ApiError> {
+    let Held { bytes, _place } = body(request).await?;
+    let length = bytes.len();
+    let value = if length > LONG_JSON {
+        blocking(move || check::json(&bytes)).await?
+    } else {
+        check::json(&bytes)
+    };
+    Ok(Parsed { value: value.map_err(ApiError::Invalid)?, length, _place })
+}
+
+/// Runs `work` on a thread that may block.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+    let span = tracing::Span::current();
+    tokio::task::spawn_blocking(move || span.in_scope(work)).await.map_err(|error| {
+        tracing::error!(%error, "work on a blocking thread panicked");
+        ApiError::Internal
+    })
+}
+
+/// The message in the JSON body.
+async fn message<T: serde::de::DeserializeOwned>(
+    request: Request<Body>,
+    fields: &'static [check::Field],
+) -> Result<T, ApiError> {
+    let parsed = json_body(request).await?;
+    check::message(parsed.value, fields, &["body".into()]).map_err(ApiError::Invalid)
+}
+
+impl Rest {
+    fn now(&self) -> UnixNanos {
+        (self.clock)()
+    }
+
+    /// The agent `key` for a caller: 403 when the token may not touch it (whether or not it exists), 404 when it
+    /// does not exist in the caller's tenant.
+    fn agent(&self, caller: &Caller, key: &str) -> Result<Arc<AgentDesc>, ApiError> {
+        touchable(caller, key)?;
+        self.registry
+            .agent_by_key(&caller.tenant, key)
+            .ok_or_else(|| ApiError::NotFound(format!("there is no telemetry for {key}")))
+    }
+
+    /// All agents of the caller's tenant that the token may touch.
+    fn agents(&self, caller: &Caller) -> Vec<Arc<AgentDesc>> {
+        let mut agents = self.registry.agents_of(&caller.tenant);
+        agents.retain(|agent| caller.may_touch(&agent.key));
+        agents
+    }
+
+    /// Asks the store on a thread that may block.
+    async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        question: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let rest = self.clone();
+        blocking(move || question(&rest)).await?.map_err(ApiError::from)
+    }
+}
+
+fn touchable(caller: &Caller, key: &str) -> Result<(), ApiError> {
+    if caller.may_touch(key) {
+        Ok(())
+    } else {
+        Err(ApiError::Forbidden(format!("the token may not touch {key}")))
+    }
+}
+
+fn check_id(id: &str, name: &str) -> Result<(), ApiError> {
+    let length = id.chars().count();
+    let input = Value::from(id);
+    let problem = |kind, msg: String| Err(ApiError::Invalid(vec![Problem::new(kind, ["path", name], msg, Some(&input))]));
+    match length {
+        0 => problem("string_too_short", "String should have at least 1 character".to_owned()),
+        1..=check::LONGEST_ID => Ok(()),
+        _ => problem("string_too_long", format!("String should have at most {} characters", check::LONGEST_ID)),
+    }
+}
+
+/// Milliseconds since `begun`.
+fn took(begun: Instant) -> f64 {
+    begun.elapsed().as_secs_f64() * 1e3
+}
+
+/// A response with 201 or 202.
+fn with_status(status: StatusCode, body: impl serde::Serialize) -> Response {
+    (status, axum::Json(body)).into_response()
+}

@@ -1,0 +1,932 @@
+//! Over real sockets, with the store and the intake in memory: shapes against the contract's schemas, walls between
+//! tenants, validation at its bounds.
+
+use super::{LARGEST_BODY, serve};
+use crate::auth::{Auth, TokenRequest};
+use crate::expose::{ExposeConfig, Intake, IntakeError, Rest, ServiceStatus, Submitted};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use vitals_core::availability::{Interval, State};
+use vitals_core::board::{AgentLive, Board, Liveness};
+use vitals_core::ids::{AgentId, Partition, UnixNanos};
+use vitals_core::record::{Outcome, Record};
+use vitals_core::registry::{Quota, Registry};
+use vitals_core::rules::health::{HealthConfig, score};
+use vitals_core::seam::{
+    Aggregation, AlertQuery, Catalogue, Checkpoint, Output, SampleQuery, Store, StoreError, StoreStats, VerdictQuery,
+};
+use vitals_core::verdict::{Alert, Evidence, OutlierVerdict, Severity, Verdict, VerdictBody};
+
+const NOW: UnixNanos = UnixNanos(1_770_000_000_000_000_000);
+const MINUTE: i64 = 60 * UnixNanos::SECOND;
+const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+fn at(offset: i64) -> String {
+    super::time::Time(NOW.plus(offset)).to_string()
+}
+
+/// Keeps everything in lists.
+#[derive(Default)]
+struct Memory {
+    samples: Mutex<Vec<(u32, UnixNanos, f64)>>,
+    verdicts: Mutex<Vec<Verdict>>,
+    intervals: Mutex<Vec<(AgentId, Interval)>>,
+    alerts: Mutex<Vec<Alert>>,
+}
+
+impl Store for Memory {
+    fn catalogue(&self) -> Result<Catalogue, StoreError> {
+        Ok(Catalogue::default())
+    }
+
+    fn checkpoint(&self, _: Partition) -> Result<Checkpoint, StoreError> {
+        Ok(Checkpoint::default())
+    }
+
+    fn write(&self, _: Partition, output: Output) {
+        self.verdicts.lock().extend(output.verdicts);
+        self.intervals.lock().extend(output.intervals);
+        self.alerts.lock().extend(output.alerts);
+    }
+
+    fn seal(&self, _: Partition, _: Checkpoint, done: Box<dyn FnOnce() + Send>) {
+        done();
+    }
+
+    fn samples(&self, query: &SampleQuery) -> Result<Vec<(UnixNanos, f64)>, StoreError> {
+        let mut rows: Vec<(UnixNanos, f64)> = self
+            .samples
+            .lock()
+            .iter()
+            .filter(|(series, time, _)| *series == query.series.0 && (query.start..query.end).contains(time))
+            .map(|&(_, time, value)| (time, value))
+            .collect();
+        rows.sort_by_key(|&(time, _)| time);
+        if let Some((step, how)) = query.step {
+            let mut steps: Vec<(UnixNanos, Vec<f64>)> = Vec::new();
+            for (time, value) in rows {
+                let begin = query.start.plus(time.since(query.start) / step * step);
+                match steps.last_mut() {
+                    Some((last, values)) if *last == begin => values.push(value),
+                    _ => steps.push((begin, vec![value])),
+                }
+            }
+            rows = steps.into_iter().map(|(time, values)| (time, aggregate(&values, how))).collect();
+        }
+        if rows.len() > query.limit {
+            return Err(StoreError::TooMuch { limit: query.limit });
+        }
+        Ok(rows)
+    }
+
+    fn verdicts(&self, query: &VerdictQuery) -> Result<Vec<Verdict>, StoreError> {
+        let mut found = self.verdicts.lock().clone();
+        found.retain(|one| {
+            one.tenant == query.tenant
+                && query.agents.as_ref().is_none_or(|agents| agents.contains(&one.agent))
+                && query.kind.is_none_or(|kind| one.body.kind() == kind)
+                && (query.start..query.end).contains(&one.time)
+        });
+        found.sort_by_key(|one| std::cmp::Reverse(one.time));
+        found.truncate(query.limit);
+        Ok(found)
+    }
+
+    fn intervals(&self, agent: AgentId, start: UnixNanos, end: UnixNanos) -> Result<Vec<Interval>, StoreError> {
+        let mut found: Vec<Interval> =
+            self.intervals.lock().iter().filter(|(id, _)| *id == agent).map(|&(_, interval)| interval).collect();
+        found.retain(|one| one.start < end && one.end.is_none_or(|end| end > start));
+        found.sort_by_key(|one| one.start);
+        Ok(found)
+    }
+
+    fn alerts(&self, query: &AlertQuery) -> Result<Vec<Alert>, StoreError> {
+        let mut found = self.alerts.lock().clone();
+        found.retain(|one| {
+            one.tenant == query.tenant
+                && query.agents.as_ref().is_none_or(|agents| agents.contains(&one.agent))
+                && (!query.open_only || one.resolved.is_none())
+                && (query.start..query.end).contains(&one.started)
+        });
+        found.truncate(query.limit);
+        Ok(found)
+    }
+
+    fn maintain(&self, _: UnixNanos) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn stats(&self) -> StoreStats {
+        StoreStats::default()
+    }
+
+    fn close(&self) {}
+}
+
+fn aggregate(values: &[f64], how: Aggregation) -> f64 {
+    match how {
+        Aggregation::Min => values.iter().copied().fold(f64::INFINITY, f64::min),
+        Aggregation::Max | Aggregation::P95 => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        Aggregation::Mean => values.iter().sum::<f64>() / values.len() as f64,
+        Aggregation::Count => values.len() as f64,
+        Aggregation::Last => *values.last().unwrap(),
+    }
+}
+
+/// Judges as evaluation does, in a few lines.
+struct Judge {
+    store: Arc<Memory>,
+    board: Arc<Board>,
+    refuse: Mutex<Option<IntakeError>>,
+    taken: Mutex<Vec<Record>>,
+}
+
+impl Intake for Judge {
+    fn submit(&self, _: Partition, record: Record, _: usize) -> Submitted {
+        if let Some(error) = self.refuse.lock().clone() {
+            return Box::pin(async { Err(error) });
+        }
+        let mut outcome = Outcome::default();
+        match &record {
+            Record::Heartbeat(beat) => {
+                self.store.samples.lock().extend(beat.columns.rows().map(|(s, t, v)| (s.0, t, v)));
+                let health = score(&HealthConfig::default(), &beat.vitals, None);
+                outcome.health = Some(health.clone());
+                outcome.next_expected = Some(beat.timestamp.plus(beat.interval));
+                outcome.adaptive_timeout = Some(3 * beat.interval);
+                if beat.vitals.cpu_percent.is_some_and(|cpu| cpu >= 95.0) {
+                    let alert = Alert {
+                        id: format!("alert{}", beat.agent.0),
+                        tenant: beat.tenant.clone(),
+                        agent: beat.agent,
+                        severity: Severity::Critical,
+                        message: "cpu_usage is 97.0 %, critical from 95.0 %".into(),
+                        source: "threshold:cpu_usage".into(),
+                        started: beat.timestamp,
+                        resolved: None,
+                        acknowledged: None,
+                    };
+                    self.store.alerts.lock().push(alert.clone());
+                    outcome.alerts.push(alert);
+                }
+                self.store.verdicts.lock().push(Verdict {
+                    tenant: beat.tenant.clone(),
+                    agent: beat.agent,
+                    time: beat.timestamp,
+                    evidence: Arc::new(Evidence {
+                        plugin: "health-score".into(),
+                        version: "0.1.0".into(),
+                        digest: "d".into(),
+                        config: "c".into(),
+                    }),
+                    body: VerdictBody::Health(health.clone()),
+                });
+                let live = AgentLive {
+                    liveness: Liveness::OnTime,
+                    last_evidence: beat.timestamp,
+                    interval: beat.interval,
+                    timeout: 3 * beat.interval,
+                    vitals: beat.vitals,
+                    health: Some(health),
+                    sla: None,
+                };
+                self.board.put([(beat.agent, live)]);
+            }
+            Record::Samples(samples) => {
+                self.store.samples.lock().extend(samples.columns.rows().map(|(s, t, v)| (s.0, t, v)));
+                outcome.outliers = samples
+                    .columns
+                    .rows()
+                    .filter(|(_, _, value)| *value > 1e6)
+                    .map(|(series, _, value)| OutlierVerdict {
+                        series,
+                        value,
+                        lower: 0.0,
+                        upper: 1.0,
+                        score: 1e6,
+                        window: 100,
+                    })
+                    .collect();
+            }
+            _ => {}
+        }
+        self.taken.lock().push(record);
+        Box::pin(async { Ok(outcome) })
+    }
+}
+
+struct Service {
+    address: SocketAddr,
+    auth: Arc<Auth>,
+    store: Arc<Memory>,
+    judge: Arc<Judge>,
+    registry: Arc<Registry>,
+    _stop: tokio::sync::oneshot::Sender<()>,
+}
+
+struct Answer {
+    status: u16,
+    headers: String,
+    body: Value,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+}
+
+impl Service {
+    async fn start() -> Self {
+        Self::with(ExposeConfig::default()).await
+    }
+
+    async fn with(config: ExposeConfig) -> Self {
+        let registry = Arc::new(Registry::new(Quota::default(), Box::new(|_| {})));
+        let store = Arc::new(Memory::default());
+        let board = Arc::new(Board::default());
+        let auth = Arc::new(Auth::from_secret(SECRET).unwrap());
+        let judge = Arc::new(Judge {
+            store: store.clone(),
+            board: board.clone(),
+            refuse: Mutex::default(),
+            taken: Mutex::default(),
+        });
+        let rest = Rest {
+            registry: registry.clone(),
+            store: store.clone(),
+            board,
+            auth: auth.clone(),
+            intake: judge.clone(),
+            plugins: Arc::new(|| vec![json!({"name": "health-score"})]),
+            status: Arc::new(|| ServiceStatus {
+                ready: true,
+                database_status: "connected".into(),
+                processing_queue_status: "healthy".into(),
+                queued: 0,
+            }),
+            metrics: Arc::new(|| "vitals_up 1\n".into()),
+            config,
+            partitions: 2,
+            clock: Arc::new(|| NOW),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        tokio::spawn(serve(listener, Arc::new(rest), async {
+            let _ = stopped.await;
+        }));
+        Self { address, auth, store, judge, registry, _stop: stop }
+    }
+
+    fn token(&self, tenant: Option<&str>, agents: Option<&[&str]>, scope: Option<&str>) -> String {
+        self.auth
+            .issue(TokenRequest {
+                subject: "ops".into(),
+                email: "ops@example.com".into(),
+                tenant: tenant.map(str::to_owned),
+                agents: agents.map(|globs| globs.iter().map(|&glob| glob.to_owned()).collect()),
+                ttl: Duration::from_secs(60),
+                scope: scope.map(str::to_owned),
+            })
+            .unwrap()
+    }
+
+    async fn raw(&self, request: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        // A refused request may be answered before it was read whole.
+        let _ = stream.write_all(request).await;
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes).await;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+        let body = serde_json::from_str(body).unwrap_or_else(|_| Value::from(body));
+        Answer { status, headers: head.to_owned(), body }
+    }
+
+    async fn send(&self, method: &str, path: &str, token: &str, body: &str) -> Answer {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.raw(request.as_bytes()).await
+    }
+
+    async fn post(&self, path: &str, token: &str, body: &Value) -> Answer {
+        self.send("POST", &format!("/api/v1/telemetry/{path}"), token, &body.to_string()).await
+    }
+
+    async fn get(&self, path: &str, token: &str) -> Answer {
+        self.send("GET", &format!("/api/v1/telemetry/{path}"), token, "").await
+    }
+}
+
+fn beat(id: &str) -> Value {
+    json!({
+        "agent_info": {
+            "agent_id": id, "agent_version": "1.0", "environment": "test", "geographic_location": "eu"
+        },
+        "health_status": "healthy",
+        "timestamp": at(0),
+        "cpu_usage_percent": 97.0,
+        "memory_usage_mb": 1024,
+        "response_time_ms": 1500,
+        "unknown_field": {"is": "ignored"},
+    })
+}
+
+fn system(id: &str) -> Value {
+    json!({
+        "system_id": id,
+        "timestamp": at(0),
+        "environment": "test",
+        "collection_method": "push",
+        "component_name": "pool",
+        "metrics": [
+            {"metric_name": "cpu", "metric_type": "cpu_usage", "value": 90.0, "unit": "percent"},
+            {"metric_name": "rows", "metric_type": "custom", "value": 2e6, "unit": "1", "dimensions": {"b": 1, "a": "x"}},
+        ],
+    })
+}
+
+/// What of JSON Schema the contract uses.
+fn violations(schema: &Value, root: &Value, value: &Value, place: &str, out: &mut Vec<String>) {
+    if let Some(target) = schema["$ref"].as_str() {
+        let name = target.strip_prefix("#/$defs/").unwrap();
+        return violations(&root["$defs"][name], root, value, place, out);
+    }
+    if let Some(choices) = schema["anyOf"].as_array() {
+        let fits = choices.iter().any(|choice| {
+            let mut inner = Vec::new();
+            violations(choice, root, value, place, &mut inner);
+            inner.is_empty()
+        });
+        if !fits {
+            out.push(format!("{place}: none of anyOf fits {value}"));
+        }
+        return;
+    }
+    if let Some(names) = schema["enum"].as_array()
+        && !names.contains(value)
+    {
+        out.push(format!("{place}: {value} not in enum"));
+    }
+    let right = match schema["type"].as_str() {
+        Some("string") => value.is_string(),
+        Some("number") => value.is_number(),
+        Some("integer") => value.as_f64().is_some_and(|number| number.fract() == 0.0),
+        Some("boolean") => value.is_boolean(),
+        Some("null") => value.is_null(),
+        Some("array") => value.is_array(),
+        Some("object") => value.is_object(),
+        None => true,
+        Some(other) => panic!("the contract uses {other}"),
+    };
+    if !right {
+        out.push(format!("{place}: {value} is no {}", schema["type"]));
+        return;
+    }
+    if let Some(number) = value.as_f64()
+        && (schema["minimum"].as_f64().is_some_and(|least| number < least)
+            || schema["maximum"].as_f64().is_some_and(|most| number > most))
+    {
+        out.push(format!("{place}: {number} out of bounds"));
+    }
+    if schema["format"] == "date-time" && !value.as_str().is_some_and(|text| text.ends_with('Z')) {
+        out.push(format!("{place}: {value} is not in UTC"));
+    }
+    for name in schema["required"].as_array().into_iter().flatten() {
+        if value.get(name.as_str().unwrap()).is_none() {
+            out.push(format!("{place}: {name} is missing"));
+        }
+    }
+    let properties = schema["properties"].as_object();
+    for (name, inner) in value.as_object().into_iter().flatten() {
+        match properties.and_then(|all| all.get(name)) {
+            Some(schema) => violations(schema, root, inner, &format!("{place}.{name}"), out),
+            None if schema["additionalProperties"].is_object() => {
+                violations(&schema["additionalProperties"], root, inner, &format!("{place}.{name}"), out);
+            }
+            None => {}
+        }
+    }
+    if schema["items"].is_object() {
+        for (index, inner) in value.as_array().into_iter().flatten().enumerate() {
+            violations(&schema["items"], root, inner, &format!("{place}[{index}]"), out);
+        }
+    }
+}
+
+/// Every property of the schema is there too: clients rely on the optional ones.
+fn fits(name: &str, value: &Value) {
+    let path = format!("{}/tests/data/contract/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));
+    let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let mut out = Vec::new();
+    violations(&schema, &schema, value, name, &mut out);
+    for property in schema["properties"].as_object().unwrap().keys() {
+        if value.get(property).is_none() {
+            out.push(format!("{property} is not answered"));
+        }
+    }
+    assert!(out.is_empty(), "{out:#?}\n{value:#}");
+}
+
+#[tokio::test]
+async fn every_answer_fits_the_contract() {
+    let service = Service::start().await;
+    let token = service.token(None, None, None);
+    let answer = service.post("heartbeat", &token, &beat("web-1")).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    fits("HeartbeatResponse", &answer.body);
+    assert_eq!(answer.body["calculated_health"], "critical");
+    assert_eq!(answer.body["health_score"], 70.0);
+    assert_eq!(answer.body["data_quality_score"], 4.0 / 12.0);
+    assert_eq!(answer.body["next_expected_heartbeat"], at(30 * UnixNanos::SECOND));
+    assert_eq!(answer.body["adaptive_timeout_ms"], 90_000);
+    assert_eq!(answer.body["alerts_generated"].as_array().unwrap().len(), 1);
+    assert!(answer.header("x-correlation-id").is_some());
+
+    let answer = service.post("system-metrics", &token, &system("db-1")).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    fits("SystemMetricsResponse", &answer.body);
+    assert_eq!(answer.body["outliers_detected"], json!(["rows"]));
+    assert_eq!(answer.body["metrics_processed"], 2);
+
+    let agent = service.registry.agent_by_key(&"default".into(), "web-1").unwrap().id;
+    let up = |start: i64, end: Option<i64>, state| {
+        (agent, Interval { start: NOW.plus(start), end: end.map(|end| NOW.plus(end)), state })
+    };
+    service.store.intervals.lock().extend([
+        up(-60 * MINUTE, Some(-30 * MINUTE), State::Up),
+        up(-30 * MINUTE, Some(-24 * MINUTE), State::Silent),
+        up(-24 * MINUTE, None, State::Up),
+    ]);
+    let answer = service.get("uptime-status/web-1?time_range_hours=2", &token).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    fits("UptimeStatusResponse", &answer.body);
+    assert_eq!(answer.body["uptime_percentage"], 90.0);
+    assert_eq!(answer.body["total_downtime_minutes"], 6.0);
+    assert_eq!(answer.body["confidence_level"], 0.5);
+    assert_eq!(answer.body["mttr_minutes"], 6.0);
+    assert_eq!(answer.body["sla_breach_risk"], "breached");
+    assert_eq!(answer.body["health_assessment"]["components"]["cpu"], "critical");
+    assert_eq!(answer.body["downtime_periods"][0]["cause"], "silent");
+
+    let answer = service.get("uptime-summary/web-1?time_range_hours=48", &token).await;
+    fits("UptimeSummaryResponse", &answer.body);
+    assert_eq!(answer.body["total_downtime_duration"], "PT6M");
+    assert_eq!(answer.body["incident_breakdown"], json!({"silent": 1}));
+
+    for kind in ["full", "quick", "component", "basic", "comprehensive", "predictive"] {
+        let body = json!({"target_id": "web-1", "target_type": "agent", "assessment_type": kind});
+        let answer = service.post("health-check", &token, &body).await;
+        assert_eq!(answer.status, 200, "{kind} {}", answer.body);
+        fits("HealthStatusResponse", &answer.body);
+    }
+    let body = json!({"target_id": "db-1", "target_type": "system", "components": ["pool", "tape"]});
+    let answer = service.post("health-check", &token, &body).await;
+    fits("HealthStatusResponse", &answer.body);
+    assert_eq!(answer.body["health_assessment"]["components"], json!({"pool": "degraded", "tape": "unknown"}));
+
+    let body = json!({
+        "query_id": "q", "query_type": "overview", "aggregation_window": "1m",
+        "time_range": {"start_time": at(-60 * MINUTE), "end_time": at(MINUTE)},
+    });
+    let answer = service.post("dashboard", &token, &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    fits("TelemetryDashboardData", &answer.body);
+    assert_eq!(answer.body["total_data_points"], 5);
+    assert_eq!(answer.body["alert_summary"], json!({"critical": 1}));
+    assert_eq!(answer.body["agent_summary"]["total"], 1);
+    assert_eq!(answer.body["system_summary"]["total"], 1);
+
+    let batch = json!({
+        "batch_id": "b", "batch_timestamp": at(0), "source_system": "s",
+        "heartbeats": [beat("web-1"), {"agent_info": 1}, beat("web-2")],
+        "metrics": [system("db-1"), {"system_id": "db-2"}],
+    });
+    let answer = service.post("batch", &token, &batch).await;
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    fits("TelemetryIngestionResult", &answer.body);
+    assert_eq!(
+        [&answer.body["processed_heartbeats"], &answer.body["failed_heartbeats"]],
+        [&json!(2), &json!(1)]
+    );
+    assert_eq!([&answer.body["processed_metrics"], &answer.body["failed_metrics"]], [&json!(1), &json!(1)]);
+    let errors = answer.body["validation_errors"].to_string();
+    assert!(errors.contains("heartbeats.1.health_status: Field required"), "{errors}");
+    assert!(errors.contains("metrics.1.timestamp: Field required"), "{errors}");
+
+    let answer = service.get("health", &token).await;
+    for field in ["service", "status", "version", "timestamp", "database_status", "processing_queue_status"] {
+        assert!(answer.body[field].is_string(), "{field}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_known_can_be_queried() {
+    let service = Service::start().await;
+    let token = service.token(None, None, None);
+    service.post("heartbeat", &token, &beat("web-1")).await;
+    let answer = service.get("agents", &token).await;
+    assert_eq!(answer.body["agents"][0]["agent_id"], "web-1");
+    let answer = service.get("series?agent=web-1", &token).await;
+    let all = answer.body["series"].as_array().unwrap().clone();
+    assert_eq!(all.len(), 3, "{all:?}");
+    assert_eq!(all[0]["metric_name"], "cpu_usage_percent");
+    let id = &all[0]["series_id"];
+    let answer = service.get(&format!("series/{id}/samples?end={}", at(1)), &token).await;
+    assert_eq!(answer.body["samples"], json!([{"time": at(0), "value": 97.0}]), "{}", answer.body);
+    let path = format!("series/{id}/samples?start={}&end={}&step=1m&aggregation=count", at(0), at(MINUTE));
+    let answer = service.get(&path, &token).await;
+    assert_eq!(answer.body["samples"][0]["value"], 1.0, "{}", answer.body);
+    assert_eq!(answer.body["step_seconds"], 60.0);
+    let answer = service.get("verdicts?kind=health", &token).await;
+    assert_eq!(answer.body["verdicts"][0]["body"]["score"], 70.0, "{}", answer.body);
+    let answer = service.get("plugins", &token).await;
+    assert_eq!(answer.body["plugins"][0]["name"], "health-score");
+    let answer = service.get("alerts?open=true", &token).await;
+    let alert = answer.body["alerts"][0]["alert_id"].as_str().unwrap().to_owned();
+    let answer = service.post(&format!("alerts/{alert}/acknowledge"), &token, &json!(null)).await;
+    assert_eq!((answer.status, &answer.body["acknowledged_by"]), (200, &json!("ops")));
+    let window = json!({"agent_id": "web-1", "start_time": at(0), "end_time": at(MINUTE)});
+    assert_eq!(service.post("maintenance", &token, &window).await.status, 201);
+    let taken = service.judge.taken.lock();
+    assert!(matches!(taken[1], Record::Acknowledge { .. }) && matches!(taken[2], Record::Maintenance { .. }));
+}
+
+#[tokio::test]
+async fn tenants_and_agents_are_walls() {
+    let service = Service::start().await;
+    let owner = service.token(Some("a"), None, None);
+    service.post("heartbeat", &owner, &beat("web-1")).await;
+    service.post("system-metrics", &owner, &system("db-1")).await;
+    let series = service.registry.series_of(service.registry.agent_by_key(&"a".into(), "web-1").unwrap().id)[0].id.0;
+    let alert = service.store.alerts.lock()[0].id.clone();
+    let stranger = service.token(Some("b"), None, None);
+    let narrow = service.token(Some("a"), Some(&["db-*"]), None);
+    let range = json!({"start_time": at(-MINUTE), "end_time": at(MINUTE)});
+    let window = json!({"agent_id": "web-1", "start_time": at(0), "end_time": at(MINUTE)});
+    let check = json!({"target_id": "web-1", "target_type": "agent"});
+    let one = |method: &str, path: String, body: &Value| {
+        let body = if method == "GET" { String::new() } else { body.to_string() };
+        (method.to_owned(), format!("/api/v1/telemetry/{path}"), body)
+    };
+    for (method, path, body) in [
+        one("GET", "uptime-status/web-1".into(), &Value::Null),
+        one("GET", "uptime-summary/web-1".into(), &Value::Null),
+        one("POST", "health-check".into(), &check),
+        one("GET", "series?agent=web-1".into(), &Value::Null),
+        one("GET", format!("series/{series}/samples"), &Value::Null),
+        one("GET", "verdicts?agent=web-1".into(), &Value::Null),
+        one("GET", "alerts?agent=web-1".into(), &Value::Null),
+        one("POST", format!("alerts/{alert}/acknowledge"), &Value::Null),
+        one("POST", "maintenance".into(), &window),
+    ] {
+        assert_eq!(service.send(&method, &path, &stranger, &body).await.status, 404, "another tenant: {path}");
+        assert_eq!(service.send(&method, &path, &narrow, &body).await.status, 403, "another agent: {path}");
+        let mine = service.send(&method, &path, &owner, &body).await;
+        assert!(mine.status < 300, "{path}: {} {}", mine.status, mine.body);
+    }
+    for list in ["agents", "verdicts", "alerts"] {
+        for token in [&stranger, &narrow] {
+            let answer = service.get(list, token).await;
+            assert!(!answer.body.to_string().contains("web-1"), "{list}: {}", answer.body);
+        }
+    }
+    let query = json!({"query_id": "q", "query_type": "t", "aggregation_window": "1m", "time_range": range});
+    for token in [&stranger, &narrow] {
+        let answer = service.post("dashboard", token, &query).await;
+        assert_eq!(answer.status, 200);
+        assert!(!answer.body.to_string().contains("web-1"), "{}", answer.body);
+    }
+    let mut named = query.clone();
+    named["agent_ids"] = json!(["web-1"]);
+    assert_eq!(service.post("dashboard", &narrow, &named).await.status, 403);
+    assert_eq!(service.post("heartbeat", &narrow, &beat("web-1")).await.status, 403);
+    assert_eq!(service.post("system-metrics", &narrow, &system("web-1")).await.status, 403);
+    let batch = json!({
+        "batch_id": "b", "batch_timestamp": at(0), "source_system": "s",
+        "heartbeats": [beat("web-1"), beat("db-2")],
+    });
+    let answer = service.post("batch", &narrow, &batch).await;
+    assert_eq!(answer.body["failed_heartbeats"], 1);
+    assert_eq!(answer.body["processing_errors"], json!(["heartbeats.0: the token may not touch web-1"]));
+    // The same name in another tenant is another agent.
+    service.post("heartbeat", &stranger, &beat("web-1")).await;
+    assert_ne!(
+        service.registry.agent_by_key(&"a".into(), "web-1").unwrap().id,
+        service.registry.agent_by_key(&"b".into(), "web-1").unwrap().id
+    );
+    let reader = service.token(None, None, Some("telemetry:read"));
+    assert_eq!(service.post("heartbeat", &reader, &beat("x")).await.status, 403);
+    let writer = service.token(None, None, Some("telemetry:write"));
+    assert_eq!(service.get("agents", &writer).await.status, 403);
+}
+
+#[tokio::test]
+async fn no_route_answers_without_a_token() {
+    let service = Service::start().await;
+    let document = service.raw(b"GET /openapi.json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.body;
+    let mut seen = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            let method = method.to_uppercase();
+            let path = path.replace("{agent_id}", "x").replace("{target_id}", "x").replace("{id}", "1");
+            let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            let answer = service.raw(request.as_bytes()).await;
+            if path.starts_with("/api/") {
+                seen += 1;
+                assert_eq!(answer.status, 401, "{method} {path}");
+                assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+                assert!(answer.body["detail"].is_string());
+            } else {
+                assert_eq!(answer.status, 200, "{method} {path}");
+            }
+        }
+    }
+    assert_eq!(seen, 16);
+}
+
+fn with(mut value: Value, pointer: &str, new: Value) -> Value {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    let parent = if parent.is_empty() { &mut value } else { value.pointer_mut(parent).unwrap() };
+    match new {
+        Value::String(text) if text == "<absent>" => {
+            parent.as_object_mut().unwrap().remove(key);
+        }
+        new => parent[key] = new,
+    }
+    value
+}
+
+#[tokio::test]
+async fn validation_at_its_bounds() {
+    let service = Service::start().await;
+    let token = service.token(None, None, None);
+    let absent = || json!("<absent>");
+    let long = |length: usize| json!("é".repeat(length));
+    for (pointer, value, expect) in [
+        ("/cpu_usage_percent", json!(0), None),
+        ("/cpu_usage_percent", json!(100), None),
+        ("/cpu_usage_percent", json!(100.1), Some("less_than_equal")),
+        ("/cpu_usage_percent", json!(-0.1), Some("greater_than_equal")),
+        ("/cpu_usage_percent", json!("50"), Some("float_type")),
+        ("/cpu_usage_percent", json!(true), Some("float_type")),
+        ("/cpu_usage_percent", json!(null), None),
+        ("/cpu_usage_percent", absent(), None),
+        ("/memory_usage_mb", json!(1e300), None),
+        ("/request_count", json!(5.0), None),
+        ("/request_count", json!(5.5), Some("int_from_float")),
+        ("/request_count", json!(-1), Some("greater_than_equal")),
+        ("/heartbeat_interval_ms", json!(1000), None),
+        ("/heartbeat_interval_ms", json!(999), Some("greater_than_equal")),
+        ("/heartbeat_interval_ms", json!(null), Some("int_type")),
+        ("/heartbeat_interval_ms", json!(u64::MAX), None),
+        ("/health_status", json!("maintenance"), None),
+        ("/health_status", json!("fine"), Some("enum")),
+        ("/health_status", absent(), Some("missing")),
+        ("/timestamp", json!(at(-10 * MINUTE)), None),
+        ("/timestamp", json!(at(-10 * MINUTE - 1)), Some("value_error")),
+        ("/timestamp", json!(at(11 * MINUTE)), Some("value_error")),
+        ("/timestamp", json!("yesterday"), Some("datetime_parsing")),
+        ("/timestamp", json!(1_770_000_000), Some("datetime_type")),
+        ("/timestamp", absent(), Some("missing")),
+        ("/agent_info/agent_id", json!(""), Some("string_too_short")),
+        ("/agent_info/agent_id", long(100), None),
+        ("/agent_info/agent_id", long(101), Some("string_too_long")),
+        ("/agent_info/agent_id", json!(5), Some("string_type")),
+        ("/agent_info/agent_name", json!(null), None),
+        ("/agent_info/agent_version", json!(null), Some("string_type")),
+        ("/agent_info", json!([]), Some("dict_type")),
+        ("/status_details", json!({"any": [1]}), None),
+        ("/status_details", json!([]), Some("dict_type")),
+    ] {
+        let body = with(beat("bounds"), pointer, value.clone());
+        let answer = service.post("heartbeat", &token, &body).await;
+        match expect {
+            None => assert_eq!(answer.status, 201, "{pointer} {value}: {}", answer.body),
+            Some(kind) => {
+                assert_eq!(answer.status, 422, "{pointer} {value}");
+                let problem = &answer.body["detail"][0];
+                assert_eq!(problem["type"], kind, "{pointer} {value}: {problem}");
+                let mut loc = vec![json!("body")];
+                loc.extend(pointer.split('/').skip(1).map(Value::from));
+                assert_eq!(problem["loc"], Value::from(loc));
+                assert!(problem["msg"].is_string() && problem.get("input").is_some());
+            }
+        }
+    }
+    for (pointer, value, expect) in [
+        ("/metrics", json!([]), "too_short"),
+        ("/metrics", json!({}), "list_type"),
+        ("/metrics/0/metric_type", json!("cpu"), "enum"),
+        ("/metrics/0/value", json!("1"), "float_type"),
+        ("/metrics/0/unit", absent(), "missing"),
+        ("/metrics/0/tags", json!([1]), "string_type"),
+        ("/metrics/1/metric_name", json!("cpu"), "value_error"),
+        ("/collection_interval_ms", json!(0), "greater_than_equal"),
+    ] {
+        let answer = service.post("system-metrics", &token, &with(system("b"), pointer, value)).await;
+        assert_eq!((answer.status, &answer.body["detail"][0]["type"]), (422, &json!(expect)), "{pointer}");
+    }
+    // Everything that is wrong, at once.
+    let answer = service.post("heartbeat", &token, &json!({"agent_info": {}, "cpu_usage_percent": 200})).await;
+    assert_eq!(answer.body["detail"].as_array().unwrap().len(), 6, "{}", answer.body);
+    for (path, expect) in [
+        ("uptime-status/bounds?time_range_hours=1", 200),
+        ("uptime-status/bounds?time_range_hours=8760", 200),
+        ("uptime-status/bounds?time_range_hours=0", 422),
+        ("uptime-status/bounds?time_range_hours=8761", 422),
+        ("uptime-status/bounds?time_range_hours=day", 422),
+        ("uptime-status/nobody", 404),
+        ("uptime-status/%ff", 422),
+        ("series", 422),
+        ("series/99999/samples", 404),
+        ("series/x/samples", 404),
+        ("series/0/samples?step=0s", 422),
+        ("series/0/samples?aggregation=mean", 422),
+        ("series/0/samples?aggregation=median&step=1m", 422),
+        ("series/0/samples?start=2026-01-02T00:00:00Z&end=2026-01-01T00:00:00Z", 422),
+        ("verdicts?kind=guess", 422),
+        ("alerts?limit=0", 422),
+        ("nothing", 404),
+    ] {
+        let answer = service.get(path, &token).await;
+        assert_eq!(answer.status, expect, "{path}: {}", answer.body);
+        assert!(expect == 200 || answer.body.get("detail").is_some(), "{path}: {}", answer.body);
+    }
+    let long = format!("uptime-status/{}", "a".repeat(101));
+    assert_eq!(service.get(&long, &token).await.body["detail"][0]["loc"], json!(["path", "agent_id"]));
+    assert_eq!(service.send("DELETE", "/api/v1/telemetry/agents", &token, "").await.status, 405);
+    let check = json!({"target_id": "bounds", "target_type": "agent", "assessment_type": "guess"});
+    assert_eq!(service.post("health-check", &token, &check).await.status, 422);
+}
+
+#[tokio::test]
+async fn sizes_and_bad_bodies() {
+    let service = Service::start().await;
+    let token = service.token(None, None, None);
+    for body in ["", "{", "[]", "\"x\"", "{\"a\": 1e999}", "\u{0}"] {
+        let answer = service.send("POST", "/api/v1/telemetry/heartbeat", &token, body).await;
+        assert_eq!(answer.status, 422, "{body:?}: {}", answer.body);
+    }
+    let batch = |heartbeats: usize, points: usize| {
+        let mut metrics = system("db-1");
+        metrics["metrics"] = Value::from(
+            (0..points)
+                .map(|n| json!({"metric_name": format!("m{n}"), "metric_type": "custom", "value": 1, "unit": "1"}))
+                .collect::<Vec<_>>(),
+        );
+        json!({
+            "batch_id": "b", "batch_timestamp": at(0), "source_system": "s",
+            "heartbeats": vec![beat("web-1"); heartbeats], "metrics": [metrics],
+        })
+    };
+    for (heartbeats, points, expect) in [(1_000, 5_000, 202), (1_001, 1, 413), (0, 5_001, 413)] {
+        let answer = service.post("batch", &token, &batch(heartbeats, points)).await;
+        assert_eq!(answer.status, expect, "{heartbeats} {points}: {}", answer.body);
+    }
+    let announced = format!(
+        "POST /api/v1/telemetry/batch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n",
+        LARGEST_BODY + 1
+    );
+    assert_eq!(service.raw(announced.as_bytes()).await.status, 413);
+    let mut chunked = format!(
+        "POST /api/v1/telemetry/batch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\
+         transfer-encoding: chunked\r\n\r\n{:x}\r\n",
+        LARGEST_BODY + 1
+    )
+    .into_bytes();
+    chunked.resize(chunked.len() + LARGEST_BODY + 1, b' ');
+    chunked.extend_from_slice(b"\r\n0\r\n\r\n");
+    // The answer may be cut off by the connection's reset, but nothing is taken.
+    let answer = service.raw(&chunked).await;
+    assert!(answer.status == 413 || answer.status == 0, "{}", answer.status);
+    let packed = format!(
+        "POST /api/v1/telemetry/batch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\
+         content-encoding: gzip\r\ncontent-length: 0\r\n\r\n"
+    );
+    assert_eq!(service.raw(packed.as_bytes()).await.status, 415);
+}
+
+#[tokio::test]
+async fn overload_is_refused_with_a_time_to_come_back() {
+    let service = Service::start().await;
+    let token = service.token(None, None, None);
+    *service.judge.refuse.lock() = Some(IntakeError::Overloaded { retry_after: Duration::from_secs(7) });
+    let answer = service.post("heartbeat", &token, &beat("web-1")).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (429, Some("7")));
+    let batch = json!({
+        "batch_id": "b", "batch_timestamp": at(0), "source_system": "s", "heartbeats": [beat("web-1")],
+    });
+    assert_eq!(service.post("batch", &token, &batch).await.status, 429);
+    *service.judge.refuse.lock() = Some(IntakeError::Unavailable("disk at /secret is full".into()));
+    let answer = service.post("heartbeat", &token, &beat("web-1")).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    assert!(!answer.body.to_string().contains("secret"));
+}
+
+#[tokio::test]
+async fn bodies_have_bounded_room() {
+    let service = Service::with(ExposeConfig { max_body_bytes: LARGEST_BODY, ..ExposeConfig::default() }).await;
+    let token = service.token(None, None, None);
+    let mut half_sent = TcpStream::connect(service.address).await.unwrap();
+    let head = format!(
+        "POST /api/v1/telemetry/batch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+         content-length: {LARGEST_BODY}\r\n\r\n{{"
+    );
+    half_sent.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = service.post("heartbeat", &token, &beat("web-1")).await;
+    for _ in 0..50 {
+        if answer.status == 429 {
+            break;
+        }
+        // The half-sent request may not have been seen yet.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        answer = service.post("heartbeat", &token, &beat("web-1")).await;
+    }
+    assert_eq!((answer.status, answer.header("retry-after")), (429, Some("1")));
+    drop(half_sent);
+    for _ in 0..50 {
+        if service.post("heartbeat", &token, &beat("web-1")).await.status == 201 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the room was not given back");
+}
+
+#[tokio::test]
+async fn connections() {
+    let config = ExposeConfig { header_seconds: 1, max_connections: 2, ..ExposeConfig::default() };
+    let service = Service::with(config).await;
+    // Slow heads do not hold places for ever.
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(service.address).await.unwrap();
+        stream.write_all(b"GET /health HT").await.unwrap();
+        slow.push(stream);
+    }
+    let asked = tokio::time::timeout(
+        Duration::from_secs(10),
+        service.raw(b"GET /health HTTP/1.1\r\nhost: x\r\nx-correlation-id: abc-1\r\nconnection: close\r\n\r\n"),
+    );
+    let answer = asked.await.expect("a place becomes free");
+    assert_eq!((answer.status, answer.header("x-correlation-id")), (200, Some("abc-1")));
+    assert_eq!(answer.body, json!({"live": true, "ready": true}));
+    let odd = b"GET / HTTP/1.1\r\nhost: x\r\nx-correlation-id: a b<c>\r\nconnection: close\r\n\r\n";
+    let answer = service.raw(odd).await;
+    assert_eq!((answer.status, answer.header("location")), (303, Some("/docs/")));
+    assert_eq!(answer.header("x-correlation-id").map(str::len), Some(36));
+    let answer = service.raw(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert_eq!(answer.body, "vitals_up 1\n");
+    let answer = service.raw(b"GET /docs/ HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert_eq!(answer.status, 200);
+}
+
+#[test]
+fn the_document_names_nothing_that_it_lacks() {
+    use utoipa::OpenApi as _;
+    let document = serde_json::to_value(super::docs::Document::openapi()).unwrap();
+    fn walk(value: &Value, document: &Value) {
+        match value {
+            Value::Object(fields) => {
+                for (name, inner) in fields {
+                    if let (true, Some(target)) = (name == "$ref", inner.as_str()) {
+                        assert!(document.pointer(&target[1..]).is_some(), "{target}");
+                    }
+                    walk(inner, document);
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|inner| walk(inner, document)),
+            _ => {}
+        }
+    }
+    walk(&document, &document);
+}
+
+/// `VITALS_BLESS=1` writes the file anew.
+#[test]
+fn the_document_is_the_golden_one() {
+    use utoipa::OpenApi as _;
+    let mut text = super::docs::Document::openapi().to_pretty_json().unwrap();
+    text.push('\n');
+    let path = format!("{}/tests/golden/openapi.json", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("VITALS_BLESS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(golden == text, "the API's document changed; look at it, then run with VITALS_BLESS=1");
+}

@@ -1,0 +1,150 @@
+//! Times and durations as the contract writes them.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::ToSchema;
+use vitals_core::ids::UnixNanos;
+
+/// A moment: RFC 3339 with any offset or none (which is UTC) on the way in, UTC with `Z` on the way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ToSchema)]
+#[schema(value_type = String, format = DateTime, example = "2026-03-01T12:00:00Z")]
+pub struct Time(pub UnixNanos);
+
+impl Time {
+    /// `None` when the text is no such moment, or one outside the years 1678..=2261.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        // The parser would take `[Europe/Berlin]` behind the offset, RFC 3339 has no such thing.
+        if text.contains('[') {
+            return None;
+        }
+        let moment = match text.parse::<jiff::Timestamp>() {
+            Ok(moment) => moment,
+            Err(_) => {
+                let naive = text.parse::<jiff::civil::DateTime>().ok()?;
+                jiff::tz::TimeZone::UTC.to_timestamp(naive).ok()?
+            }
+        };
+        i64::try_from(moment.as_nanosecond()).ok().map(|nanos| Self(UnixNanos(nanos)))
+    }
+}
+
+impl std::fmt::Display for Time {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Every i64 of nanoseconds lies within the years that jiff knows.
+        let moment = jiff::Timestamp::from_nanosecond(i128::from(self.0.0)).unwrap_or_default();
+        moment.fmt(f)
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not an RFC 3339 time"))
+    }
+}
+
+/// Nanoseconds of `30s`, `5m`, `1h`, `1d`, `250ms`, or a plain number of seconds. `None` for anything else, and for
+/// what is not positive.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit.trim() {
+        "ms" => 1_000_000,
+        "" | "s" | "sec" | "second" | "seconds" => UnixNanos::SECOND,
+        "m" | "min" | "minute" | "minutes" => 60 * UnixNanos::SECOND,
+        "h" | "hour" | "hours" => 3_600 * UnixNanos::SECOND,
+        "d" | "day" | "days" => 86_400 * UnixNanos::SECOND,
+        _ => return None,
+    };
+    number.parse::<i64>().ok()?.checked_mul(unit).filter(|&nanos| nanos > 0)
+}
+
+/// An ISO 8601 duration of whole seconds: `P2DT3H4M5S`, `PT0S`.
+#[must_use]
+pub fn iso_duration(nanos: i64) -> String {
+    let seconds = nanos.max(0) / UnixNanos::SECOND;
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let mut out = String::from("P");
+    if days > 0 {
+        out += &format!("{days}D");
+    }
+    if rest == 0 && days > 0 {
+        return out;
+    }
+    out.push('T');
+    for (amount, unit) in [(rest / 3_600, 'H'), (rest % 3_600 / 60, 'M')] {
+        if amount > 0 {
+            out += &format!("{amount}{unit}");
+        }
+    }
+    if rest % 60 > 0 || rest == 0 {
+        out += &format!("{}S", rest % 60);
+    }
+    out
+}
+
+/// Nanoseconds as minutes.
+#[must_use]
+#[allow(clippy::cast_precision_loss)]
+pub fn minutes(nanos: i64) -> f64 {
+    nanos as f64 / (60 * UnixNanos::SECOND) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        let check = |text: &str, expect: Option<&str>| {
+            assert_eq!(Time::parse(text).map(|time| time.to_string()).as_deref(), expect, "{text}");
+        };
+        check("2026-03-01T12:00:00Z", Some("2026-03-01T12:00:00Z"));
+        check("2026-03-01T12:00:00", Some("2026-03-01T12:00:00Z"));
+        check("2026-03-01 12:00:00.25", Some("2026-03-01T12:00:00.25Z"));
+        check("2026-03-01T12:00:00+05:30", Some("2026-03-01T06:30:00Z"));
+        check("2026-03-01T12:00:00-00:00", Some("2026-03-01T12:00:00Z"));
+        check("2026-03-01T12:00:00.123456789Z", Some("2026-03-01T12:00:00.123456789Z"));
+        check("2026-03-01T12:00:00+01:00[Europe/Berlin]", None);
+        check("2026-02-30T12:00:00Z", None);
+        check("2300-01-01T00:00:00Z", None);
+        check("yesterday", None);
+        check("", None);
+    }
+
+    #[test]
+    fn durations() {
+        for (text, expect) in [
+            ("30s", Some(30_000_000_000)),
+            ("5m", Some(300_000_000_000)),
+            ("60", Some(60_000_000_000)),
+            ("250ms", Some(250_000_000)),
+            ("1d", Some(86_400_000_000_000)),
+            ("0s", None),
+            ("-1s", None),
+            ("1w", None),
+            ("", None),
+            ("99999999999999d", None),
+        ] {
+            assert_eq!(parse_duration(text), expect, "{text}");
+        }
+        for (seconds, expect) in [
+            (0, "PT0S"),
+            (59, "PT59S"),
+            (60, "PT1M"),
+            (3_661, "PT1H1M1S"),
+            (86_400, "P1D"),
+            (90_000, "P1DT1H"),
+        ] {
+            assert_eq!(iso_duration(seconds * UnixNanos::SECOND), expect);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! `GET /uptime-status/{agent_id}` and `GET /uptime-summary/{target_id}`.
+
+use super::error::{ApiError, CommonErrors, ErrorBody};
+use super::insight::{Availability, HOUR, Standing, components, uptime_by_component};
+use super::time::{Time, iso_duration, minutes};
+use super::wire::{HealthAssessment, HoursParams, TimeRange, UptimeStatusResponse, UptimeSummaryResponse};
+use super::{PathVariable, Query, Reader, check_id, none_wrong};
+use crate::expose::Rest;
+use axum::Json;
+use axum::extract::State;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use vitals_core::rules::quality::heartbeat_quality;
+
+const MOST_HOURS: u32 = 8_760;
+const DEFAULT_HOURS: u32 = 24;
+
+fn hours(query: &Query) -> Result<u32, ApiError> {
+    let mut problems = Vec::new();
+    let hours = query.whole("time_range_hours", 1..=MOST_HOURS, &mut problems);
+    none_wrong(problems)?;
+    Ok(hours.unwrap_or(DEFAULT_HOURS))
+}
+
+/// Availability of an agent
+#[utoipa::path(
+    get, path = "/api/v1/telemetry/uptime-status/{agent_id}", tag = "telemetry", security(("token" = [])),
+    params(("agent_id" = String, Path, description = "1..=100 characters"), HoursParams),
+    responses(
+        (status = 200, body = UptimeStatusResponse),
+        (status = 404, body = ErrorBody, description = "no telemetry for the agent"),
+        CommonErrors
+    )
+)]
+pub async fn status(
+    State(rest): State<Arc<Rest>>,
+    Reader(caller): Reader,
+    PathVariable(id): PathVariable,
+    query: Query,
+) -> Result<Json<UptimeStatusResponse>, ApiError> {
+    check_id(&id, "agent_id")?;
+    let hours = hours(&query)?;
+    let agent = rest.agent(&caller, &id)?;
+    let now = rest.now();
+    let response = rest
+        .ask(move |rest| {
+            let standing = Standing::of(rest, &agent, now)?;
+            let range = (now.plus(-i64::from(hours) * HOUR), now);
+            let availability = Availability::of(rest, &caller, &agent, &standing, range, now)?;
+            let patterns = availability.patterns(agent.profile.location.as_deref());
+            let summary = &availability.summary;
+            Ok(UptimeStatusResponse {
+                agent_id: agent.key.clone(),
+                calculation_period_hours: hours,
+                calculated_at: Time(now),
+                health_assessment: HealthAssessment {
+                    overall_health: standing.health,
+                    health_score: standing.score,
+                    uptime_percentage: availability.percent(),
+                    last_check: Time(standing.last_check),
+                    components: components(rest, &agent, &standing, now)?,
+                },
+                uptime_percentage: availability.percent(),
+                total_uptime_minutes: minutes(summary.tally.up),
+                total_downtime_minutes: minutes(summary.tally.down),
+                uptime_sessions: availability.sessions(),
+                downtime_periods: availability.downtime(),
+                sla_target: Some(availability.sla.target),
+                sla_compliance: availability.compliant(),
+                sla_breach_risk: Some(availability.sla.risk.name().to_owned()),
+                availability_trend: summary.trend.map(|trend| trend.name().to_owned()),
+                mttr_minutes: availability.mttr_minutes(),
+                mtbf_hours: availability.mtbf_hours(),
+                health_recommendations: availability.advice(&standing, &patterns),
+                failure_patterns: patterns,
+                data_quality_score: heartbeat_quality(&standing.vitals(), &agent.profile),
+                confidence_level: summary.confidence,
+            })
+        })
+        .await?;
+    Ok(Json(response))
+}
+
+/// Availability day by day, with its incidents
+#[utoipa::path(
+    get, path = "/api/v1/telemetry/uptime-summary/{target_id}", tag = "telemetry", security(("token" = [])),
+    params(("target_id" = String, Path, description = "1..=100 characters"), HoursParams),
+    responses(
+        (status = 200, body = UptimeSummaryResponse),
+        (status = 404, body = ErrorBody, description = "no telemetry for the target"),
+        CommonErrors
+    )
+)]
+pub async fn summary(
+    State(rest): State<Arc<Rest>>,
+    Reader(caller): Reader,
+    PathVariable(id): PathVariable,
+    query: Query,
+) -> Result<Json<UptimeSummaryResponse>, ApiError> {
+    check_id(&id, "target_id")?;
+    let hours = hours(&query)?;
+    let agent = rest.agent(&caller, &id)?;
+    let now = rest.now();
+    let response = rest
+        .ask(move |rest| {
+            let start = now.plus(-i64::from(hours) * HOUR);
+            let standing = Standing::of(rest, &agent, now)?;
+            let availability = Availability::of(rest, &caller, &agent, &standing, (start, now), now)?;
+            let summary = &availability.summary;
+            let mut breakdown = BTreeMap::new();
+            for outage in &summary.outages {
+                *breakdown.entry(outage.cause.name().to_owned()).or_insert(0) += 1;
+            }
+            let daily = summary.days.iter().map(|day| {
+                let date = Time(day.date).to_string();
+                json!({
+                    "date": date.split('T').next(),
+                    "uptime_percentage": day.tally.percent(),
+                    "uptime_minutes": minutes(day.tally.up),
+                    "downtime_minutes": minutes(day.tally.down),
+                })
+            });
+            let objective = "availability".to_owned();
+            Ok(UptimeSummaryResponse {
+                target_id: agent.key.clone(),
+                summary_period: TimeRange {
+                    start_time: Time(start),
+                    end_time: Time(now),
+                    timezone: "UTC".to_owned(),
+                },
+                generated_at: Time(now),
+                overall_uptime_percentage: availability.percent(),
+                total_uptime_duration: iso_duration(summary.tally.up),
+                total_downtime_duration: iso_duration(summary.tally.down),
+                daily_uptime: daily.collect(),
+                uptime_by_component: uptime_by_component(rest, &agent, start, now)?,
+                total_incidents: summary.outages.len(),
+                incident_breakdown: breakdown,
+                mttr_minutes: availability.mttr_minutes(),
+                mtbf_hours: availability.mtbf_hours(),
+                sla_targets: [(objective.clone(), availability.sla.target)].into(),
+                sla_compliance: availability.compliant().map(|met| (objective, met)).into_iter().collect(),
+            })
+        })
+        .await?;
+    Ok(Json(response))
+}

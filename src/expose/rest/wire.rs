@@ -1,0 +1,899 @@
+//! The JSON shapes of the API. They are the contract: a renamed field breaks a client.
+
+use super::time::Time;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use utoipa::{IntoParams, ToSchema};
+use vitals_core::series::MetricKind;
+use vitals_core::verdict::{Alert, HealthStatus, Severity};
+
+/// How an agent is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// All is well.
+    Healthy,
+    /// Works, but worse than it should.
+    Degraded,
+    /// Close to failing, or failing.
+    Critical,
+    /// Not enough is known.
+    Unknown,
+    /// No evidence of life within the adaptive timeout.
+    Offline,
+    /// Planned.
+    Maintenance,
+}
+
+impl From<HealthStatus> for Health {
+    fn from(status: HealthStatus) -> Self {
+        match status {
+            HealthStatus::Healthy => Self::Healthy,
+            HealthStatus::Degraded => Self::Degraded,
+            HealthStatus::Critical => Self::Critical,
+            HealthStatus::Unknown => Self::Unknown,
+            HealthStatus::Offline => Self::Offline,
+            HealthStatus::Maintenance => Self::Maintenance,
+        }
+    }
+}
+
+impl From<Health> for HealthStatus {
+    fn from(health: Health) -> Self {
+        match health {
+            Health::Healthy => Self::Healthy,
+            Health::Degraded => Self::Degraded,
+            Health::Critical => Self::Critical,
+            Health::Unknown => Self::Unknown,
+            Health::Offline => Self::Offline,
+            Health::Maintenance => Self::Maintenance,
+        }
+    }
+}
+
+/// How bad an alert is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertSeverity {
+    /// For the record.
+    Info,
+    /// Look at it in office hours.
+    Warning,
+    /// Something does not work.
+    Error,
+    /// Someone should act now.
+    Critical,
+    /// Everyone should.
+    Emergency,
+}
+
+impl From<Severity> for AlertSeverity {
+    fn from(severity: Severity) -> Self {
+        match severity {
+            Severity::Info => Self::Info,
+            Severity::Warning => Self::Warning,
+            Severity::Error => Self::Error,
+            Severity::Critical => Self::Critical,
+            Severity::Emergency => Self::Emergency,
+        }
+    }
+}
+
+/// The typed kind of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names say it; the units are at the kinds of the domain")]
+pub enum MetricType {
+    CpuUsage,
+    MemoryUsage,
+    DiskUsage,
+    DiskIo,
+    NetworkIo,
+    ResponseTime,
+    Throughput,
+    ErrorRate,
+    Uptime,
+    Custom,
+}
+
+impl From<MetricType> for MetricKind {
+    fn from(kind: MetricType) -> Self {
+        match kind {
+            MetricType::CpuUsage => Self::CpuUsage,
+            MetricType::MemoryUsage => Self::MemoryUsage,
+            MetricType::DiskUsage => Self::DiskUsage,
+            MetricType::DiskIo => Self::DiskIo,
+            MetricType::NetworkIo => Self::NetworkIo,
+            MetricType::ResponseTime => Self::ResponseTime,
+            MetricType::Throughput => Self::Throughput,
+            MetricType::ErrorRate => Self::ErrorRate,
+            MetricType::Uptime => Self::Uptime,
+            MetricType::Custom => Self::Custom,
+        }
+    }
+}
+
+/// Who beats.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+pub struct AgentInfo {
+    /// Its id, 1..=100 characters.
+    #[schema(min_length = 1, max_length = 100, example = "web-1")]
+    pub agent_id: String,
+    /// A name for people.
+    pub agent_name: Option<String>,
+    /// Its version.
+    #[schema(example = "1.4.2")]
+    pub agent_version: String,
+    /// Its environment.
+    #[schema(example = "production")]
+    pub environment: String,
+    /// Where it is.
+    pub geographic_location: Option<String>,
+    /// Its zone.
+    pub availability_zone: Option<String>,
+}
+
+/// A sign of life with measurements.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "agent_info": {"agent_id": "web-1", "agent_version": "1.4.2", "environment": "production"},
+    "health_status": "healthy",
+    "timestamp": "2026-03-01T12:00:00Z",
+    "cpu_usage_percent": 42.5,
+    "memory_usage_mb": 2048,
+    "response_time_ms": 120
+}))]
+pub struct HeartbeatRequest {
+    /// Who beats.
+    pub agent_info: AgentInfo,
+    /// What the agent says of its health.
+    pub health_status: Health,
+    /// When; at most ten minutes old.
+    pub timestamp: Time,
+    /// CPU in use.
+    #[schema(minimum = 0, maximum = 100)]
+    pub cpu_usage_percent: Option<f64>,
+    /// Memory in use.
+    #[schema(minimum = 0)]
+    pub memory_usage_mb: Option<f64>,
+    /// Fullest file system.
+    #[schema(minimum = 0, maximum = 100)]
+    pub disk_usage_percent: Option<f64>,
+    /// Network latency.
+    #[schema(minimum = 0)]
+    pub network_latency_ms: Option<f64>,
+    /// Bandwidth in use.
+    #[schema(minimum = 0)]
+    pub bandwidth_usage_mbps: Option<f64>,
+    /// Packets lost.
+    #[schema(minimum = 0, maximum = 100)]
+    pub packet_loss_percent: Option<f64>,
+    /// Open connections.
+    #[schema(value_type = Option<u64>)]
+    pub active_connections: Option<f64>,
+    /// Requests since the last heartbeat.
+    #[schema(value_type = Option<u64>)]
+    pub request_count: Option<f64>,
+    /// Failed requests since the last heartbeat.
+    #[schema(value_type = Option<u64>)]
+    pub error_count: Option<f64>,
+    /// Time to answer.
+    #[schema(minimum = 0)]
+    pub response_time_ms: Option<f64>,
+    /// Anything else that the agent says; accepted, not kept.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub status_details: Map<String, Value>,
+    /// The interval at which the agent means to beat.
+    #[serde(default = "heartbeat_interval")]
+    #[schema(value_type = u64, minimum = 1000, default = 30000)]
+    pub heartbeat_interval_ms: f64,
+}
+
+fn heartbeat_interval() -> f64 {
+    30_000.0
+}
+
+/// What a heartbeat led to.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct HeartbeatResponse {
+    /// Whether it was taken.
+    pub success: bool,
+    /// A fresh id for it.
+    pub heartbeat_id: String,
+    /// Who beat.
+    pub agent_id: String,
+    /// From its arrival to this answer.
+    pub processing_time_ms: f64,
+    /// Share of the optional fields that were there, 0..=1.
+    #[schema(minimum = 0, maximum = 1)]
+    pub data_quality_score: f64,
+    /// The health that its measurements amount to.
+    pub calculated_health: Health,
+    /// 0..=100.
+    #[schema(minimum = 0, maximum = 100)]
+    pub health_score: f64,
+    /// When the next one is expected.
+    pub next_expected_heartbeat: Time,
+    /// After how long a silence the agent counts as offline.
+    pub adaptive_timeout_ms: i64,
+    /// Alerts that it raised.
+    pub alerts_generated: Vec<AlertInfo>,
+    /// Advice that a person can act on.
+    pub recommendations: Vec<String>,
+    /// When this answer was made.
+    pub timestamp: Time,
+    /// One sentence.
+    pub message: String,
+}
+
+/// An alert.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AlertInfo {
+    /// Its id.
+    pub alert_id: String,
+    /// How bad it is.
+    pub severity: AlertSeverity,
+    /// One sentence.
+    pub message: String,
+    /// What raised it.
+    pub source: String,
+    /// When it began.
+    pub timestamp: Time,
+    /// Whether it is over.
+    pub resolved: bool,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolved_at: Option<Time>,
+    /// Its agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
+    /// Who acknowledged it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acknowledged_by: Option<String>,
+    /// When it was acknowledged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acknowledged_at: Option<Time>,
+}
+
+impl AlertInfo {
+    /// The wire shape of `alert`, whose agent is known as `agent_id`.
+    #[must_use]
+    pub fn of(alert: &Alert, agent_id: Option<String>) -> Self {
+        Self {
+            alert_id: alert.id.clone(),
+            severity: alert.severity.into(),
+            message: alert.message.clone(),
+            source: alert.source.clone(),
+            timestamp: Time(alert.started),
+            resolved: alert.resolved.is_some(),
+            resolved_at: alert.resolved.map(Time),
+            agent_id,
+            acknowledged_by: alert.acknowledged.as_ref().map(|(by, _)| by.clone()),
+            acknowledged_at: alert.acknowledged.as_ref().map(|&(_, at)| Time(at)),
+        }
+    }
+}
+
+/// One measurement.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+pub struct MetricData {
+    /// Its name, unique within the request.
+    #[schema(example = "cpu.total")]
+    pub metric_name: String,
+    /// Its typed kind.
+    pub metric_type: MetricType,
+    /// The value.
+    pub value: f64,
+    /// The unit; `%` or `percent` for percentages.
+    #[schema(example = "%")]
+    pub unit: String,
+    /// Its own time; the request's if absent.
+    pub timestamp: Option<Time>,
+    /// What tells series of this name apart.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub dimensions: Map<String, Value>,
+    /// Labels; accepted, not kept.
+    #[serde(default)]
+    pub tags: Vec<String>,
+}
+
+/// Measurements of a system.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "system_id": "db-1",
+    "timestamp": "2026-03-01T12:00:00Z",
+    "environment": "production",
+    "collection_method": "push",
+    "metrics": [{"metric_name": "cpu.total", "metric_type": "cpu_usage", "value": 42.5, "unit": "%"}]
+}))]
+pub struct SystemMetricsRequest {
+    /// The system, 1..=100 characters.
+    #[schema(min_length = 1, max_length = 100)]
+    pub system_id: String,
+    /// When they were collected.
+    pub timestamp: Time,
+    /// Its environment.
+    pub environment: String,
+    /// At least one.
+    #[schema(min_items = 1)]
+    pub metrics: Vec<MetricData>,
+    /// How they were collected.
+    pub collection_method: String,
+    /// How often.
+    #[serde(default = "collection_interval")]
+    #[schema(value_type = u64, minimum = 1000, default = 60000)]
+    pub collection_interval_ms: f64,
+    /// The service they belong to.
+    pub service_name: Option<String>,
+    /// The component they belong to.
+    pub component_name: Option<String>,
+    /// Where it is.
+    pub region: Option<String>,
+}
+
+fn collection_interval() -> f64 {
+    60_000.0
+}
+
+/// What measurements led to.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SystemMetricsResponse {
+    /// Whether all were taken.
+    pub success: bool,
+    /// How many were taken.
+    pub metrics_processed: usize,
+    /// The system.
+    pub system_id: String,
+    /// From their arrival to this answer.
+    pub processing_time_ms: f64,
+    /// What was not taken, and why.
+    pub validation_errors: Vec<String>,
+    /// Data quality by metric name, 0..=1.
+    pub data_quality_scores: BTreeMap<String, f64>,
+    /// Names of the metrics whose value is an outlier.
+    pub outliers_detected: Vec<String>,
+    /// Thresholds breached, as sentences.
+    pub thresholds_breached: Vec<String>,
+    /// Alerts that they raised.
+    pub alerts_generated: Vec<AlertInfo>,
+    /// When this answer was made.
+    pub timestamp: Time,
+    /// One sentence.
+    pub message: String,
+}
+
+/// Heartbeats and measurements together. An invalid item fails alone.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+pub struct TelemetryIngestionBatch {
+    /// The sender's id for it.
+    pub batch_id: String,
+    /// When it was made.
+    pub batch_timestamp: Time,
+    /// At most 1,000.
+    #[serde(default)]
+    #[schema(value_type = Vec<HeartbeatRequest>)]
+    pub heartbeats: Vec<Value>,
+    /// At most 5,000 points altogether.
+    #[serde(default)]
+    #[schema(value_type = Vec<SystemMetricsRequest>)]
+    pub metrics: Vec<Value>,
+    /// Who sends it.
+    pub source_system: String,
+    /// What the sender says of its transport; not used.
+    #[serde(default)]
+    pub compression_used: bool,
+    /// What the sender says of its content; not used.
+    pub checksum: Option<String>,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct TelemetryIngestionResult {
+    /// Whether every item was taken.
+    pub success: bool,
+    /// The sender's id for it.
+    pub batch_id: String,
+    /// When it was done.
+    pub processed_at: Time,
+    /// Heartbeats in the batch.
+    pub total_heartbeats: usize,
+    /// Heartbeats taken.
+    pub processed_heartbeats: usize,
+    /// Heartbeats refused.
+    pub failed_heartbeats: usize,
+    /// Requests with measurements in the batch.
+    pub total_metrics: usize,
+    /// Requests taken.
+    pub processed_metrics: usize,
+    /// Requests refused.
+    pub failed_metrics: usize,
+    /// From its arrival to this answer.
+    pub processing_time_ms: f64,
+    /// Items taken per second of that time.
+    pub throughput_per_second: f64,
+    /// Items that do not fit the contract, one line each problem.
+    pub validation_errors: Vec<String>,
+    /// Items that could not be taken, and why.
+    pub processing_errors: Vec<String>,
+    /// Alerts raised.
+    pub alerts_generated: usize,
+    /// Mean data quality of the items taken, 0..=1.
+    #[schema(minimum = 0, maximum = 1)]
+    pub data_quality_score: f64,
+}
+
+/// A stretch of time.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TimeRange {
+    /// From here, inclusive.
+    pub start_time: Time,
+    /// To here, exclusive.
+    pub end_time: Time,
+    /// How the asker shows times; answers are in UTC whatever it is.
+    #[serde(default = "utc")]
+    #[schema(default = "UTC")]
+    pub timezone: String,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+/// A health in one look.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct HealthAssessment {
+    /// The health.
+    pub overall_health: Health,
+    /// 0..=100.
+    #[schema(minimum = 0, maximum = 100)]
+    pub health_score: f64,
+    /// Percent of the known time that the target was up.
+    #[schema(minimum = 0, maximum = 100)]
+    pub uptime_percentage: f64,
+    /// When the target was last judged or heard of.
+    pub last_check: Time,
+    /// By component.
+    pub components: BTreeMap<String, Health>,
+}
+
+/// Availability of an agent.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct UptimeStatusResponse {
+    /// The agent.
+    pub agent_id: String,
+    /// The window's length.
+    pub calculation_period_hours: u32,
+    /// The window's end.
+    pub calculated_at: Time,
+    /// Its health now.
+    pub health_assessment: HealthAssessment,
+    /// Percent of the known time that it was up; 0 when nothing is known (see `confidence_level`).
+    #[schema(minimum = 0, maximum = 100)]
+    pub uptime_percentage: f64,
+    /// Time up.
+    pub total_uptime_minutes: f64,
+    /// Time down.
+    pub total_downtime_minutes: f64,
+    /// Real intervals: `start`, `end` (null while it lasts), `duration_minutes`, `state`.
+    #[schema(value_type = Vec<Object>)]
+    pub uptime_sessions: Vec<Value>,
+    /// The same with `cause`: `silent`, `unhealthy`; `maintenance` counts neither as up nor as down.
+    #[schema(value_type = Vec<Object>)]
+    pub downtime_periods: Vec<Value>,
+    /// The objective, percent.
+    pub sla_target: Option<f64>,
+    /// Whether the window meets it; null when nothing is known.
+    pub sla_compliance: Option<bool>,
+    /// `low`, `medium`, `high`, `breached`.
+    pub sla_breach_risk: Option<String>,
+    /// `improving`, `stable`, `declining`; null when a half of the window is unknown.
+    pub availability_trend: Option<String>,
+    /// Mean length of the closed outages; null when there was none.
+    pub mttr_minutes: Option<f64>,
+    /// Time up by number of outages; null when there was none.
+    pub mtbf_hours: Option<f64>,
+    /// Recurring hours, flapping, locations failing together.
+    #[schema(value_type = Vec<Object>)]
+    pub failure_patterns: Vec<Value>,
+    /// Advice that a person can act on.
+    pub health_recommendations: Vec<String>,
+    /// Share of the fields of a heartbeat that the agent sends, 0..=1.
+    #[schema(minimum = 0, maximum = 1)]
+    pub data_quality_score: f64,
+    /// Share of the window that is known, 0..=1.
+    #[schema(minimum = 0, maximum = 1)]
+    pub confidence_level: f64,
+}
+
+/// What to assess.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"target_id": "web-1", "target_type": "agent", "assessment_type": "full"}))]
+pub struct HealthCheckRequest {
+    /// An agent's or system's id.
+    pub target_id: String,
+    /// `agent` or `system`; both are looked up alike.
+    pub target_type: String,
+    /// `full`, `quick`, `component`, `basic`, `comprehensive` or `predictive`.
+    #[serde(default = "full")]
+    #[schema(default = "full")]
+    pub assessment_type: String,
+    /// Over which time; the last 24 hours if absent.
+    pub time_range: Option<TimeRange>,
+    /// Only these components; all if empty.
+    #[serde(default)]
+    pub components: Vec<String>,
+    /// Whether to list sessions, trends and patterns.
+    #[serde(default = "yes")]
+    #[schema(default = true)]
+    pub include_historical: bool,
+}
+
+fn full() -> String {
+    "full".to_owned()
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// An assessment.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct HealthStatusResponse {
+    /// The target.
+    pub target_id: String,
+    /// A fresh id.
+    pub assessment_id: String,
+    /// When it was made.
+    pub assessment_completed_at: Time,
+    /// The health.
+    pub health_assessment: HealthAssessment,
+    /// Percent of the known time that the target was up.
+    #[schema(minimum = 0, maximum = 100)]
+    pub uptime_percentage: f64,
+    /// Time down, ISO 8601.
+    #[schema(example = "PT5M")]
+    pub downtime_duration: String,
+    /// Real intervals of being up.
+    #[schema(value_type = Vec<Object>)]
+    pub uptime_sessions: Vec<Value>,
+    /// The objective, percent.
+    pub sla_target: Option<f64>,
+    /// Whether the range meets it; null when nothing is known.
+    pub sla_compliance: Option<bool>,
+    /// `low`, `medium`, `high`, `breached`.
+    pub sla_breach_risk: Option<String>,
+    /// By series: `slope_per_hour`, `direction`, `mean`, `last`; `predictive` adds hours to thresholds.
+    #[schema(value_type = Object)]
+    pub performance_trends: BTreeMap<String, Value>,
+    /// Recurring hours, flapping, locations failing together.
+    #[schema(value_type = Vec<Object>)]
+    pub failure_patterns: Vec<Value>,
+    /// Advice that a person can act on.
+    pub health_recommendations: Vec<String>,
+    /// What to plan, and when.
+    pub maintenance_suggestions: Vec<String>,
+}
+
+/// What to show.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "query_id": "q1",
+    "query_type": "overview",
+    "time_range": {"start_time": "2026-03-01T00:00:00Z", "end_time": "2026-03-02T00:00:00Z"},
+    "aggregation_window": "5m"
+}))]
+pub struct DashboardQuery {
+    /// The asker's id for it.
+    pub query_id: String,
+    /// The asker's name for its kind.
+    pub query_type: String,
+    /// Over which time.
+    pub time_range: TimeRange,
+    /// `30s`, `5m`, `1h`, `1d`.
+    pub aggregation_window: String,
+    /// Only agents of these environments; all if empty.
+    #[serde(default)]
+    pub environments: Vec<String>,
+    /// Only agents at these locations; all if empty.
+    #[serde(default)]
+    pub regions: Vec<String>,
+    /// Only these agents (and `system_ids`); all if both are empty.
+    #[serde(default)]
+    pub agent_ids: Vec<String>,
+    /// Only these systems (and `agent_ids`); all if both are empty.
+    #[serde(default)]
+    pub system_ids: Vec<String>,
+    /// Only series of these kinds; all if empty.
+    #[serde(default)]
+    pub metric_types: Vec<MetricType>,
+    /// Only agents of this health; all if empty.
+    #[serde(default)]
+    pub health_statuses: Vec<Health>,
+    /// Whether to list open alerts.
+    #[serde(default = "yes")]
+    #[schema(default = true)]
+    pub include_alerts: bool,
+    /// Whether to compute trends.
+    #[serde(default = "yes")]
+    #[schema(default = true)]
+    pub include_trends: bool,
+    /// Most points of all series together.
+    #[serde(default = "data_points")]
+    #[schema(value_type = u64, minimum = 1, maximum = 10000, default = 1000)]
+    pub max_data_points: f64,
+}
+
+fn data_points() -> f64 {
+    1_000.0
+}
+
+/// What a dashboard shows.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct TelemetryDashboardData {
+    /// The asker's id for it.
+    pub query_id: String,
+    /// When it was computed.
+    pub query_executed_at: Time,
+    /// The time of the newest thing in it; the range's start when there is none.
+    pub data_freshness: Time,
+    /// The range asked for.
+    pub time_range: TimeRange,
+    /// The window asked for.
+    pub aggregation_window: String,
+    /// Points in `time_series_data`.
+    pub total_data_points: usize,
+    /// Those that show life: `total`, `by_health`, `average_health_score`, `late`.
+    #[schema(value_type = Object)]
+    pub agent_summary: BTreeMap<String, Value>,
+    /// Those that only report metrics: `total`, `series`.
+    #[schema(value_type = Object)]
+    pub system_summary: BTreeMap<String, Value>,
+    /// By series: what it is, and its `points` as `[time, mean]`.
+    #[schema(value_type = Vec<Object>)]
+    pub time_series_data: Vec<Value>,
+    /// Alerts that are open.
+    pub active_alerts: Vec<AlertInfo>,
+    /// Open alerts by severity.
+    pub alert_summary: BTreeMap<String, u64>,
+    /// By series: slope and direction.
+    #[schema(value_type = Object)]
+    pub trends: BTreeMap<String, Value>,
+    /// Outliers in the range, newest first.
+    #[schema(value_type = Vec<Object>)]
+    pub anomalies: Vec<Value>,
+    /// Milliseconds by part of the query.
+    #[schema(value_type = Object)]
+    pub query_performance: BTreeMap<String, Value>,
+    /// Share of the answer that came from a cache.
+    #[schema(minimum = 0, maximum = 1)]
+    pub cache_hit_ratio: f64,
+}
+
+/// Availability over a longer time.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct UptimeSummaryResponse {
+    /// The target.
+    pub target_id: String,
+    /// The window.
+    pub summary_period: TimeRange,
+    /// When this was made.
+    pub generated_at: Time,
+    /// Percent of the known time that the target was up.
+    #[schema(minimum = 0, maximum = 100)]
+    pub overall_uptime_percentage: f64,
+    /// Time up, ISO 8601.
+    #[schema(example = "P1DT2H")]
+    pub total_uptime_duration: String,
+    /// Time down, ISO 8601.
+    #[schema(example = "PT5M")]
+    pub total_downtime_duration: String,
+    /// By day (UTC): `date`, `uptime_percentage` (null when unknown), `uptime_minutes`, `downtime_minutes`.
+    #[schema(value_type = Vec<Object>)]
+    pub daily_uptime: Vec<Value>,
+    /// By component: percent of its measured time that was not critical.
+    pub uptime_by_component: BTreeMap<String, f64>,
+    /// Outages that touch the window.
+    pub total_incidents: usize,
+    /// Outages by cause.
+    pub incident_breakdown: BTreeMap<String, u64>,
+    /// Mean length of the closed outages; null when there was none.
+    pub mttr_minutes: Option<f64>,
+    /// Time up by number of outages; null when there was none.
+    pub mtbf_hours: Option<f64>,
+    /// Objectives by name.
+    pub sla_targets: BTreeMap<String, f64>,
+    /// Whether they are met, by name; unknown ones are left out.
+    pub sla_compliance: BTreeMap<String, bool>,
+}
+
+/// How the service is.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ServiceHealth {
+    /// `vitals`.
+    pub service: String,
+    /// `healthy` when it takes requests, `unhealthy` otherwise.
+    pub status: String,
+    /// Its version.
+    pub version: String,
+    /// Now.
+    pub timestamp: Time,
+    /// `connected`, or what is wrong.
+    pub database_status: String,
+    /// `healthy`, or what is wrong.
+    pub processing_queue_status: String,
+    /// Records that wait to be committed or evaluated.
+    pub queued_records: u64,
+}
+
+/// Live and ready.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Probe {
+    /// The process answers.
+    pub live: bool,
+    /// It takes requests.
+    pub ready: bool,
+}
+
+/// A known agent or system.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AgentItem {
+    /// Its id.
+    pub agent_id: String,
+    /// A name for people.
+    pub agent_name: Option<String>,
+    /// Its version.
+    pub agent_version: Option<String>,
+    /// Its environment.
+    pub environment: Option<String>,
+    /// Where it is.
+    pub geographic_location: Option<String>,
+    /// Its zone.
+    pub availability_zone: Option<String>,
+    /// When it was first seen.
+    pub first_seen: Time,
+    /// The last evidence of life; null when there was none since the start.
+    pub last_evidence: Option<Time>,
+    /// `on_time`, `late`, `offline` or `maintenance`; null when unknown.
+    pub liveness: Option<String>,
+    /// Its health now.
+    pub health: Health,
+    /// 0..=100; null when no health scorer has answered.
+    pub health_score: Option<f64>,
+    /// How many series it has.
+    pub series: usize,
+}
+
+/// Agents, by id.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AgentList {
+    /// The agents that the token may touch.
+    pub agents: Vec<AgentItem>,
+}
+
+/// A series.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SeriesItem {
+    /// Its number, for `/series/{id}/samples`.
+    pub series_id: u32,
+    /// Its agent or system.
+    pub agent_id: String,
+    /// The metric's name.
+    pub metric_name: String,
+    /// Its typed kind.
+    pub metric_type: String,
+    /// The unit.
+    pub unit: String,
+    /// `gauge`, `cumulative` or `delta` (stored as a running total).
+    pub shape: String,
+    /// Which number of the metric's point: `value`, `count`, `sum`, `min`, `max`, `le=...`, `quantile=...`.
+    pub part: String,
+    /// `otlp`, `rest` or `derived`.
+    pub origin: String,
+    /// The plugin that computes it, if it is derived.
+    pub plugin: Option<String>,
+    /// The instrumentation scope, or the component of a REST metric.
+    pub scope: String,
+    /// The point's attributes, or a REST metric's dimensions.
+    pub attributes: BTreeMap<String, String>,
+    /// The resource's attributes.
+    pub resource: BTreeMap<String, String>,
+}
+
+/// Series of an agent.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SeriesList {
+    /// The series.
+    pub series: Vec<SeriesItem>,
+}
+
+/// One point of a series.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SamplePoint {
+    /// When, or the start of the step.
+    pub time: Time,
+    /// The value; null for NaN and infinities.
+    pub value: Option<f64>,
+}
+
+/// Samples of a series, by time.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SampleList {
+    /// The series.
+    pub series_id: u32,
+    /// The range.
+    pub start: Time,
+    /// The range.
+    pub end: Time,
+    /// The step; null for the samples themselves.
+    pub step_seconds: Option<f64>,
+    /// What was made of the values in a step.
+    pub aggregation: Option<String>,
+    /// The points.
+    pub samples: Vec<SamplePoint>,
+}
+
+/// A verdict.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct VerdictItem {
+    /// The agent judged.
+    pub agent_id: String,
+    /// The time of the data judged.
+    pub time: Time,
+    /// `health`, `outlier` or `sla`.
+    pub kind: String,
+    /// What was found.
+    #[schema(value_type = Object)]
+    pub body: Value,
+    /// Who judged: `plugin`, `version`, `digest`, `config`.
+    #[schema(value_type = Object)]
+    pub evidence: Value,
+}
+
+/// Verdicts, newest first.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct VerdictList {
+    /// The verdicts.
+    pub verdicts: Vec<VerdictItem>,
+}
+
+/// Alerts, newest first.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AlertList {
+    /// The alerts.
+    pub alerts: Vec<AlertInfo>,
+}
+
+/// Plugins.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PluginList {
+    /// What the host says of each.
+    #[schema(value_type = Vec<Object>)]
+    pub plugins: Vec<Value>,
+}
+
+/// A planned maintenance window.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "agent_id": "web-1", "start_time": "2026-03-01T22:00:00Z", "end_time": "2026-03-01T23:00:00Z"
+}))]
+pub struct MaintenanceWindow {
+    /// The agent.
+    pub agent_id: String,
+    /// From when.
+    pub start_time: Time,
+    /// Until when.
+    pub end_time: Time,
+}
+
+/// How long to look back.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "describes parameters, which are read one by one")]
+pub struct HoursParams {
+    /// Hours to look back, 1..=8760.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 8760, default = 24)]
+    pub time_range_hours: Option<String>,
+}

@@ -1,0 +1,142 @@
+//! The SQLite log: the suite, and what only it promises.
+
+use super::conformance::{ZERO, all, append, deliver_to, describe, samples};
+use super::{Durability, LogConfig, SqliteLog};
+use crossbeam_channel::unbounded;
+use std::path::Path;
+use std::sync::Arc;
+use vitals_core::ids::Position;
+use vitals_core::record::Ticket;
+use vitals_core::seam::{Deliver, Log, LogError};
+
+fn open(folder: &Path, partitions: u32, deliver: Deliver) -> Arc<dyn Log> {
+    Arc::new(SqliteLog::open(&folder.join("log.db"), &LogConfig { partitions, ..LogConfig::default() }, deliver).unwrap())
+}
+
+super::conformance::suite!(open);
+
+fn one(folder: &Path, config: LogConfig) -> Result<SqliteLog, LogError> {
+    SqliteLog::open(&folder.join("log.db"), &LogConfig { partitions: 1, ..config }, Box::new(|_, _| ()))
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = one(folder.path(), LogConfig::default()).unwrap();
+    let Err(LogError::Io(reason)) = one(folder.path(), LogConfig::default()) else { panic!("opened twice") };
+    assert!(reason.contains("in use by another process"), "{reason}");
+    drop(log);
+    one(folder.path(), LogConfig::default()).unwrap();
+}
+
+#[test]
+fn the_cap_refuses_until_a_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = one(folder.path(), LogConfig { max_bytes: 10_000, durability: Durability::Os, ..LogConfig::default() }).unwrap();
+    let error = loop {
+        if let Err(error) = append(&log, ZERO, samples(1, 100)) {
+            break error;
+        }
+    };
+    assert!(matches!(error, LogError::Full { held, limit: 10_000 } if held > 8_000), "{error}");
+    let last = log.last(ZERO).unwrap();
+    append(&log, ZERO, describe(1)).expect("descriptions are taken past the cap");
+    log.cut(ZERO, last).unwrap();
+    assert_eq!(append(&log, ZERO, samples(1, 100)), Ok(Position(last.0 + 2)));
+}
+
+#[test]
+fn a_full_disk_loses_nothing_that_was_acknowledged_and_no_description() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sender, delivered) = unbounded();
+    let config = LogConfig { partitions: 1, ..LogConfig::default() };
+    let log = SqliteLog::open(&folder.path().join("log.db"), &config, deliver_to(sender)).unwrap();
+    append(&log, ZERO, samples(1, 10)).unwrap();
+    log.tamper(|connection| {
+        let pages: u32 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
+    });
+    let error = append(&log, ZERO, samples(2, 10_000)).unwrap_err();
+    assert!(matches!(&error, LogError::Io(reason) if reason.contains("full")), "{error}");
+    // One transaction with a description in it that fails because of its neighbour.
+    let (sender, described) = unbounded();
+    let (entered, hold) = unbounded();
+    let (release, wait) = unbounded::<()>();
+    log.tamper(move |_| {
+        entered.send(()).unwrap();
+        wait.recv().unwrap();
+    });
+    hold.recv().unwrap();
+    let done = Box::new(move |result| sender.send(result).unwrap());
+    log.append(ZERO, describe(3), Ticket::default(), done);
+    let (sender, refused) = unbounded();
+    log.append(ZERO, samples(4, 10_000), Ticket::default(), Box::new(move |result| sender.send(result).unwrap()));
+    release.send(()).unwrap();
+    assert!(refused.recv().unwrap().is_err());
+    log.tamper(|connection| {
+        connection.query_row("PRAGMA max_page_count = 1000000", [], |_| Ok(())).unwrap();
+    });
+    assert_eq!(append(&log, ZERO, samples(5, 10_000)), Ok(Position(3)));
+    assert_eq!(described.recv().unwrap(), Ok(Position(2)));
+    let expect = [(Position(1), samples(1, 10)), (Position(2), describe(3)), (Position(3), samples(5, 10_000))];
+    assert!(all(&log, ZERO) == expect);
+    log.close();
+    assert!(delivered.try_iter().map(|d| (d.1, d.2)).collect::<Vec<_>>() == expect);
+}
+
+/// What a crash leaves: the files as they are while the log is open.
+#[test]
+fn a_crash_keeps_what_was_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = one(folder.path(), LogConfig::default()).unwrap();
+    for n in 1..=20 {
+        append(&log, ZERO, samples(n, 500)).unwrap();
+        if n == 10 {
+            log.cut(ZERO, Position(4)).unwrap();
+        }
+    }
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["log.db", "log.db-wal"] {
+        std::fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
+    }
+    let after = one(copy.path(), LogConfig::default()).unwrap();
+    assert_eq!(all(&after, ZERO), all(&log, ZERO));
+    assert_eq!(after.last(ZERO).unwrap(), Position(20));
+    // A crash amid a commit: the last frame is torn.
+    drop(after);
+    let wal = log_tail(folder.path());
+    let torn = tempfile::tempdir().unwrap();
+    std::fs::copy(folder.path().join("log.db"), torn.path().join("log.db")).unwrap();
+    std::fs::write(torn.path().join("log.db-wal"), &wal[..wal.len() - 100]).unwrap();
+    let after = one(torn.path(), LogConfig::default()).unwrap();
+    let held = all(&after, ZERO);
+    let expect = all(&log, ZERO);
+    assert_eq!(held, expect[..held.len()], "a prefix, nothing half");
+    assert_eq!(after.last(ZERO).unwrap(), held.last().unwrap().0);
+}
+
+fn log_tail(folder: &Path) -> Vec<u8> {
+    std::fs::read(folder.join("log.db-wal")).unwrap()
+}
+
+#[test]
+fn damage_is_named_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = one(folder.path(), LogConfig::default()).unwrap();
+    append(&log, ZERO, samples(1, 10)).unwrap();
+    append(&log, ZERO, samples(2, 10)).unwrap();
+    log.tamper(|connection| {
+        connection.execute("UPDATE log_0 SET body = x'00112233445566778899aabb' WHERE position = 2", []).unwrap();
+    });
+    append(&log, ZERO, samples(3, 10)).unwrap();
+    assert_eq!(log.read(ZERO, Position(0), 1).unwrap().len(), 1);
+    let error = log.read(ZERO, Position(1), 1).unwrap_err();
+    assert!(matches!(&error, LogError::Damaged { partition: 0, position: 2, .. }), "{error}");
+}
+
+#[test]
+fn another_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("log.db"), "no database at all, but long enough to be looked at").unwrap();
+    assert!(matches!(one(folder.path(), LogConfig::default()), Err(LogError::Io(_))));
+}

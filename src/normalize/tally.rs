@@ -1,0 +1,131 @@
+//! What was not taken, and why: nothing is dropped without being counted.
+
+/// Why a point was rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// `time_unix_nano` is 0.
+    NoTime,
+    /// Too far ahead of the clock.
+    Future,
+    /// Neither a number nor the flag that there is none.
+    NoValue,
+    /// A metric without a name.
+    NoName,
+    /// A name or unit over the limit.
+    NameTooLong,
+    /// A sum or histogram that is neither delta nor cumulative.
+    NoTemporality,
+    /// Counts that do not fit the bounds, or bounds that do not rise.
+    Buckets,
+    /// A quantile outside 0..=1.
+    Quantile,
+    /// More attributes than the limit.
+    TooManyAttributes,
+    /// Attributes over the limit in bytes.
+    AttributesTooLarge,
+    /// The token is not for this agent.
+    ForeignAgent,
+    /// The tenant's limit of agents.
+    AgentQuota,
+    /// The tenant's limit of series.
+    SeriesQuota,
+}
+
+const REASONS: [(Reason, &str, &str); 13] = [
+    (Reason::NoTime, "no_time", "without a time (time_unix_nano is 0)"),
+    (Reason::Future, "future", "too far in the future; check the sender's clock"),
+    (Reason::NoValue, "no_value", "without a value"),
+    (Reason::NoName, "no_name", "of a metric without a name"),
+    (Reason::NameTooLong, "name_too_long", "with a metric name or unit over the limit"),
+    (Reason::NoTemporality, "no_temporality", "of a sum or histogram without aggregation temporality"),
+    (Reason::Buckets, "buckets", "whose bucket counts do not fit their bounds"),
+    (Reason::Quantile, "quantile", "with a quantile outside 0..1"),
+    (Reason::TooManyAttributes, "too_many_attributes", "with more attributes than the limit, or of such a resource"),
+    (Reason::AttributesTooLarge, "attributes_too_large", "with attributes over the limit in bytes, or of such a resource"),
+    (Reason::ForeignAgent, "foreign_agent", "of agents that the token may not touch"),
+    (Reason::AgentQuota, "agent_quota", "of new agents past the tenant's limit"),
+    (Reason::SeriesQuota, "series_quota", "of new series past the tenant's limit"),
+];
+
+/// Counts of one request.
+#[derive(Default)]
+pub struct Tally {
+    rejected: [u64; REASONS.len()],
+    /// All points, taken or not.
+    pub points: u64,
+    /// Points that say that there is no value.
+    pub no_recorded_value: u64,
+    /// Metrics without data.
+    pub without_data: u64,
+    /// Attributes whose key came again.
+    pub duplicates: u64,
+    /// Integers that 53 bits do not hold.
+    pub rounded: u64,
+}
+
+impl Tally {
+    /// Counts a point.
+    #[cold]
+    pub fn reject(&mut self, reason: Reason) {
+        if let Some(count) = self.rejected.get_mut(reason as usize) {
+            *count += 1;
+        }
+    }
+
+    /// All points rejected.
+    pub fn total(&self) -> u64 {
+        self.rejected.iter().sum()
+    }
+
+    /// A sentence for the sender; empty when nothing was rejected.
+    pub fn sentence(&self) -> String {
+        let parts: Vec<String> = self.reasons().map(|(_, text, count)| format!("{count} points {text}")).collect();
+        parts.join("; ")
+    }
+
+    fn reasons(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> + '_ {
+        REASONS.iter().zip(self.rejected).filter(|(_, count)| *count > 0).map(|(&(_, label, text), count)| (label, text, count))
+    }
+
+    /// Adds the counts to the process's counters.
+    pub fn publish(&self) {
+        for (label, _, count) in self.reasons() {
+            metrics::counter!("vitals_normalize_rejected_points_total", "reason" => label).increment(count);
+        }
+        let add = |name: &'static str, count: u64| {
+            if count > 0 {
+                metrics::counter!(name).increment(count);
+            }
+        };
+        add("vitals_normalize_points_total", self.points);
+        add("vitals_normalize_no_recorded_value_total", self.no_recorded_value);
+        add("vitals_normalize_metrics_without_data_total", self.without_data);
+        add("vitals_normalize_duplicate_attributes_total", self.duplicates);
+        add("vitals_normalize_rounded_integers_total", self.rounded);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_line() {
+        for (at, (reason, ..)) in REASONS.iter().enumerate() {
+            assert_eq!(*reason as usize, at);
+        }
+    }
+
+    #[test]
+    fn a_sentence_names_each_reason() {
+        let mut tally = Tally::default();
+        tally.reject(Reason::NoTime);
+        tally.reject(Reason::NoTime);
+        tally.reject(Reason::SeriesQuota);
+        assert_eq!(tally.total(), 3);
+        assert_eq!(
+            tally.sentence(),
+            "2 points without a time (time_unix_nano is 0); 1 points of new series past the tenant's limit"
+        );
+    }
+}

@@ -1,0 +1,893 @@
+//! The walk over an `ExportMetricsServiceRequest` in wire bytes: known series go straight into columns.
+//!
+//! Protobuf allows fields in any order, and a metric's name after its data. So each message is gone over
+//! twice: once for what its children need (children are passed by their length), once for the children. Per
+//! point nothing is allocated: the identity of its series is a hash of the attribute bytes as they
+//! came, mixed with a hash of everything above it that identifies.
+
+use super::attributes::{Parsed, check_run, parse};
+use super::buckets::{Bucket, Exponential, QUANTILES, Side, explicit, quantile};
+use super::tally::{Reason, Tally};
+use super::wire::{BUCKETS, DEPTH, EXEMPLAR, KEY_VALUE, Malformed, QUANTILE, REQUEST, RESOURCE, Reader, SCOPE, check, data_schema};
+use super::{Normalizer, Resource};
+use hashbrown::HashMap;
+use std::borrow::Cow;
+use std::sync::Arc;
+use vitals_core::caller::Caller;
+use vitals_core::columns::Columns;
+use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
+use vitals_core::registry::IdentityHash;
+use vitals_core::series::{Attributes, MetricKind, Origin, Part, SeriesSpec, Shape};
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
+/// Stands in a row until its series has an id.
+pub const UNKNOWN: u32 = u32::MAX;
+
+/// Most buckets on each side of zero that an exponential histogram is kept in.
+const MOST_BUCKETS: usize = 160;
+
+// How many levels may follow below each message, as a decoder that counts from the request has it.
+const IN_RESOURCE_METRICS: u32 = DEPTH - 1;
+const IN_SCOPE_METRICS: u32 = DEPTH - 2;
+const IN_METRIC: u32 = DEPTH - 3;
+const IN_DATA: u32 = DEPTH - 4;
+const IN_POINT: u32 = DEPTH - 5;
+
+/// Rows of one partition, and who was alive in it.
+#[derive(Default)]
+pub struct Batch {
+    pub alive: Vec<AgentId>,
+    pub columns: Columns,
+}
+
+/// A series seen for the first time.
+pub struct Miss {
+    pub hash: IdentityHash,
+    pub agent: AgentId,
+    pub spec: SeriesSpec,
+}
+
+/// A row that waits for its series.
+pub struct Hole {
+    pub partition: usize,
+    pub row: usize,
+    pub miss: usize,
+    pub point: u64,
+}
+
+/// One request being walked.
+pub struct Walk<'a> {
+    normalizer: &'a Normalizer,
+    caller: &'a Caller,
+    fallback: &'a str,
+    now: UnixNanos,
+    body: &'a [u8],
+    known: &'a HashMap<IdentityHash, SeriesId>,
+    /// The latest time that is taken.
+    latest: u64,
+    /// Hash of tenant and fallback name: the same resource bytes may be another agent elsewhere.
+    whose: IdentityHash,
+    /// Whether the whole request was checked, which is done before an agent is registered.
+    vetted: bool,
+    pub batches: Vec<Batch>,
+    pub misses: Vec<Miss>,
+    pub holes: Vec<Hole>,
+    pub tally: Tally,
+    missed: HashMap<IdentityHash, usize>,
+    parsed: Option<(IdentityHash, Attributes)>,
+    scratch: Scratch,
+}
+
+/// Memory that is used again for each metric and point.
+#[derive(Default)]
+struct Scratch {
+    identity: Vec<u8>,
+    scattered: Vec<u8>,
+    counts: Vec<u64>,
+    bounds: Vec<f64>,
+    buckets: Vec<Bucket>,
+    exponential: Exponential,
+    quantiles: Vec<(f64, f64)>,
+}
+
+/// What all points of one metric share.
+struct Metric<'m> {
+    resource: &'m Resource,
+    partition: usize,
+    scope: &'m str,
+    name: &'m str,
+    unit: &'m str,
+    shape: Shape,
+    prefix: IdentityHash,
+    factor: f64,
+    scaled: bool,
+    reject: Option<Reason>,
+}
+
+/// The attribute fields of a point: one run of bytes, as all encoders write them, else copied together.
+struct Run {
+    /// Bytes left in the point where the run starts and ends.
+    from: usize,
+    to: usize,
+    scattered: bool,
+}
+
+impl Run {
+    fn new() -> Self {
+        Self { from: 0, to: 0, scattered: false }
+    }
+
+    #[inline]
+    fn add(&mut self, point: &[u8], before: usize, after: usize, copy: &mut Vec<u8>) {
+        if self.from == 0 {
+            (self.from, self.to) = (before, after);
+        } else if !self.scattered && self.to == before {
+            self.to = after;
+        } else {
+            if !self.scattered {
+                copy.clear();
+                copy.extend_from_slice(part(point, self.from, self.to));
+                self.scattered = true;
+            }
+            copy.extend_from_slice(part(point, before, after));
+        }
+    }
+
+    #[inline]
+    fn bytes<'b>(&self, point: &'b [u8], copy: &'b [u8]) -> &'b [u8] {
+        if self.scattered { copy } else { part(point, self.from, self.to) }
+    }
+}
+
+/// The bytes of `point` from where `from` are left to where `to` are left.
+#[inline]
+fn part(point: &[u8], from: usize, to: usize) -> &[u8] {
+    point.get(point.len() - from..point.len() - to).unwrap_or_default()
+}
+
+/// Sets a message field that may come once; when it comes again the two are one message, which is what their
+/// bytes in a row mean.
+fn merge<'b>(field: &mut Option<Cow<'b, [u8]>>, more: &'b [u8], check: impl Fn(&[u8]) -> Result<(), Malformed>) -> Result<(), Malformed> {
+    match field {
+        None => *field = Some(Cow::Borrowed(more)),
+        Some(first) => {
+            if matches!(first, Cow::Borrowed(_)) {
+                check(first)?;
+            }
+            check(more)?;
+            first.to_mut().extend_from_slice(more);
+        }
+    }
+    Ok(())
+}
+
+/// Mixes which number of a point it is into the hash of its identity.
+#[inline]
+fn salted(base: IdentityHash, part: Part) -> IdentityHash {
+    let (tag, bits) = match part {
+        Part::Value => return base,
+        Part::Count => (1_u64, 0),
+        Part::Sum => (2, 0),
+        Part::Min => (3, 0),
+        Part::Max => (4, 0),
+        Part::Bucket(bound) => (5, bound.to_bits()),
+        Part::Quantile(q) => (6, q.to_bits()),
+    };
+    // SplitMix64's finalizer, twice with different inputs.
+    let mix = |mut z: u64| {
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    };
+    let low = mix(bits.wrapping_add(tag.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+    let high = mix(low ^ bits.rotate_left(32) ^ tag);
+    base.wrapping_add(u128::from(high) << 64 | u128::from(low))
+}
+
+/// A number as it came.
+#[derive(Clone, Copy)]
+enum Number {
+    Missing,
+    Double(u64),
+    Int(i64),
+}
+
+impl<'a> Walk<'a> {
+    pub fn new(
+        normalizer: &'a Normalizer,
+        caller: &'a Caller,
+        fallback: &'a str,
+        now: UnixNanos,
+        body: &'a [u8],
+        known: &'a HashMap<IdentityHash, SeriesId>,
+    ) -> Self {
+        let ahead = i64::try_from(normalizer.config.max_future_seconds).unwrap_or(i64::MAX).saturating_mul(UnixNanos::SECOND);
+        let latest = u64::try_from(now.plus(ahead).0).unwrap_or(0);
+        let mut whose = caller.tenant.0.as_bytes().to_vec();
+        whose.push(0xff);
+        whose.extend_from_slice(fallback.as_bytes());
+        Self {
+            normalizer,
+            caller,
+            fallback,
+            now,
+            body,
+            known,
+            latest,
+            whose: xxh3_128_with_seed(&whose, normalizer.seed),
+            vetted: false,
+            batches: (0..normalizer.partitions).map(|_| Batch::default()).collect(),
+            misses: Vec::new(),
+            holes: Vec::new(),
+            tally: Tally::default(),
+            missed: HashMap::new(),
+            parsed: None,
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Walks the request.
+    pub fn request(&mut self) -> Result<(), Malformed> {
+        let mut reader = Reader::new(self.body);
+        while !reader.is_empty() {
+            match reader.key()? {
+                0x0a => self.resource_metrics(reader.bytes()?)?,
+                key => reader.other(key, &[1], DEPTH)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn resource_metrics(&mut self, message: &[u8]) -> Result<(), Malformed> {
+        let mut reader = Reader::new(message);
+        let mut resource = None;
+        let mut scopes = false;
+        while !reader.is_empty() {
+            match reader.key()? {
+                0x0a => merge(&mut resource, reader.bytes()?, |bytes| check(&RESOURCE, bytes, IN_RESOURCE_METRICS - 1))?,
+                0x12 => {
+                    reader.bytes()?;
+                    scopes = true;
+                }
+                0x1a => drop(reader.string()?),
+                key => reader.other(key, &[1, 2, 3], IN_RESOURCE_METRICS)?,
+            }
+        }
+        let resource = self.resource(resource.as_deref().unwrap_or_default())?;
+        let partition = resource.partition.0 as usize;
+        if let (true, None, Some(batch)) = (scopes, resource.reject, self.batches.get_mut(partition))
+            && batch.alive.last() != Some(&resource.agent)
+        {
+            batch.alive.push(resource.agent);
+        }
+        let mut reader = Reader::new(message);
+        while !reader.is_empty() {
+            match reader.key()? {
+                0x12 => self.scope_metrics(&resource, reader.bytes()?)?,
+                0x0a | 0x1a => drop(reader.bytes()?),
+                key => reader.other(key, &[1, 2, 3], IN_RESOURCE_METRICS)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Which agent the resource is: remembered by its bytes, worked out when they are new.
+    fn resource(&mut self, bytes: &[u8]) -> Result<Arc<Resource>, Malformed> {
+        let key = xxh3_128_with_seed(bytes, self.whose as u64) ^ self.whose;
+        if let Some(known) = self.normalizer.resource(key) {
+            return Ok(self.permitted(known));
+        }
+        if !self.vetted {
+            check(&REQUEST, self.body, DEPTH)?;
+            self.vetted = true;
+        }
+        let resource = match parse(bytes, 1, IN_RESOURCE_METRICS - 1, self.normalizer.limits()) {
+            Err(malformed) => return Err(malformed),
+            Ok(Parsed::TooMany) => Err(Reason::TooManyAttributes),
+            Ok(Parsed::TooLarge) => Err(Reason::AttributesTooLarge),
+            Ok(Parsed::Attributes { attributes, duplicates }) => {
+                self.tally.duplicates += duplicates;
+                self.normalizer.identify(self.caller, self.fallback, self.now, key, attributes)
+            }
+        };
+        Ok(match resource {
+            Ok(resource) => self.permitted(resource),
+            Err(reason) => Arc::new(Resource::rejected(reason)),
+        })
+    }
+
+    fn permitted(&self, resource: Arc<Resource>) -> Arc<Resource> {
+        if self.caller.agents.is_none() || self.caller.may_touch(&resource.key) {
+            resource
+        } else {
+            Arc::new(Resource::rejected(Reason::ForeignAgent))
+        }
+    }
+
+    fn scope_metrics(&mut self, resource: &Resource, message: &[u8]) -> Result<(), Malformed> {
+        let mut reader = Reader::new(message);
+        let mut scope = None;
+        while !reader.is_empty() {
+            match reader.key()? {
+                0x0a => merge(&mut scope, reader.bytes()?, |bytes| check(&SCOPE, bytes, IN_SCOPE_METRICS - 1))?,
+                0x12 => drop(reader.bytes()?),
+                0x1a => drop(reader.string()?),
+                key => reader.other(key, &[1, 2, 3], IN_SCOPE_METRICS)?,
+            }
+        }
+        let scope = scope.unwrap_or_default();
+        let scope = scope_name(&scope)?;
+        let mut reader = Reader::new(message);
+        while !reader.is_empty() {
+            match reader.key()? {
+                0x12 => self.metric(resource, scope, reader.bytes()?)?,
+                0x0a | 0x1a => drop(reader.bytes()?),
+                key => reader.other(key, &[1, 2, 3], IN_SCOPE_METRICS)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn metric(&mut self, resource: &Resource, scope: &str, message: &[u8]) -> Result<(), Malformed> {
+        let mut reader = Reader::new(message);
+        let (mut name, mut unit) = ("", "");
+        let mut data: Option<(u32, Option<Cow<'_, [u8]>>)> = None;
+        while !reader.is_empty() {
+            match reader.key()? {
+                0x0a => name = reader.string()?,
+                0x12 => drop(reader.string()?),
+                0x1a => unit = reader.string()?,
+                key @ (0x2a | 0x3a | 0x4a | 0x52 | 0x5a) => {
+                    let (field, bytes) = (key >> 3, reader.bytes()?);
+                    let vet = |field: u32, bytes: &[u8]| check(data_schema(field), bytes, IN_DATA);
+                    match &mut data {
+                        Some((same, message)) if *same == field => merge(message, bytes, |bytes| vet(field, bytes))?,
+                        other => {
+                            // A oneof: the last one counts, but the one before must have been sound.
+                            if let Some((field, Some(bytes))) = other {
+                                vet(*field, bytes)?;
+                            }
+                            data = Some((field, Some(Cow::Borrowed(bytes))));
+                        }
+                    }
+                }
+                0x62 => check(&KEY_VALUE, reader.bytes()?, IN_METRIC - 1)?,
+                key => reader.other(key, &[1, 2, 3, 5, 7, 9, 10, 11, 12], IN_METRIC)?,
+            }
+        }
+        let Some((field, Some(data))) = data else {
+            self.tally.without_data += 1;
+            return Ok(());
+        };
+        let (temporality, monotonic) = match field {
+            7 => flow(&data, &[1, 2, 3], true)?,
+            9 | 10 => flow(&data, &[1, 2], false)?,
+            11 => (Temporality::Cumulative, false),
+            _ => (Temporality::Gauge, false),
+        };
+        // A histogram's counts only grow.
+        let monotonic = monotonic || field >= 9;
+        let shape = match temporality {
+            Temporality::Gauge | Temporality::Unspecified => Shape::Gauge,
+            Temporality::Delta => Shape::Delta { monotonic },
+            Temporality::Cumulative => Shape::Cumulative { monotonic },
+        };
+        let reject = resource.reject.or(if name.is_empty() {
+            Some(Reason::NoName)
+        } else if name.len() > self.normalizer.config.max_name_bytes || unit.len() > self.normalizer.config.max_name_bytes {
+            Some(Reason::NameTooLong)
+        } else if temporality == Temporality::Unspecified {
+            Some(Reason::NoTemporality)
+        } else {
+            None
+        });
+        let factor = self.normalizer.rules.factor(name, unit);
+        let metric = Metric {
+            resource,
+            partition: resource.partition.0 as usize,
+            scope,
+            name,
+            unit,
+            shape,
+            prefix: self.prefix(resource, scope, name, unit, [field as u8, temporality as u8, u8::from(monotonic)]),
+            factor,
+            scaled: factor.to_bits() != 1.0_f64.to_bits(),
+            reject,
+        };
+        let mut reader = Reader::new(&data);
+        while !reader.is_empty() {
+            match (reader.key()?, field) {
+                (0x0a, 5 | 7) => self.number(&metric, reader.bytes()?)?,
+                (0x0a, 9) => self.histogram(&metric, reader.bytes()?)?,
+                (0x0a, 10) => self.exponential(&metric, reader.bytes()?)?,
+                (0x0a, _) => self.summary(&metric, reader.bytes()?)?,
+                (0x10, 7 | 9 | 10) | (0x18, 7) => drop(reader.varint()?),
+                (key, 7) => reader.other(key, &[1, 2, 3], IN_DATA)?,
+                (key, 9 | 10) => reader.other(key, &[1, 2], IN_DATA)?,
+                (key, _) => reader.other(key, &[1], IN_DATA)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn prefix(&mut self, resource: &Resource, scope: &str, name: &str, unit: &str, kind: [u8; 3]) -> IdentityHash {
+        let bytes = &mut self.scratch.identity;
+        bytes.clear();
+        bytes.extend_from_slice(&resource.hash.to_le_bytes());
+        bytes.extend_from_slice(&(scope.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&(name.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&kind);
+        bytes.extend_from_slice(scope.as_bytes());
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.extend_from_slice(unit.as_bytes());
+        xxh3_128_with_seed(bytes, self.normalizer.seed)
+    }
+
+    fn number(&mut self, metric: &Metric<'_>, point: &[u8]) -> Result<(), Malformed> {
+        let mut reader = Reader::new(point);
+        let (mut time, mut flags) = (0, 0);
+        let mut value = Number::Missing;
+        let mut run = Run::new();
+        while !reader.is_empty() {
+            let before = reader.left();
+            match reader.key()? {
+                0x3a => {
+                    reader.bytes()?;
+                    run.add(point, before, reader.left(), &mut self.scratch.scattered);
+                }
+                0x19 => time = reader.fixed64()?,
+                0x11 => drop(reader.fixed64()?),
+                0x21 => value = Number::Double(reader.fixed64()?),
+                0x31 => value = Number::Int(reader.fixed64()?.cast_signed()),
+                0x2a => check(&EXEMPLAR, reader.bytes()?, IN_POINT - 1)?,
+                0x40 => flags = reader.varint()?,
+                key => reader.other(key, &[2, 3, 4, 5, 6, 7, 8], IN_POINT)?,
+            }
+        }
+        let copy = std::mem::take(&mut self.scratch.scattered);
+        let run = run.bytes(point, &copy);
+        let missing = matches!(value, Number::Missing).then_some(Reason::NoValue);
+        let done = if self.taken(metric, time, flags, missing, run)? {
+            let (value, integer) = match value {
+                Number::Double(bits) => (f64::from_bits(bits), false),
+                Number::Int(int) => (self.nearest(int), true),
+                Number::Missing => (f64::NAN, false),
+            };
+            let value = if metric.scaled { value * metric.factor } else { value };
+            let hash = identity(metric, run);
+            if let Some(&series) = self.known.get(&hash) {
+                // `taken` left no time past `i64::MAX`.
+                self.push(metric, series.0, time.cast_signed(), value);
+                Ok(())
+            } else {
+                self.unknown(metric, hash, run, 7, Part::Value, integer, time.cast_signed(), value)
+            }
+        } else {
+            Ok(())
+        };
+        self.scratch.scattered = copy;
+        done
+    }
+
+    /// Whether a point has a sample; counts it when not. Attributes of a point that is not looked at further are checked.
+    #[inline]
+    fn taken(&mut self, metric: &Metric<'_>, time: u64, flags: u64, wrong: Option<Reason>, run: &[u8]) -> Result<bool, Malformed> {
+        self.tally.points += 1;
+        // One comparison for 0 and for what is too late.
+        if time.wrapping_sub(1) < self.latest && flags & 1 == 0 && metric.reject.is_none() && wrong.is_none() {
+            return Ok(true);
+        }
+        self.not_taken(metric, time, flags, wrong, run)?;
+        Ok(false)
+    }
+
+    #[cold]
+    fn not_taken(&mut self, metric: &Metric<'_>, time: u64, flags: u64, wrong: Option<Reason>, run: &[u8]) -> Result<(), Malformed> {
+        check_run(run, IN_POINT)?;
+        if let Some(reason) = metric.reject {
+            self.tally.reject(reason);
+        } else if time == 0 {
+            self.tally.reject(Reason::NoTime);
+        } else if time > self.latest {
+            self.tally.reject(Reason::Future);
+        } else if flags & 1 != 0 {
+            self.tally.no_recorded_value += 1;
+        } else if let Some(reason) = wrong {
+            self.tally.reject(reason);
+        }
+        Ok(())
+    }
+
+    /// The nearest number with 53 bits; counted when it is another one.
+    #[inline]
+    fn nearest(&mut self, int: i64) -> f64 {
+        if int.unsigned_abs() > 1 << 53 && (int as f64) as i128 != i128::from(int) {
+            self.tally.rounded += 1;
+        }
+        int as f64
+    }
+
+    #[inline]
+    fn push(&mut self, metric: &Metric<'_>, series: u32, time: i64, value: f64) {
+        if let Some(batch) = self.batches.get_mut(metric.partition) {
+            batch.columns.push(SeriesId(series), UnixNanos(time), value);
+        }
+    }
+
+    /// Puts a number of a point whose series may be new; false when the point is rejected.
+    #[expect(clippy::too_many_arguments, reason = "the numbers of one row")]
+    #[cold]
+    fn unknown(&mut self, metric: &Metric<'_>, base: IdentityHash, run: &[u8], field: u32, part: Part, integer: bool, time: i64, value: f64) -> Result<(), Malformed> {
+        if let Err(reason) = self.describe(metric, base, run, field, part, integer)? {
+            self.tally.reject(reason);
+            return Ok(());
+        }
+        let Some(&miss) = self.missed.get(&salted(base, part)) else { return Ok(()) };
+        let row = self.batches.get(metric.partition).map_or(0, |b| b.columns.len());
+        self.holes.push(Hole { partition: metric.partition, row, miss, point: self.tally.points });
+        self.push(metric, UNKNOWN, time, value);
+        Ok(())
+    }
+
+    /// Notes the series of one number of a point, if it was not in this request before.
+    fn describe(&mut self, metric: &Metric<'_>, base: IdentityHash, run: &[u8], field: u32, part: Part, integer: bool) -> Result<Result<(), Reason>, Malformed> {
+        let hash = salted(base, part);
+        if self.missed.contains_key(&hash) {
+            return Ok(Ok(()));
+        }
+        let attributes = match &self.parsed {
+            Some((same, attributes)) if *same == base => attributes.clone(),
+            _ => match parse(run, field, IN_POINT, self.normalizer.limits())? {
+                Parsed::TooMany => return Ok(Err(Reason::TooManyAttributes)),
+                Parsed::TooLarge => return Ok(Err(Reason::AttributesTooLarge)),
+                Parsed::Attributes { attributes, duplicates } => {
+                    self.tally.duplicates += duplicates;
+                    if !matches!(part, Part::Value) {
+                        self.parsed = Some((base, attributes.clone()));
+                    }
+                    attributes
+                }
+            },
+        };
+        let mut spec = SeriesSpec {
+            metric: metric.name.to_owned(),
+            unit: metric.unit.to_owned(),
+            kind: MetricKind::Custom,
+            shape: match part {
+                Part::Min | Part::Max | Part::Quantile(_) => Shape::Gauge,
+                _ => metric.shape,
+            },
+            part,
+            integer,
+            factor: 1.0,
+            origin: Origin::Otlp,
+            scope: metric.scope.to_owned(),
+            attributes,
+            resource: metric.resource.attributes.clone(),
+        };
+        self.normalizer.rules.apply(&mut spec);
+        self.missed.insert(hash, self.misses.len());
+        self.misses.push(Miss { hash, agent: metric.resource.agent, spec });
+        Ok(Ok(()))
+    }
+
+    /// One number of a point with several.
+    fn put(&mut self, metric: &Metric<'_>, several: &Several<'_>, part: Part, value: f64) -> Result<(), Malformed> {
+        let value = if metric.scaled && matches!(part, Part::Quantile(_)) { value * metric.factor } else { value };
+        if let Some(&series) = self.known.get(&salted(several.base, part)) {
+            self.push(metric, series.0, several.time, value);
+            return Ok(());
+        }
+        let integer = matches!(part, Part::Count | Part::Bucket(_));
+        self.unknown(metric, several.base, several.run, several.field, part, integer, several.time, value)
+    }
+
+    /// Whether the attributes of a point with several numbers are acceptable, so that it is rejected once as a whole.
+    fn admitted(&mut self, metric: &Metric<'_>, several: &Several<'_>) -> Result<bool, Malformed> {
+        if self.known.contains_key(&salted(several.base, Part::Count)) {
+            return Ok(true);
+        }
+        match self.describe(metric, several.base, several.run, several.field, Part::Count, true)? {
+            Ok(()) => Ok(true),
+            Err(reason) => {
+                self.tally.reject(reason);
+                Ok(false)
+            }
+        }
+    }
+
+    fn histogram(&mut self, metric: &Metric<'_>, point: &[u8]) -> Result<(), Malformed> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let done = self.histogram_with(metric, point, &mut scratch);
+        self.scratch = scratch;
+        done
+    }
+
+    fn histogram_with(&mut self, metric: &Metric<'_>, point: &[u8], scratch: &mut Scratch) -> Result<(), Malformed> {
+        let mut reader = Reader::new(point);
+        let mut head = Head::default();
+        let mut run = Run::new();
+        scratch.counts.clear();
+        scratch.bounds.clear();
+        while !reader.is_empty() {
+            let before = reader.left();
+            match reader.key()? {
+                0x4a => {
+                    reader.bytes()?;
+                    run.add(point, before, reader.left(), &mut scratch.scattered);
+                }
+                0x11 => drop(reader.fixed64()?),
+                0x19 => head.time = reader.fixed64()?,
+                0x21 => head.count = reader.fixed64()?,
+                0x29 => head.sum = Some(f64::from_bits(reader.fixed64()?)),
+                0x31 => scratch.counts.push(reader.fixed64()?),
+                0x32 => packed(reader.bytes()?, |bits| scratch.counts.push(bits))?,
+                0x39 => scratch.bounds.push(f64::from_bits(reader.fixed64()?)),
+                0x3a => packed(reader.bytes()?, |bits| scratch.bounds.push(f64::from_bits(bits)))?,
+                0x42 => check(&EXEMPLAR, reader.bytes()?, IN_POINT - 1)?,
+                0x50 => head.flags = reader.varint()?,
+                0x59 => head.min = Some(f64::from_bits(reader.fixed64()?)),
+                0x61 => head.max = Some(f64::from_bits(reader.fixed64()?)),
+                key => reader.other(key, &[2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], IN_POINT)?,
+            }
+        }
+        let run = run.bytes(point, &scratch.scattered);
+        let fits = explicit(&scratch.bounds, &scratch.counts, &mut scratch.buckets);
+        let wrong = fits.is_none().then_some(Reason::Buckets);
+        if !self.taken(metric, head.time, head.flags, wrong, run)? {
+            return Ok(());
+        }
+        let several = Several { base: identity(metric, run), run, field: 9, time: head.time.cast_signed() };
+        if self.admitted(metric, &several)? {
+            self.distribution(metric, &several, &head)?;
+            self.bounds(metric, &several, &scratch.buckets)?;
+            self.quantiles(metric, &several, &scratch.buckets, &head)?;
+        }
+        Ok(())
+    }
+
+    fn exponential(&mut self, metric: &Metric<'_>, point: &[u8]) -> Result<(), Malformed> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let done = self.exponential_with(metric, point, &mut scratch);
+        self.scratch = scratch;
+        done
+    }
+
+    fn exponential_with(&mut self, metric: &Metric<'_>, point: &[u8], scratch: &mut Scratch) -> Result<(), Malformed> {
+        let mut reader = Reader::new(point);
+        let mut head = Head::default();
+        let mut run = Run::new();
+        let histogram = &mut scratch.exponential;
+        histogram.positive.clear();
+        histogram.negative.clear();
+        (histogram.scale, histogram.zero_count, histogram.zero_threshold) = (0, 0, 0.0);
+        while !reader.is_empty() {
+            let before = reader.left();
+            match reader.key()? {
+                0x0a => {
+                    reader.bytes()?;
+                    run.add(point, before, reader.left(), &mut scratch.scattered);
+                }
+                0x11 => drop(reader.fixed64()?),
+                0x19 => head.time = reader.fixed64()?,
+                0x21 => head.count = reader.fixed64()?,
+                0x29 => head.sum = Some(f64::from_bits(reader.fixed64()?)),
+                0x30 => histogram.scale = zigzag(reader.varint()?),
+                0x39 => histogram.zero_count = reader.fixed64()?,
+                0x42 => side(reader.bytes()?, &mut histogram.positive)?,
+                0x4a => side(reader.bytes()?, &mut histogram.negative)?,
+                0x50 => head.flags = reader.varint()?,
+                0x5a => check(&EXEMPLAR, reader.bytes()?, IN_POINT - 1)?,
+                0x61 => head.min = Some(f64::from_bits(reader.fixed64()?)),
+                0x69 => head.max = Some(f64::from_bits(reader.fixed64()?)),
+                0x71 => histogram.zero_threshold = f64::from_bits(reader.fixed64()?),
+                key => reader.other(key, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14], IN_POINT)?,
+            }
+        }
+        let run = run.bytes(point, &scratch.scattered);
+        if !self.taken(metric, head.time, head.flags, None, run)? {
+            return Ok(());
+        }
+        let several = Several { base: identity(metric, run), run, field: 1, time: head.time.cast_signed() };
+        if self.admitted(metric, &several)? {
+            self.distribution(metric, &several, &head)?;
+            scratch.exponential.stable(MOST_BUCKETS, &mut scratch.buckets);
+            self.bounds(metric, &several, &scratch.buckets)?;
+            scratch.exponential.buckets(&mut scratch.buckets);
+            self.quantiles(metric, &several, &scratch.buckets, &head)?;
+        }
+        Ok(())
+    }
+
+    fn distribution(&mut self, metric: &Metric<'_>, several: &Several<'_>, head: &Head) -> Result<(), Malformed> {
+        self.put(metric, several, Part::Count, head.count as f64)?;
+        for (part, value) in [(Part::Sum, head.sum), (Part::Min, head.min), (Part::Max, head.max)] {
+            if let Some(value) = value {
+                self.put(metric, several, part, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Cumulative counts at the finite bounds; that at infinity is the count.
+    fn bounds(&mut self, metric: &Metric<'_>, several: &Several<'_>, buckets: &[Bucket]) -> Result<(), Malformed> {
+        let mut total = 0_u64;
+        for bucket in buckets {
+            total = total.saturating_add(bucket.count);
+            if bucket.upper.is_finite() {
+                self.put(metric, several, Part::Bucket(bucket.upper), total as f64)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn quantiles(&mut self, metric: &Metric<'_>, several: &Several<'_>, buckets: &[Bucket], head: &Head) -> Result<(), Malformed> {
+        for q in QUANTILES {
+            if let Some(value) = quantile(buckets, q, (head.min, head.max)) {
+                self.put(metric, several, Part::Quantile(q), value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn summary(&mut self, metric: &Metric<'_>, point: &[u8]) -> Result<(), Malformed> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let done = self.summary_with(metric, point, &mut scratch);
+        self.scratch = scratch;
+        done
+    }
+
+    fn summary_with(&mut self, metric: &Metric<'_>, point: &[u8], scratch: &mut Scratch) -> Result<(), Malformed> {
+        let mut reader = Reader::new(point);
+        // `sum` is not optional here.
+        let mut head = Head { sum: Some(0.0), ..Head::default() };
+        let mut run = Run::new();
+        scratch.quantiles.clear();
+        while !reader.is_empty() {
+            let before = reader.left();
+            match reader.key()? {
+                0x3a => {
+                    reader.bytes()?;
+                    run.add(point, before, reader.left(), &mut scratch.scattered);
+                }
+                0x11 => drop(reader.fixed64()?),
+                0x19 => head.time = reader.fixed64()?,
+                0x21 => head.count = reader.fixed64()?,
+                0x29 => head.sum = Some(f64::from_bits(reader.fixed64()?)),
+                0x32 => scratch.quantiles.push(value_at_quantile(reader.bytes()?)?),
+                0x40 => head.flags = reader.varint()?,
+                key => reader.other(key, &[2, 3, 4, 5, 6, 7, 8], IN_POINT)?,
+            }
+        }
+        let run = run.bytes(point, &scratch.scattered);
+        let wrong = scratch.quantiles.iter().any(|(q, _)| !(0.0..=1.0).contains(q)).then_some(Reason::Quantile);
+        if !self.taken(metric, head.time, head.flags, wrong, run)? {
+            return Ok(());
+        }
+        let several = Several { base: identity(metric, run), run, field: 7, time: head.time.cast_signed() };
+        if self.admitted(metric, &several)? {
+            self.distribution(metric, &several, &head)?;
+            for &(q, value) in &scratch.quantiles {
+                // -0 and 0 are one quantile.
+                self.put(metric, &several, Part::Quantile(q + 0.0), value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The identity of a point with several numbers, and where it is from.
+struct Several<'p> {
+    base: IdentityHash,
+    run: &'p [u8],
+    /// The attributes' field number in the point.
+    field: u32,
+    time: i64,
+}
+
+/// The numbers that histograms of both kinds and summaries have.
+#[derive(Default)]
+struct Head {
+    time: u64,
+    flags: u64,
+    count: u64,
+    sum: Option<f64>,
+    min: Option<f64>,
+    max: Option<f64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Temporality {
+    Gauge,
+    Unspecified,
+    Delta,
+    Cumulative,
+}
+
+/// Hash of the attributes as they came, under everything above the point that identifies.
+#[inline]
+fn identity(metric: &Metric<'_>, run: &[u8]) -> IdentityHash {
+    xxh3_128_with_seed(run, metric.prefix as u64) ^ metric.prefix
+}
+
+fn scope_name(scope: &[u8]) -> Result<&str, Malformed> {
+    let mut reader = Reader::new(scope);
+    let mut name = "";
+    while !reader.is_empty() {
+        match reader.key()? {
+            0x0a => name = reader.string()?,
+            0x12 => drop(reader.string()?),
+            0x1a => check(&KEY_VALUE, reader.bytes()?, IN_SCOPE_METRICS - 2)?,
+            0x20 => drop(reader.varint()?),
+            key => reader.other(key, &[1, 2, 3, 4], IN_SCOPE_METRICS - 1)?,
+        }
+    }
+    Ok(name)
+}
+
+/// Temporality and monotonicity, which encoders write behind the points.
+fn flow(data: &[u8], known: &[u32], sum: bool) -> Result<(Temporality, bool), Malformed> {
+    let mut reader = Reader::new(data);
+    let (mut temporality, mut monotonic) = (0, 0);
+    while !reader.is_empty() {
+        match reader.key()? {
+            0x0a => drop(reader.bytes()?),
+            0x10 => temporality = reader.varint()?,
+            0x18 if sum => monotonic = reader.varint()?,
+            key => reader.other(key, known, IN_DATA)?,
+        }
+    }
+    // An enum is 32 bits of the varint.
+    let temporality = match temporality as u32 {
+        1 => Temporality::Delta,
+        2 => Temporality::Cumulative,
+        _ => Temporality::Unspecified,
+    };
+    Ok((temporality, monotonic != 0))
+}
+
+fn packed(bytes: &[u8], mut each: impl FnMut(u64)) -> Result<(), Malformed> {
+    let mut reader = Reader::new(bytes);
+    while !reader.is_empty() {
+        each(reader.fixed64()?);
+    }
+    Ok(())
+}
+
+fn zigzag(raw: u64) -> i32 {
+    let raw = raw as u32;
+    (raw >> 1).cast_signed() ^ -((raw & 1).cast_signed())
+}
+
+fn side(bytes: &[u8], side: &mut Side) -> Result<(), Malformed> {
+    let mut reader = Reader::new(bytes);
+    while !reader.is_empty() {
+        match reader.key()? {
+            0x08 => side.offset = zigzag(reader.varint()?),
+            0x10 => side.counts.push(reader.varint()?),
+            0x12 => {
+                let mut packed = Reader::new(reader.bytes()?);
+                while !packed.is_empty() {
+                    side.counts.push(packed.varint()?);
+                }
+            }
+            key => reader.other(key, &[1, 2], IN_POINT - 1)?,
+        }
+    }
+    debug_assert!(check(&BUCKETS, bytes, IN_POINT - 1).is_ok());
+    Ok(())
+}
+
+fn value_at_quantile(bytes: &[u8]) -> Result<(f64, f64), Malformed> {
+    let mut reader = Reader::new(bytes);
+    let (mut q, mut value) = (0.0, 0.0);
+    while !reader.is_empty() {
+        match reader.key()? {
+            0x09 => q = f64::from_bits(reader.fixed64()?),
+            0x11 => value = f64::from_bits(reader.fixed64()?),
+            key => reader.other(key, &[1, 2], IN_POINT - 1)?,
+        }
+    }
+    debug_assert!(check(&QUANTILE, bytes, IN_POINT - 1).is_ok());
+    Ok((q, value))
+}

@@ -1,0 +1,104 @@
+//! Decompressing with a bound, so that a small body cannot become a large one.
+
+use std::io::{self, Read};
+
+/// A `content-encoding` that is understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// `identity`, or none given.
+    None,
+    /// `gzip`
+    Gzip,
+    /// `zstd`
+    Zstd,
+}
+
+/// Why a body could not be decompressed.
+#[derive(Debug, thiserror::Error)]
+pub enum CompressionError {
+    /// It would pass the limit.
+    #[error("the body is larger than {limit} bytes after decompression")]
+    TooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// It is not what its encoding says.
+    #[error("the body is not valid {encoding:?}: {source}")]
+    Invalid {
+        /// The encoding.
+        encoding: Encoding,
+        /// What the decoder says.
+        source: io::Error,
+    },
+}
+
+/// The largest zstd window that is accepted, as a power of two: 8 MiB, what the format's RFC asks decoders to support.
+const WINDOW_LOG: u32 = 23;
+
+impl Encoding {
+    /// By its name in the header; `None` is one that is not understood.
+    #[must_use]
+    pub fn named(name: &[u8]) -> Option<Self> {
+        let name = name.trim_ascii();
+        if name.is_empty() || name.eq_ignore_ascii_case(b"identity") {
+            Some(Self::None)
+        } else if name.eq_ignore_ascii_case(b"gzip") {
+            Some(Self::Gzip)
+        } else if name.eq_ignore_ascii_case(b"zstd") {
+            Some(Self::Zstd)
+        } else {
+            None
+        }
+    }
+
+    /// The body's bytes before compression.
+    ///
+    /// # Errors
+    /// When they are more than `limit`, or `body` is damaged or cut.
+    pub fn decompress(self, body: &[u8], limit: usize) -> Result<Vec<u8>, CompressionError> {
+        let invalid = |source| CompressionError::Invalid { encoding: self, source };
+        // Metrics shrink five to ten times; a wrong guess costs a copy, not correctness.
+        let mut out = Vec::with_capacity(body.len().saturating_mul(8).min(limit));
+        let most = limit as u64 + 1;
+        match self {
+            Self::None => out.extend_from_slice(body.get(..limit.saturating_add(1)).unwrap_or(body)),
+            Self::Gzip => {
+                flate2::read::MultiGzDecoder::new(body).take(most).read_to_end(&mut out).map_err(invalid)?;
+            }
+            Self::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(body).map_err(invalid)?;
+                decoder.window_log_max(WINDOW_LOG).map_err(invalid)?;
+                decoder.take(most).read_to_end(&mut out).map_err(invalid)?;
+            }
+        }
+        if out.len() > limit {
+            return Err(CompressionError::TooLarge { limit });
+        }
+        Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn both_encodings_and_their_limits() {
+        let text = vec![7_u8; 10_000];
+        for (encoding, body) in [(Encoding::Gzip, gzip(&text)), (Encoding::Zstd, zstd::encode_all(&text[..], 1).unwrap())] {
+            assert_eq!(encoding.decompress(&body, 10_000).unwrap(), text);
+            let bomb = encoding.decompress(&body, 9_999).unwrap_err();
+            assert!(matches!(bomb, CompressionError::TooLarge { limit: 9_999 }), "{bomb}");
+            let cut = encoding.decompress(&body[..body.len() - 3], 10_000).unwrap_err();
+            assert!(matches!(cut, CompressionError::Invalid { .. }), "{cut}");
+            assert!(encoding.decompress(b"not compressed", 100).is_err());
+        }
+    }
+}

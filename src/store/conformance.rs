@@ -1,0 +1,485 @@
+//! What every implementation of [`Store`] must do. An implementation's tests call
+//! `conformance::suite!(open)` with a function that opens a store in a folder; a folder opened again, after
+//! the store before it is dropped, holds the same store.
+
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use vitals_core::availability::{Interval, State};
+use vitals_core::columns::Columns;
+use vitals_core::ids::{AgentId, Partition, Position, SeriesId, UnixNanos};
+use vitals_core::seam::{
+    Aggregation, AlertQuery, Checkpoint, Output, SampleQuery, Store, StoreError, VerdictQuery,
+};
+use vitals_core::series::{AgentDesc, AgentProfile, MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
+use vitals_core::verdict::{
+    AgentHealth, Alert, Evidence, HealthStatus, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
+};
+
+pub(super) type Open = dyn Fn(&Path) -> Arc<dyn Store>;
+
+pub(super) const ZERO: Partition = Partition(0);
+/// Noon of some day.
+pub(super) const NOON: i64 = 1_700_000_000_000_000_000 / 86_400_000_000_000 * 86_400_000_000_000 + 43_200_000_000_000;
+const SECOND: i64 = UnixNanos::SECOND;
+const DAY: i64 = 86_400 * SECOND;
+
+pub(super) fn rows(rows: &[(u32, i64, f64)]) -> Output {
+    let mut sorted = rows.to_vec();
+    sorted.sort_by_key(|row| (row.0, row.1));
+    let mut columns = Columns::default();
+    for (series, time, value) in sorted {
+        columns.push(SeriesId(series), UnixNanos(time), value);
+    }
+    Output { samples: vec![Arc::new(columns)], ..Output::default() }
+}
+
+pub(super) fn seal(store: &dyn Store, partition: Partition, checkpoint: Checkpoint) {
+    let (sender, done) = crossbeam_channel::bounded(1);
+    store.seal(partition, checkpoint, Box::new(move || sender.send(()).unwrap()));
+    done.recv_timeout(Duration::from_secs(30)).expect("a seal ends");
+}
+
+pub(super) fn raw(store: &dyn Store, series: u32) -> Vec<(i64, u64)> {
+    let query = SampleQuery {
+        series: SeriesId(series),
+        start: UnixNanos(i64::MIN),
+        end: UnixNanos(i64::MAX),
+        step: None,
+        limit: usize::MAX,
+    };
+    store.samples(&query).unwrap().into_iter().map(|(time, value)| (time.0, value.to_bits())).collect()
+}
+
+fn stepped(store: &dyn Store, start: i64, end: i64, step: i64, how: Aggregation) -> Vec<(i64, f64)> {
+    let query = SampleQuery {
+        series: SeriesId(1),
+        start: UnixNanos(start),
+        end: UnixNanos(end),
+        step: Some((step, how)),
+        limit: 1000,
+    };
+    store.samples(&query).unwrap().into_iter().map(|(time, value)| (time.0, value)).collect()
+}
+
+fn verdict(agent: u32, time: i64, plugin: &str, body: VerdictBody) -> Verdict {
+    let evidence = Evidence { plugin: plugin.into(), version: "1".into(), digest: "d".into(), config: "c".into() };
+    Verdict { tenant: "t".into(), agent: AgentId(agent), time: UnixNanos(time), evidence: Arc::new(evidence), body }
+}
+
+fn health(score: f64) -> VerdictBody {
+    VerdictBody::Health(AgentHealth {
+        score,
+        status: HealthStatus::Degraded,
+        reasons: vec!["r".into()],
+        recommendations: vec![],
+    })
+}
+
+fn outlier(series: u32) -> VerdictBody {
+    let series = SeriesId(series);
+    VerdictBody::Outlier(OutlierVerdict { series, value: 1.0, lower: 0.0, upper: 0.5, score: f64::INFINITY, window: 10 })
+}
+
+fn sla() -> VerdictBody {
+    VerdictBody::Sla(SlaVerdict { target: 99.9, availability: 99.0, budget_left: -9.0, burn: [1.0, 2.0, 3.0], risk: Risk::Breached })
+}
+
+fn alert(id: u32, started: i64, resolved: Option<i64>) -> Alert {
+    Alert {
+        id: format!("{id:032x}"),
+        tenant: "t".into(),
+        agent: AgentId(id % 3),
+        severity: Severity::Critical,
+        message: "m".into(),
+        source: "health".into(),
+        started: UnixNanos(started),
+        resolved: resolved.map(UnixNanos),
+        acknowledged: None,
+    }
+}
+
+fn agent(id: u32, name: &str) -> Arc<AgentDesc> {
+    let profile = AgentProfile { name: Some(name.into()), ..AgentProfile::default() };
+    Arc::new(AgentDesc { id: AgentId(id), tenant: "t".into(), key: format!("a{id}"), first_seen: UnixNanos(1), profile })
+}
+
+fn series(id: u32, resource: &Arc<Vec<(String, String)>>) -> Arc<SeriesDesc> {
+    let spec = SeriesSpec {
+        metric: "m".into(),
+        unit: "1".into(),
+        kind: MetricKind::Custom,
+        shape: Shape::Cumulative { monotonic: true },
+        part: Part::Quantile(0.95),
+        integer: true,
+        factor: 100.0,
+        origin: Origin::Otlp,
+        scope: "s".into(),
+        attributes: vec![("id".into(), id.to_string())],
+        resource: resource.clone(),
+    };
+    Arc::new(SeriesDesc { id: SeriesId(id), agent: AgentId(id % 2), spec })
+}
+
+pub(super) fn the_first_written_sample_stays(open: &Open) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let bits = |pairs: &[(i64, f64)]| pairs.iter().map(|(t, v)| (*t, v.to_bits())).collect::<Vec<_>>();
+    store.write(ZERO, rows(&[(1, NOON, 1.0), (1, NOON + 2, 2.0), (2, NOON, 9.0)]));
+    store.write(ZERO, rows(&[(1, NOON, 5.0), (1, NOON + 1, f64::NAN)]));
+    let expect = bits(&[(NOON, 1.0), (NOON + 1, f64::NAN), (NOON + 2, 2.0)]);
+    assert_eq!(raw(&*store, 1), expect, "readable at once");
+    assert_eq!(store.stats().pending, 5);
+    seal(&*store, ZERO, Checkpoint::default());
+    assert_eq!(raw(&*store, 1), expect, "from the disk");
+    assert_eq!((store.stats().pending, store.stats().samples), (0, 4));
+    store.write(ZERO, rows(&[(1, NOON + 1, 7.0), (1, NOON - 1, 0.5)]));
+    let expect = bits(&[(NOON - 1, 0.5), (NOON, 1.0), (NOON + 1, f64::NAN), (NOON + 2, 2.0)]);
+    assert_eq!(raw(&*store, 1), expect, "from both");
+    seal(&*store, ZERO, Checkpoint::default());
+    assert_eq!(raw(&*store, 1), expect);
+    assert_eq!(raw(&*store, 3), []);
+    assert_eq!(raw(&*store, 2), bits(&[(NOON, 9.0)]));
+}
+
+pub(super) fn ranges_and_steps(open: &Open) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    // 20 samples a second apart, half on disk; then a NaN alone.
+    let all: Vec<_> = (0..20).map(|n| (1, NOON + n * SECOND, n as f64)).chain([(1, NOON + 25 * SECOND, f64::NAN)]).collect();
+    store.write(ZERO, rows(&all[..10]));
+    seal(&*store, ZERO, Checkpoint::default());
+    store.write(ZERO, rows(&all[10..]));
+    let (start, end, step) = (NOON + SECOND, NOON + 60 * SECOND, 10 * SECOND);
+    let at = |n: i64| start + n * step;
+    let ask = |how| stepped(&*store, start, end, step, how);
+    assert_eq!(ask(Aggregation::Min), [(at(0), 1.0), (at(1), 11.0)]);
+    assert_eq!(ask(Aggregation::Max), [(at(0), 10.0), (at(1), 19.0)]);
+    assert_eq!(ask(Aggregation::Mean), [(at(0), 5.5), (at(1), 15.0)]);
+    assert_eq!(ask(Aggregation::Count), [(at(0), 10.0), (at(1), 9.0), (at(2), 1.0)]);
+    assert_eq!(ask(Aggregation::P95), [(at(0), 10.0), (at(1), 19.0)]);
+    let last = ask(Aggregation::Last);
+    assert_eq!(last[..2], [(at(0), 10.0), (at(1), 19.0)]);
+    assert!(last[2].1.is_nan() && last.len() == 3);
+    assert_eq!(stepped(&*store, NOON, NOON + 3 * SECOND, i64::MAX, Aggregation::Count), [(NOON, 3.0)], "the end is exclusive");
+    let ask = |limit| {
+        let (start, end) = (UnixNanos(NOON + SECOND), UnixNanos(NOON + 4 * SECOND));
+        store.samples(&SampleQuery { series: SeriesId(1), start, end, step: None, limit })
+    };
+    assert_eq!(ask(3).unwrap().len(), 3);
+    assert_eq!(ask(2), Err(StoreError::TooMuch { limit: 2 }));
+}
+
+pub(super) fn odd_times_and_ids(open: &Open) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let times = [i64::MIN, -1, 0, 1, NOON - 3 * DAY, NOON, i64::MAX - 1];
+    let ids = [0, 1, 65_536, u32::MAX];
+    let all: Vec<_> = ids.iter().flat_map(|&id| times.iter().map(move |&time| (id, time, f64::from(id)))).collect();
+    store.write(ZERO, rows(&all));
+    for _ in 0..2 {
+        for id in ids {
+            assert_eq!(raw(&*store, id), times.map(|time| (time, f64::from(id).to_bits())));
+        }
+        seal(&*store, ZERO, Checkpoint::default());
+    }
+    store.write(ZERO, Output::default());
+    seal(&*store, Partition(7), Checkpoint::default());
+    let whole = stepped(&*store, i64::MIN, i64::MAX, i64::MAX, Aggregation::Count);
+    assert_eq!(whole, [(i64::MIN, 1.0), (-1, 5.0), (i64::MAX - 1, 1.0)]);
+}
+
+pub(super) fn verdicts_newest_first_and_once(open: &Open) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let verdicts = vec![
+        verdict(1, NOON, "h", health(50.0)),
+        verdict(1, NOON + 1, "iqr", outlier(1)),
+        verdict(1, NOON + 1, "iqr", outlier(2)),
+        verdict(2, NOON + 2, "h", health(60.0)),
+        verdict(2, NOON + 2, "h2", health(70.0)),
+        verdict(2, NOON + 3, "s", sla()),
+        Verdict { tenant: "other".into(), ..verdict(9, NOON, "h", health(1.0)) },
+    ];
+    let ask = |agents: Option<Vec<u32>>, kind, limit| {
+        let agents = agents.map(|agents| agents.into_iter().map(AgentId).collect());
+        let (start, end) = (UnixNanos(NOON), UnixNanos(NOON + 100));
+        store.verdicts(&VerdictQuery { tenant: "t".into(), agents, kind, start, end, limit }).unwrap()
+    };
+    let check = || {
+        let mut expect = verdicts[..6].to_vec();
+        expect.sort_by_key(|v| (std::cmp::Reverse(v.time), v.agent, v.evidence.plugin.clone()));
+        assert_eq!(ask(None, None, 100), expect);
+        assert_eq!(ask(None, None, 2), expect[..2]);
+        assert_eq!(ask(None, Some("health"), 100).len(), 3);
+        assert_eq!(ask(Some(vec![1]), None, 100), expect[3..]);
+        assert_eq!(ask(Some(vec![1, 2, 9]), Some("outlier"), 100).len(), 2);
+        assert_eq!(ask(Some((0..500).collect()), None, 1), expect[..1]);
+        assert_eq!(ask(Some(vec![]), None, 100), []);
+    };
+    store.write(ZERO, Output { verdicts: verdicts.clone(), ..Output::default() });
+    check();
+    seal(&*store, ZERO, Checkpoint::default());
+    check();
+    // A replay judges again, and changes nothing.
+    store.write(ZERO, Output { verdicts: verdicts.clone(), ..Output::default() });
+    check();
+    seal(&*store, ZERO, Checkpoint::default());
+    check();
+}
+
+pub(super) fn intervals_that_overlap(open: &Open) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let interval = |start: i64, end: Option<i64>, state| Interval { start: UnixNanos(start), end: end.map(UnixNanos), state };
+    let put = |interval| store.write(ZERO, Output { intervals: vec![(AgentId(1), interval)], ..Output::default() });
+    let ask = |start, end| store.intervals(AgentId(1), UnixNanos(start), UnixNanos(end)).unwrap();
+    put(interval(10, Some(20), State::Up));
+    put(interval(20, Some(30), State::Silent));
+    put(interval(30, None, State::Up));
+    store.write(ZERO, Output { intervals: vec![(AgentId(2), interval(0, None, State::Up))], ..Output::default() });
+    for _ in 0..2 {
+        assert_eq!(ask(20, 30), [interval(20, Some(30), State::Silent)]);
+        assert_eq!(ask(19, 31).len(), 3);
+        assert_eq!(ask(1000, 2000), [interval(30, None, State::Up)]);
+        assert_eq!(ask(0, 10), []);
+        seal(&*store, ZERO, Checkpoint::default());
+    }
+    put(interval(30, Some(40), State::Up));
+    put(interval(40, None, State::Maintenance));
+    assert_eq!(ask(45, 50), [interval(40, None, State::Maintenance)]);
+    assert_eq!(ask(35, 36), [interval(30, Some(40), State::Up)]);
+}
+
+pub(super) fn alerts_change(open: &Open) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let put = |alerts| store.write(ZERO, Output { alerts, ..Output::default() });
+    let ask = |agents: Option<Vec<u32>>, open_only, limit| {
+        let agents = agents.map(|agents| agents.into_iter().map(AgentId).collect());
+        let (start, end) = (UnixNanos(0), UnixNanos(1000));
+        store.alerts(&AlertQuery { tenant: "t".into(), agents, open_only, start, end, limit }).unwrap()
+    };
+    put(vec![alert(1, 10, None), alert(2, 20, None), alert(3, 30, Some(35)), alert(4, 2000, None)]);
+    put(vec![Alert { tenant: "other".into(), ..alert(5, 10, None) }]);
+    for _ in 0..2 {
+        assert_eq!(ask(None, false, 10), [alert(3, 30, Some(35)), alert(2, 20, None), alert(1, 10, None)]);
+        assert_eq!(ask(None, true, 10), [alert(2, 20, None), alert(1, 10, None)]);
+        assert_eq!(ask(Some(vec![1]), true, 10), [alert(1, 10, None)]);
+        assert_eq!(ask(None, false, 1), [alert(3, 30, Some(35))]);
+        seal(&*store, ZERO, Checkpoint::default());
+    }
+    put(vec![alert(2, 20, Some(50))]);
+    for _ in 0..2 {
+        assert_eq!(ask(None, true, 1), [alert(1, 10, None)], "what is resolved since takes no place");
+        seal(&*store, ZERO, Checkpoint::default());
+    }
+}
+
+pub(super) fn the_catalogue_comes_back(open: &Open) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let resource = Arc::new(vec![("host.name".to_owned(), "h".to_owned())]);
+    let described = Output {
+        agents: vec![agent(0, "old"), agent(1, "b")],
+        series: vec![series(0, &resource), series(1, &resource), series(2, &Arc::default())],
+        ..Output::default()
+    };
+    store.write(ZERO, described);
+    store.write(ZERO, Output { agents: vec![agent(0, "new")], ..Output::default() });
+    let expect = store.catalogue().unwrap();
+    assert_eq!(expect.agents, [agent(0, "new"), agent(1, "b")]);
+    assert_eq!(expect.series, [series(0, &resource), series(1, &resource), series(2, &Arc::default())]);
+    seal(&*store, ZERO, Checkpoint::default());
+    assert_eq!(store.catalogue().unwrap(), expect);
+    drop(store);
+    let store = open(folder.path());
+    let found = store.catalogue().unwrap();
+    assert_eq!(found, expect);
+    assert!(Arc::ptr_eq(&found.series[0].spec.resource, &found.series[1].spec.resource), "shared again");
+    store.write(ZERO, Output { series: vec![series(3, &resource)], ..Output::default() });
+    seal(&*store, ZERO, Checkpoint::default());
+    assert_eq!(store.catalogue().unwrap().series.len(), 4);
+}
+
+pub(super) fn a_seal_is_what_survives(open: &Open) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    assert_eq!(store.checkpoint(ZERO).unwrap(), Checkpoint::default());
+    let first = Checkpoint {
+        stored: Position(9),
+        included: Position(7),
+        state: Some(vec![1]),
+        liveness: vec![2],
+    };
+    let write = |time| {
+        let verdicts = vec![verdict(1, time, "h", health(1.0))];
+        let alerts = vec![alert(1, time, None)];
+        store.write(ZERO, Output { verdicts, alerts, ..rows(&[(1, time, 1.0)]) });
+    };
+    write(NOON);
+    seal(&*store, ZERO, first.clone());
+    assert_eq!(store.checkpoint(ZERO).unwrap(), first);
+    let second = Checkpoint { stored: Position(12), included: Position(11), state: None, liveness: vec![3] };
+    seal(&*store, ZERO, second.clone());
+    let kept = Checkpoint { included: Position(7), state: Some(vec![1]), ..second };
+    assert_eq!(store.checkpoint(ZERO).unwrap(), kept, "no new state keeps the earlier one");
+    seal(&*store, Partition(3), Checkpoint { stored: Position(1), included: Position(1), ..Checkpoint::default() });
+    assert_eq!(store.checkpoint(Partition(3)).unwrap().included, Position(0), "nothing to include");
+    write(NOON + 1);
+    drop(store);
+    let store = open(folder.path());
+    assert_eq!(raw(&*store, 1), [(NOON, 1.0_f64.to_bits())]);
+    assert_eq!(store.checkpoint(ZERO).unwrap(), kept);
+    assert_eq!((store.stats().samples, store.stats().pending), (1, 0));
+}
+
+pub(super) fn old_things_go(open: &Open) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let days = |n: i64| NOON - n * DAY;
+    let interval = |start, end| (AgentId(1), Interval { start: UnixNanos(start), end: Some(UnixNanos(end)), state: State::Up });
+    let output = Output {
+        verdicts: vec![verdict(1, days(200), "h", health(1.0)), verdict(1, days(1), "h", health(2.0))],
+        intervals: vec![interval(days(900), days(800)), interval(days(800), days(3))],
+        alerts: vec![alert(1, days(900), Some(days(800))), alert(2, days(900), None)],
+        ..rows(&[(1, days(200), 1.0), (1, days(1), 2.0)])
+    };
+    store.write(ZERO, output);
+    seal(&*store, ZERO, Checkpoint::default());
+    store.maintain(UnixNanos(NOON)).unwrap();
+    assert_eq!(raw(&*store, 1), [(days(1), 2.0_f64.to_bits())]);
+    assert_eq!(store.stats().samples, 1);
+    let (start, end) = (UnixNanos(0), UnixNanos(NOON));
+    let verdicts = VerdictQuery { tenant: "t".into(), agents: None, kind: None, start, end, limit: 10 };
+    assert_eq!(store.verdicts(&verdicts).unwrap().len(), 1);
+    assert_eq!(store.intervals(AgentId(1), start, end).unwrap().len(), 1);
+    let alerts = AlertQuery { tenant: "t".into(), agents: None, open_only: false, start, end, limit: 10 };
+    assert_eq!(store.alerts(&alerts).unwrap(), [alert(2, days(900), None)]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Write(Vec<(u32, i64, f64)>),
+    Seal,
+    Maintain,
+    Reopen,
+}
+
+/// Any order of writing, sealing, merging and reopening reads like one map.
+pub(super) fn a_store_is_a_map(open: &Open) {
+    let row = (0_u32..5, 0_i64..30, any::<u8>());
+    let row = row.prop_map(|(series, time, value)| (series * 1000, NOON + time * 3600 * SECOND, f64::from(value)));
+    let step = prop_oneof![
+        4 => proptest::collection::vec(row, 1..20).prop_map(Step::Write),
+        4 => Just(Step::Seal),
+        1 => Just(Step::Maintain),
+        1 => Just(Step::Reopen),
+    ];
+    let config = ProptestConfig { cases: 12, max_shrink_iters: 200, ..ProptestConfig::default() };
+    proptest!(config, |(steps in proptest::collection::vec(step, 1..120))| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = open(folder.path());
+        let (mut sealed, mut all) = (BTreeMap::new(), BTreeMap::new());
+        for step in steps {
+            match step {
+                Step::Write(some) => {
+                    // One output holds each sample once, as evaluation makes it.
+                    let once: BTreeMap<_, _> = some.iter().map(|row| ((row.0, row.1), row.2)).collect();
+                    let once: Vec<_> = once.into_iter().map(|((series, time), value)| (series, time, value)).collect();
+                    store.write(Partition(once.len() as u32 % 2), rows(&once));
+                    // Two partitions are sealed apart; the order between them is not promised for one series.
+                    seal(&*store, Partition(once.len() as u32 % 2), Checkpoint::default());
+                    for (series, time, value) in once {
+                        all.entry((series, time)).or_insert(value.to_bits());
+                    }
+                    sealed.clone_from(&all);
+                }
+                Step::Seal => seal(&*store, ZERO, Checkpoint::default()),
+                Step::Maintain => store.maintain(UnixNanos(NOON)).unwrap(),
+                Step::Reopen => {
+                    drop(store);
+                    store = open(folder.path());
+                    all.clone_from(&sealed);
+                }
+            }
+            for series in [0, 1000, 4000] {
+                let expect: Vec<_> = all.range((series, i64::MIN)..=(series, i64::MAX)).map(|(key, value)| (key.1, *value)).collect();
+                prop_assert_eq!(raw(&*store, series), expect);
+            }
+        }
+    });
+}
+
+/// Whoever reads while seals and merges go on sees every sample once, and never fewer than before.
+pub(super) fn readers_see_no_gap(open: &Open) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut seen = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let found = raw(&*store, 1);
+                assert!(found.len() >= seen, "{} after {seen}", found.len());
+                assert!(found.iter().zip(0..).all(|(row, n)| row.0 == NOON + n), "each once, none left out");
+                seen = found.len();
+            }
+        });
+        for n in 0..200 {
+            store.write(ZERO, rows(&[(1, NOON + n, 1.0), (2, NOON + n, 1.0)]));
+            if n % 3 == 0 {
+                store.seal(ZERO, Checkpoint::default(), Box::new(|| ()));
+            }
+            if n % 50 == 0 {
+                store.maintain(UnixNanos(NOON)).unwrap();
+            }
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    seal(&*store, ZERO, Checkpoint::default());
+    store.maintain(UnixNanos(NOON)).unwrap();
+    assert_eq!(raw(&*store, 1).len(), 200);
+}
+
+pub(super) fn closing_waits_for_seals(open: &Open) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let (sender, done) = crossbeam_channel::unbounded();
+    for partition in 0..4 {
+        let sender = sender.clone();
+        store.write(Partition(partition), rows(&[(partition, NOON, 1.0)]));
+        store.seal(Partition(partition), Checkpoint::default(), Box::new(move || sender.send(()).unwrap()));
+    }
+    store.close();
+    assert_eq!(done.try_iter().count(), 4);
+    store.close();
+    drop(store);
+    let store = open(folder.path());
+    assert!((0..4).all(|series| raw(&*store, series).len() == 1));
+}
+
+macro_rules! suite {
+    ($open:expr; $($name:ident),* $(,)?) => {
+        $(#[test] fn $name() { $crate::store::conformance::$name(&$open); })*
+    };
+    ($open:expr) => {
+        $crate::store::conformance::suite! { $open;
+            the_first_written_sample_stays,
+            ranges_and_steps,
+            odd_times_and_ids,
+            verdicts_newest_first_and_once,
+            intervals_that_overlap,
+            alerts_change,
+            the_catalogue_comes_back,
+            a_seal_is_what_survives,
+            old_things_go,
+            a_store_is_a_map,
+            readers_see_no_gap,
+            closing_waits_for_seals,
+        }
+    };
+}
+pub(super) use suite;

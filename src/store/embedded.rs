@@ -1,0 +1,196 @@
+//! The store in one SQLite file.
+
+use super::read::Readers;
+use super::schema;
+use super::seal::{Job, Message, Sealer, Writer};
+use super::tail::{Slot, Tail};
+use super::{StoreConfig, StoreKind};
+use crossbeam_channel::Sender;
+use parking_lot::{Mutex, RwLock};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use vitals_core::availability::Interval;
+use vitals_core::ids::{AgentId, Partition, UnixNanos};
+use vitals_core::seam::{
+    AlertQuery, Catalogue, Checkpoint, Output, SampleQuery, Store, StoreError, StoreStats, VerdictQuery,
+};
+use vitals_core::verdict::{Alert, Verdict};
+
+/// The store in one SQLite file.
+///
+/// The file keeps the size that it once needed; space of what was deleted is used again.
+pub struct EmbeddedStore {
+    pub(super) shared: Arc<Shared>,
+    jobs: Sender<Message>,
+    sealer: Mutex<Option<JoinHandle<()>>>,
+    /// Held by the one [`Store::maintain`] that may run.
+    pub(super) maintaining: Mutex<()>,
+    _lock: File,
+}
+
+/// What the threads share.
+pub(super) struct Shared {
+    pub(super) config: StoreConfig,
+    path: PathBuf,
+    slots: RwLock<Vec<Arc<Slot>>>,
+    /// Taken for reading to look at the tails and begin a read of the file, and for writing when a sealed tail
+    /// goes away: so that a reader sees each tail at least once, and never one that is older than the file.
+    pub(super) swap: RwLock<()>,
+    pub(super) writer: Mutex<Writer>,
+    pub(super) readers: Readers,
+    /// Samples on disk.
+    pub(super) samples: AtomicU64,
+    pub(super) closing: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn slot(&self, partition: Partition) -> Arc<Slot> {
+        let at = partition.0 as usize;
+        if let Some(slot) = self.slots.read().get(at) {
+            return slot.clone();
+        }
+        let mut slots = self.slots.write();
+        if slots.len() <= at {
+            slots.resize_with(at + 1, Arc::default);
+        }
+        slots[at].clone()
+    }
+
+    /// Shows every tail, the older one of a partition first.
+    pub(super) fn look(&self, mut visit: impl FnMut(&Tail)) {
+        for slot in self.slots.read().iter() {
+            slot.look(&mut visit);
+        }
+    }
+}
+
+impl EmbeddedStore {
+    /// Opens the store at `path`, made if it is not there.
+    ///
+    /// # Errors
+    /// When the file cannot be used, is in use by another process, or is no store.
+    pub fn open(path: &Path, config: &StoreConfig) -> Result<Self, StoreError> {
+        match config.kind {
+            StoreKind::Embedded => {}
+        }
+        let lock = lock(path)?;
+        let connection = schema::open(path)?;
+        let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(schema::io);
+        let samples = count("SELECT coalesce(sum(samples), 0) FROM block")?;
+        let next = count("SELECT coalesce(max(seq), 0) + 1 FROM block")?;
+        let shared = Arc::new(Shared {
+            config: config.clone(),
+            path: path.to_owned(),
+            slots: RwLock::default(),
+            swap: RwLock::default(),
+            writer: Mutex::new(Writer::new(connection, next)?),
+            readers: Readers::new(path),
+            samples: AtomicU64::new(samples.cast_unsigned()),
+            closing: AtomicBool::new(false),
+        });
+        let (jobs, queue) = crossbeam_channel::unbounded();
+        let sealer = Sealer { shared: shared.clone(), queue };
+        let thread = std::thread::Builder::new()
+            .name("store".into())
+            .spawn(move || sealer.run())
+            .map_err(|error| StoreError::Io(error.to_string()))?;
+        Ok(Self { shared, jobs, sealer: Mutex::new(Some(thread)), maintaining: Mutex::default(), _lock: lock })
+    }
+}
+
+impl Store for EmbeddedStore {
+    fn catalogue(&self) -> Result<Catalogue, StoreError> {
+        self.shared.catalogue()
+    }
+
+    fn checkpoint(&self, partition: Partition) -> Result<Checkpoint, StoreError> {
+        self.shared.checkpoint(partition)
+    }
+
+    fn write(&self, partition: Partition, output: Output) {
+        self.shared.slot(partition).write(output);
+    }
+
+    fn seal(&self, partition: Partition, checkpoint: Checkpoint, done: Box<dyn FnOnce() + Send>) {
+        let slot = self.shared.slot(partition);
+        let tail = slot.begin_seal();
+        let job = Job { partition, slot: slot.clone(), tail, checkpoint, done };
+        if self.jobs.send(Message::Seal(Box::new(job))).is_err() {
+            tracing::error!(partition = partition.0, "sealed after the store was closed; the log has these records still");
+            slot.end_seal();
+        }
+    }
+
+    fn samples(&self, query: &SampleQuery) -> Result<Vec<(UnixNanos, f64)>, StoreError> {
+        self.shared.samples(query)
+    }
+
+    fn verdicts(&self, query: &VerdictQuery) -> Result<Vec<Verdict>, StoreError> {
+        self.shared.verdicts(query)
+    }
+
+    fn intervals(&self, agent: AgentId, start: UnixNanos, end: UnixNanos) -> Result<Vec<Interval>, StoreError> {
+        self.shared.intervals(agent, start, end)
+    }
+
+    fn alerts(&self, query: &AlertQuery) -> Result<Vec<Alert>, StoreError> {
+        self.shared.alerts(query)
+    }
+
+    fn maintain(&self, now: UnixNanos) -> Result<(), StoreError> {
+        let _one_at_a_time = self.maintaining.lock();
+        self.shared.expire(now)?;
+        self.shared.merge()
+    }
+
+    fn stats(&self) -> StoreStats {
+        let mut pending = 0;
+        self.shared.look(|tail| pending += tail.rows as u64);
+        let size = |name: PathBuf| std::fs::metadata(name).map_or(0, |data| data.len());
+        let bytes = size(self.shared.path.clone()) + size(beside(&self.shared.path, "-wal"));
+        StoreStats { samples: self.shared.samples.load(Ordering::Relaxed), bytes, pending }
+    }
+
+    fn close(&self) {
+        let thread = self.sealer.lock().take();
+        if let Some(thread) = thread {
+            self.shared.closing.store(true, Ordering::Release);
+            // A thread that is gone already has nothing left to seal.
+            let _ = self.jobs.send(Message::Close);
+            if thread.join().is_err() {
+                tracing::error!("the store's thread has panicked");
+            }
+        }
+    }
+}
+
+impl Drop for EmbeddedStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// Takes the file beside `path` that says which process uses it. The operating system gives it back when the
+/// process ends, however it ends.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let name = beside(path, ".lock");
+    let open = OpenOptions::new().create(true).write(true).truncate(false).open(&name);
+    let file = open.map_err(|error| StoreError::Io(format!("{}: {error}", name.display())))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Io(format!(
+            "{} is in use by another process; stop that one or choose another data folder",
+            path.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(StoreError::Io(format!("{}: {error}", name.display()))),
+    }
+}

@@ -1,0 +1,503 @@
+//! Questions, answered from the file and the tails together.
+
+use super::block;
+use super::embedded::Shared;
+use super::schema::{self, KINDS, damaged, io};
+use super::seal::series_of;
+use super::sorted::{Lane, day_of};
+use super::tail::Tail;
+use hashbrown::{HashMap, HashSet};
+use parking_lot::Mutex;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use vitals_core::availability::{Interval, State};
+use vitals_core::ids::{AgentId, Partition, Position, TenantId, UnixNanos};
+use vitals_core::seam::{
+    Aggregation, AlertQuery, Catalogue, Checkpoint, SampleQuery, StoreError, VerdictQuery,
+};
+use vitals_core::series::{AgentDesc, Attributes, SeriesDesc};
+use vitals_core::verdict::{Alert, Evidence, Verdict};
+
+/// Connections that are kept for the next question.
+const IDLE_READERS: usize = 8;
+/// A question that names more agents than this is answered from the tenant's rows.
+const AGENTS_ONE_BY_ONE: usize = 64;
+
+/// Connections for reading.
+pub(super) struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Readers {
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), idle: Mutex::default() }
+    }
+
+    /// A read transaction that sees the file as it is now.
+    fn begin(&self) -> Result<Snapshot<'_>, StoreError> {
+        let idle = self.idle.lock().pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => schema::connect(&self.path)?,
+        };
+        let snapshot = Snapshot { readers: self, connection: Some(connection) };
+        snapshot.get()?.execute_batch("BEGIN").map_err(io)?;
+        // The first read is what fixes the view.
+        snapshot.get()?.query_row("SELECT count(*) FROM checkpoint", [], |_| Ok(())).map_err(io)?;
+        Ok(snapshot)
+    }
+}
+
+/// A view of the file that does not change.
+pub(super) struct Snapshot<'a> {
+    readers: &'a Readers,
+    connection: Option<Connection>,
+}
+
+impl Snapshot<'_> {
+    fn get(&self) -> Result<&Connection, StoreError> {
+        self.connection.as_ref().ok_or_else(|| StoreError::Io("the connection is gone".into()))
+    }
+}
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        // A connection that cannot end its transaction is closed instead of kept.
+        if connection.execute_batch("COMMIT").is_ok() {
+            let mut idle = self.readers.idle.lock();
+            if idle.len() < IDLE_READERS {
+                idle.push(connection);
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Shows the tails, and gives the file as of the same moment.
+    fn view(&self, visit: impl FnMut(&Tail)) -> Result<Snapshot<'_>, StoreError> {
+        let _no_tail_goes_away = self.swap.read();
+        self.look(visit);
+        self.readers.begin()
+    }
+
+    pub(super) fn catalogue(&self) -> Result<Catalogue, StoreError> {
+        let mut late: Catalogue = Catalogue::default();
+        let snapshot = self.view(|tail| {
+            late.agents.extend(tail.agents.iter().cloned());
+            late.series.extend(tail.series.iter().cloned());
+        })?;
+        let connection = snapshot.get()?;
+        let mut agents: BTreeMap<AgentId, Arc<AgentDesc>> = BTreeMap::new();
+        let mut statement = connection.prepare("SELECT body FROM agent").map_err(io)?;
+        let mut rows = statement.query([]).map_err(io)?;
+        while let Some(row) = rows.next().map_err(io)? {
+            let agent: AgentDesc = decode(row, 0)?;
+            agents.insert(agent.id, Arc::new(agent));
+        }
+        let mut resources: HashMap<i64, Arc<Attributes>> = HashMap::new();
+        let mut statement = connection.prepare("SELECT id, body FROM resource").map_err(io)?;
+        let mut rows = statement.query([]).map_err(io)?;
+        while let Some(row) = rows.next().map_err(io)? {
+            resources.insert(row.get(0).map_err(io)?, Arc::new(decode(row, 1)?));
+        }
+        let mut series = BTreeMap::new();
+        let mut statement = connection.prepare("SELECT resource, body FROM series").map_err(io)?;
+        let mut rows = statement.query([]).map_err(io)?;
+        while let Some(row) = rows.next().map_err(io)? {
+            let mut desc: SeriesDesc = decode(row, 1)?;
+            let resource: i64 = row.get(0).map_err(io)?;
+            desc.spec.resource = resources
+                .get(&resource)
+                .ok_or_else(|| StoreError::Damaged(format!("the resource of series {} is missing", desc.id.0)))?
+                .clone();
+            series.insert(desc.id, Arc::new(desc));
+        }
+        agents.extend(late.agents.into_iter().map(|agent| (agent.id, agent)));
+        series.extend(late.series.into_iter().map(|desc| (desc.id, desc)));
+        Ok(Catalogue { agents: agents.into_values().collect(), series: series.into_values().collect() })
+    }
+
+    pub(super) fn checkpoint(&self, partition: Partition) -> Result<Checkpoint, StoreError> {
+        let snapshot = self.readers.begin()?;
+        let sql = "SELECT stored, included, state, liveness FROM checkpoint WHERE partition = ?1";
+        let found = snapshot
+            .get()?
+            .query_row(sql, [partition.0], |row| {
+                Ok(Checkpoint {
+                    stored: Position(row.get::<_, i64>(0)?.cast_unsigned()),
+                    included: Position(row.get::<_, i64>(1)?.cast_unsigned()),
+                    state: row.get(2)?,
+                    liveness: row.get(3)?,
+                })
+            })
+            .optional();
+        Ok(found.map_err(io)?.unwrap_or_default())
+    }
+
+    pub(super) fn samples(&self, query: &SampleQuery) -> Result<Vec<(UnixNanos, f64)>, StoreError> {
+        let SampleQuery { series, start, end, step, limit } = *query;
+        if start >= end {
+            return Ok(Vec::new());
+        }
+        let mut late: BTreeMap<i64, Vec<(i64, f64)>> = BTreeMap::new();
+        let snapshot = self.view(|tail| {
+            tail.samples_of(series.0, start.0, end.0, |time, value| {
+                late.entry(day_of(time)).or_default().push((time, value));
+            });
+        })?;
+        let connection = snapshot.get()?;
+        let mut days = blocks_of(connection, series.0, start.0, end.0)?;
+        for &day in late.keys() {
+            days.entry(day).or_default();
+        }
+        let mut folder = Folder::new(start, step, limit);
+        // Blocks keep to days, so a day at a time is in memory and no more.
+        for (day, mut blocks) in days {
+            blocks.sort_unstable();
+            let mut rows = Vec::new();
+            for (_, id) in blocks {
+                read_block(connection, id, series.0, start.0, end.0, &mut rows)?;
+            }
+            rows.extend(late.remove(&day).unwrap_or_default());
+            if !rows.is_sorted_by(|a, b| a.0 < b.0) {
+                // Stable: of equal times the one written first stays first.
+                rows.sort_by_key(|row| row.0);
+                rows.dedup_by_key(|row| row.0);
+            }
+            for (time, value) in rows {
+                folder.add(time, value)?;
+            }
+        }
+        folder.finish()
+    }
+
+    pub(super) fn verdicts(&self, query: &VerdictQuery) -> Result<Vec<Verdict>, StoreError> {
+        let wanted: Option<HashSet<AgentId>> = query.agents.as_ref().map(|agents| agents.iter().copied().collect());
+        let mut late = Vec::new();
+        let snapshot = self.view(|tail| {
+            let fits = |verdict: &&Verdict| {
+                verdict.tenant == query.tenant
+                    && query.start <= verdict.time
+                    && verdict.time < query.end
+                    && query.kind.is_none_or(|kind| kind == verdict.body.kind())
+                    && wanted.as_ref().is_none_or(|wanted| wanted.contains(&verdict.agent))
+            };
+            late.extend(tail.verdicts.iter().filter(fits).cloned());
+        })?;
+        let connection = snapshot.get()?;
+        let mut found = Vec::new();
+        if let Some(tenant) = tenant_id(connection, &query.tenant)? {
+            let mut evidence = HashMap::new();
+            for (kind, name) in KINDS.iter().enumerate() {
+                if query.kind.is_none_or(|wanted| wanted == *name) {
+                    stored_verdicts(connection, query, wanted.as_ref(), tenant, kind, &mut evidence, &mut found)?;
+                }
+            }
+        }
+        // What is on disk first: a replay's copy of it falls out.
+        found.extend(late);
+        found.sort_by(|a, b| verdict_key(a).cmp(&verdict_key(b)));
+        found.dedup_by(|b, a| verdict_key(a) == verdict_key(b));
+        found.truncate(query.limit);
+        Ok(found)
+    }
+
+    pub(super) fn intervals(
+        &self,
+        agent: AgentId,
+        start: UnixNanos,
+        end: UnixNanos,
+    ) -> Result<Vec<Interval>, StoreError> {
+        let mut late: BTreeMap<UnixNanos, Interval> = BTreeMap::new();
+        let snapshot = self.view(|tail| {
+            let own = tail.intervals.iter().filter(|((of, _), _)| *of == agent);
+            late.extend(own.map(|((_, start), interval)| (*start, *interval)));
+        })?;
+        let connection = snapshot.get()?;
+        let sql = "SELECT start, end, state FROM interval
+                   WHERE agent = ?1 AND start < ?3 AND (end IS NULL OR end > ?2)";
+        let mut statement = connection.prepare_cached(sql).map_err(io)?;
+        let mut rows = statement.query(params![agent.0, start.0, end.0]).map_err(io)?;
+        let mut found = BTreeMap::new();
+        while let Some(row) = rows.next().map_err(io)? {
+            let start = UnixNanos(row.get(0).map_err(io)?);
+            let end = row.get::<_, Option<i64>>(1).map_err(io)?.map(UnixNanos);
+            found.insert(start, Interval { start, end, state: state(row.get(2).map_err(io)?)? });
+        }
+        found.extend(late);
+        found.retain(|from, interval| *from < end && interval.end.is_none_or(|to| to > start));
+        Ok(found.into_values().collect())
+    }
+
+    pub(super) fn alerts(&self, query: &AlertQuery) -> Result<Vec<Alert>, StoreError> {
+        let wanted: Option<HashSet<AgentId>> = query.agents.as_ref().map(|agents| agents.iter().copied().collect());
+        let mut late: HashMap<String, Alert> = HashMap::new();
+        let snapshot = self.view(|tail| late.extend(tail.alerts.iter().map(|(id, alert)| (id.clone(), alert.clone()))))?;
+        let connection = snapshot.get()?;
+        let mut found: HashMap<String, Alert> = HashMap::new();
+        if let Some(tenant) = tenant_id(connection, &query.tenant)? {
+            // What is in the tails may take as many of these away.
+            let most = query.limit.saturating_add(late.len());
+            stored_alerts(connection, query, wanted.as_ref(), tenant, most, &mut found)?;
+        }
+        found.extend(late);
+        let mut found: Vec<Alert> = found
+            .into_values()
+            .filter(|alert| {
+                alert.tenant == query.tenant
+                    && query.start <= alert.started
+                    && alert.started < query.end
+                    && !(query.open_only && alert.resolved.is_some())
+                    && wanted.as_ref().is_none_or(|wanted| wanted.contains(&alert.agent))
+            })
+            .collect();
+        found.sort_by(|a, b| (Reverse(a.started), &a.id).cmp(&(Reverse(b.started), &b.id)));
+        found.truncate(query.limit);
+        Ok(found)
+    }
+}
+
+/// Newest first, then whatever tells verdicts of one time apart.
+fn verdict_key(verdict: &Verdict) -> (Reverse<UnixNanos>, AgentId, &str, &str, i64) {
+    let Verdict { agent, time, evidence, body, .. } = verdict;
+    (Reverse(*time), *agent, body.kind(), &evidence.plugin, series_of(body))
+}
+
+fn decode<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, StoreError> {
+    let body = row.get_ref(column).map_err(io)?;
+    let body = body.as_blob().map_err(|error| StoreError::Damaged(error.to_string()))?;
+    postcard::from_bytes(body).map_err(damaged)
+}
+
+fn tenant_id(connection: &Connection, tenant: &TenantId) -> Result<Option<i64>, StoreError> {
+    let sql = "SELECT id FROM tenant WHERE name = ?1";
+    let mut statement = connection.prepare_cached(sql).map_err(io)?;
+    statement.query_row([&*tenant.0], |row| row.get(0)).optional().map_err(io)
+}
+
+fn state(number: u8) -> Result<State, StoreError> {
+    match number {
+        0 => Ok(State::Up),
+        1 => Ok(State::Silent),
+        2 => Ok(State::Unhealthy),
+        3 => Ok(State::Maintenance),
+        other => Err(StoreError::Damaged(format!("an interval has the unknown state {other}"))),
+    }
+}
+
+/// (seq, id) of the blocks that may hold samples of `series` in `start..end`, by day.
+fn blocks_of(
+    connection: &Connection,
+    series: u32,
+    start: i64,
+    end: i64,
+) -> Result<BTreeMap<i64, Vec<(i64, i64)>>, StoreError> {
+    let mut days: BTreeMap<i64, Vec<(i64, i64)>> = BTreeMap::new();
+    let sql = "SELECT day, seq, id FROM block
+               WHERE first = ?1 AND day BETWEEN ?2 AND ?3 AND last >= ?4 AND start < ?6 AND end >= ?5";
+    let mut statement = connection.prepare_cached(sql).map_err(io)?;
+    for first in Lane::firsts(series) {
+        let values = params![first, day_of(start), day_of(end - 1), series, start, end];
+        let mut rows = statement.query(values).map_err(io)?;
+        while let Some(row) = rows.next().map_err(io)? {
+            let block = (row.get(1).map_err(io)?, row.get(2).map_err(io)?);
+            days.entry(row.get(0).map_err(io)?).or_default().push(block);
+        }
+    }
+    Ok(days)
+}
+
+fn read_block(
+    connection: &Connection,
+    id: i64,
+    series: u32,
+    start: i64,
+    end: i64,
+    out: &mut Vec<(i64, f64)>,
+) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached("SELECT body FROM block WHERE id = ?1").map_err(io)?;
+    let mut rows = statement.query([id]).map_err(io)?;
+    let Some(row) = rows.next().map_err(io)? else { return Ok(()) };
+    let body = row.get_ref(0).map_err(io)?;
+    let body = body.as_blob().map_err(|error| StoreError::Damaged(error.to_string()))?;
+    let (times, values) = block::decode_series(body, series).map_err(|error| StoreError::Damaged(error.to_string()))?;
+    let from = times.partition_point(|&time| time < start);
+    let to = times.partition_point(|&time| time < end);
+    out.extend(times[from..to].iter().copied().zip(values[from..to].iter().copied()));
+    Ok(())
+}
+
+fn stored_verdicts(
+    connection: &Connection,
+    query: &VerdictQuery,
+    wanted: Option<&HashSet<AgentId>>,
+    tenant: i64,
+    kind: usize,
+    evidence: &mut HashMap<i64, Arc<Evidence>>,
+    found: &mut Vec<Verdict>,
+) -> Result<(), StoreError> {
+    let mut ask = |agent: Option<AgentId>| -> Result<(), StoreError> {
+        let which = if agent.is_some() { "agent = ?5 AND" } else { "" };
+        let sql = format!(
+            "SELECT agent, time, evidence, body FROM verdict
+             WHERE {which} tenant = ?1 AND kind = ?2 AND time >= ?3 AND time < ?4 ORDER BY time DESC"
+        );
+        let mut values: Vec<Value> =
+            vec![tenant.into(), (kind as i64).into(), query.start.0.into(), query.end.0.into()];
+        values.extend(agent.map(|agent| Value::from(i64::from(agent.0))));
+        let mut statement = connection.prepare_cached(&sql).map_err(io)?;
+        let mut rows = statement.query(params_from_iter(values)).map_err(io)?;
+        let mut left = query.limit;
+        while left > 0
+            && let Some(row) = rows.next().map_err(io)?
+        {
+            let agent = AgentId(row.get(0).map_err(io)?);
+            if wanted.is_none_or(|wanted| wanted.contains(&agent)) {
+                let evidence = known_evidence(connection, evidence, row.get(2).map_err(io)?)?;
+                let time = UnixNanos(row.get(1).map_err(io)?);
+                found.push(Verdict { tenant: query.tenant.clone(), agent, time, evidence, body: decode(row, 3)? });
+                left -= 1;
+            }
+        }
+        Ok(())
+    };
+    match wanted {
+        Some(agents) if agents.len() <= AGENTS_ONE_BY_ONE => agents.iter().try_for_each(|&agent| ask(Some(agent))),
+        _ => ask(None),
+    }
+}
+
+fn known_evidence(
+    connection: &Connection,
+    known: &mut HashMap<i64, Arc<Evidence>>,
+    id: i64,
+) -> Result<Arc<Evidence>, StoreError> {
+    if let Some(evidence) = known.get(&id) {
+        return Ok(evidence.clone());
+    }
+    let mut statement = connection.prepare_cached("SELECT body FROM evidence WHERE id = ?1").map_err(io)?;
+    let mut rows = statement.query([id]).map_err(io)?;
+    let row = rows.next().map_err(io)?;
+    let row = row.ok_or_else(|| StoreError::Damaged(format!("the evidence {id} of a verdict is missing")))?;
+    let evidence: Arc<Evidence> = Arc::new(decode(row, 0)?);
+    known.insert(id, evidence.clone());
+    Ok(evidence)
+}
+
+fn stored_alerts(
+    connection: &Connection,
+    query: &AlertQuery,
+    wanted: Option<&HashSet<AgentId>>,
+    tenant: i64,
+    most: usize,
+    found: &mut HashMap<String, Alert>,
+) -> Result<(), StoreError> {
+    let mut ask = |agent: Option<AgentId>| -> Result<(), StoreError> {
+        let open = if query.open_only { "resolved IS NULL AND" } else { "" };
+        let which = if agent.is_some() { "agent = ?4 AND" } else { "" };
+        let sql = format!(
+            "SELECT body FROM alert
+             WHERE {open} {which} tenant = ?1 AND started >= ?2 AND started < ?3 ORDER BY started DESC"
+        );
+        let mut values: Vec<Value> = vec![tenant.into(), query.start.0.into(), query.end.0.into()];
+        values.extend(agent.map(|agent| Value::from(i64::from(agent.0))));
+        let mut statement = connection.prepare_cached(&sql).map_err(io)?;
+        let mut rows = statement.query(params_from_iter(values)).map_err(io)?;
+        let mut left = most;
+        while left > 0
+            && let Some(row) = rows.next().map_err(io)?
+        {
+            let alert: Alert = decode(row, 0)?;
+            if wanted.is_none_or(|wanted| wanted.contains(&alert.agent)) {
+                found.insert(alert.id.clone(), alert);
+                left -= 1;
+            }
+        }
+        Ok(())
+    };
+    match wanted {
+        Some(agents) if agents.len() <= AGENTS_ONE_BY_ONE => agents.iter().try_for_each(|&agent| ask(Some(agent))),
+        _ => ask(None),
+    }
+}
+
+/// Makes points of samples that come in order of time.
+struct Folder {
+    start: UnixNanos,
+    step: Option<(u64, Aggregation)>,
+    limit: usize,
+    points: Vec<(UnixNanos, f64)>,
+    /// Number of the step that is being filled, and its values.
+    current: u64,
+    values: Vec<f64>,
+}
+
+impl Folder {
+    fn new(start: UnixNanos, step: Option<(i64, Aggregation)>, limit: usize) -> Self {
+        // A step of nothing or less is taken as the shortest.
+        let step = step.map(|(nanos, how)| (nanos.max(1).unsigned_abs(), how));
+        Self { start, step, limit, points: Vec::new(), current: 0, values: Vec::new() }
+    }
+
+    fn add(&mut self, time: i64, value: f64) -> Result<(), StoreError> {
+        let Some((nanos, how)) = self.step else { return self.point(UnixNanos(time), value) };
+        let at = time.abs_diff(self.start.0) / nanos;
+        if at != self.current {
+            self.close_step(nanos, how)?;
+            self.current = at;
+        }
+        if !value.is_nan() || matches!(how, Aggregation::Last | Aggregation::Count) {
+            self.values.push(value);
+        }
+        Ok(())
+    }
+
+    fn close_step(&mut self, nanos: u64, how: Aggregation) -> Result<(), StoreError> {
+        if self.values.is_empty() {
+            return Ok(());
+        }
+        let value = aggregate(&mut self.values, how);
+        self.values.clear();
+        // At or before the time of a sample, so it is in range.
+        let time = self.start.0.wrapping_add_unsigned(self.current * nanos);
+        self.point(UnixNanos(time), value)
+    }
+
+    fn point(&mut self, time: UnixNanos, value: f64) -> Result<(), StoreError> {
+        if self.points.len() >= self.limit {
+            return Err(StoreError::TooMuch { limit: self.limit });
+        }
+        self.points.push((time, value));
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Vec<(UnixNanos, f64)>, StoreError> {
+        if let Some((nanos, how)) = self.step {
+            self.close_step(nanos, how)?;
+        }
+        Ok(self.points)
+    }
+}
+
+/// One value of those of a step, of which there is at least one, in order of time. May reorder them.
+fn aggregate(values: &mut [f64], how: Aggregation) -> f64 {
+    let count = values.len() as f64;
+    match how {
+        Aggregation::Min => values.iter().copied().fold(f64::INFINITY, f64::min),
+        Aggregation::Max => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        Aggregation::Mean => values.iter().sum::<f64>() / count,
+        Aggregation::Count => count,
+        Aggregation::Last => values.last().copied().unwrap_or(f64::NAN),
+        Aggregation::P95 => {
+            // Nearest rank: the smallest value that at least 95 % are not above.
+            let rank = (values.len() * 95).div_ceil(100).max(1) - 1;
+            *values.select_nth_unstable_by(rank, f64::total_cmp).1
+        }
+    }
+}
