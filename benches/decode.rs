@@ -9,7 +9,8 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::metrics::v1::{
-    Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric, number_data_point,
+    Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric,
+    number_data_point,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
@@ -59,7 +60,12 @@ fn gauges(metrics: usize, points: usize) -> Vec<u8> {
                 ..NumberDataPoint::default()
             })
             .collect();
-        Metric { name: format!("bench.metric.{m}"), unit: "1".to_owned(), data: Some(metric::Data::Gauge(Gauge { data_points })), ..Metric::default() }
+        Metric {
+            name: format!("bench.metric.{m}"),
+            unit: "1".to_owned(),
+            data: Some(metric::Data::Gauge(Gauge { data_points })),
+            ..Metric::default()
+        }
     };
     request((0..metrics).map(gauge).collect())
 }
@@ -77,7 +83,11 @@ fn histograms(points: usize) -> Vec<u8> {
         })
         .collect();
     let data = Histogram { data_points, aggregation_temporality: 2 };
-    request(vec![Metric { name: "bench.histogram".to_owned(), data: Some(metric::Data::Histogram(data)), ..Metric::default() }])
+    request(vec![Metric {
+        name: "bench.histogram".to_owned(),
+        data: Some(metric::Data::Histogram(data)),
+        ..Metric::default()
+    }])
 }
 
 fn normalizer() -> Normalizer {
@@ -102,7 +112,11 @@ fn decode(c: &mut Criterion) {
             b.iter(|| known.otlp(&tenant, "sender", UnixNanos(NOW), black_box(&bytes)));
         });
         group.bench_function("normalize, new series", |b| {
-            b.iter_batched(normalizer, |new| new.otlp(&tenant, "sender", UnixNanos(NOW), black_box(&bytes)), criterion::BatchSize::LargeInput);
+            b.iter_batched(
+                normalizer,
+                |new| new.otlp(&tenant, "sender", UnixNanos(NOW), black_box(&bytes)),
+                criterion::BatchSize::LargeInput,
+            );
         });
         group.bench_function("memcpy", |b| b.iter(|| black_box(&bytes).clone()));
         group.finish();

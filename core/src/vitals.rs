@@ -248,9 +248,12 @@ mod tests {
     #[test]
     fn requests_and_failures() {
         let total = Shape::Cumulative { monotonic: true };
-        for (status, expect) in [("200", VitalRole::Requests), ("404", VitalRole::Requests), ("503", VitalRole::FailedRequests)] {
+        for (status, expect) in
+            [("200", VitalRole::Requests), ("404", VitalRole::Requests), ("503", VitalRole::FailedRequests)]
+        {
             let attribute = Some(("http.response.status_code", status));
-            let count = SeriesSpec { part: Part::Count, shape: total, ..spec("http.server.request.duration", attribute) };
+            let count =
+                SeriesSpec { part: Part::Count, shape: total, ..spec("http.server.request.duration", attribute) };
             assert_eq!(role(&count), Some(expect), "{status}");
         }
     }

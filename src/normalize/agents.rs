@@ -70,7 +70,11 @@ mod tests {
         for (pairs, expect) in [
             (&[("service.instance.id", "web-1"), ("host.name", "h")][..], Some("web-1")),
             (
-                &[("service.instance.id", "6ba7b810-9dad-41d1-80b4-00c04fd430c8"), ("service.name", "s"), ("host.name", "h")],
+                &[
+                    ("service.instance.id", "6ba7b810-9dad-41d1-80b4-00c04fd430c8"),
+                    ("service.name", "s"),
+                    ("host.name", "h"),
+                ],
                 Some("s@h"),
             ),
             // A time-based UUID is stable.

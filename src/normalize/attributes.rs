@@ -258,7 +258,11 @@ mod tests {
             (Value::BytesValue(vec![0, 255]), "AP8="),
             (
                 Value::ArrayValue(ArrayValue {
-                    values: vec![any(Value::StringValue("x\n".into())), any(Value::DoubleValue(f64::NAN)), AnyValue { value: None }],
+                    values: vec![
+                        any(Value::StringValue("x\n".into())),
+                        any(Value::DoubleValue(f64::NAN)),
+                        AnyValue { value: None },
+                    ],
                 }),
                 r#"["x\n","NaN",null]"#,
             ),

@@ -207,11 +207,8 @@ mod tests {
 
     #[test]
     fn exponential_bounds_follow_the_scale() {
-        let histogram = Exponential {
-            scale: 1,
-            positive: Side { offset: 2, counts: vec![3] },
-            ..Exponential::default()
-        };
+        let histogram =
+            Exponential { scale: 1, positive: Side { offset: 2, counts: vec![3] }, ..Exponential::default() };
         let mut buckets = Vec::new();
         histogram.buckets(&mut buckets);
         assert_eq!(buckets.len(), 1);
@@ -250,11 +247,8 @@ mod tests {
         histogram.stable(160, &mut buckets);
         let seen: Vec<_> = buckets.iter().map(|b| (b.upper, b.count)).collect();
         assert_eq!(seen, [(-0.5, 4), (0.0, 1), (2.0, 3), (4.0, 0), (8.0, 5)]);
-        let wide = Exponential {
-            scale: -2,
-            positive: Side { offset: i32::MIN, counts: vec![1] },
-            ..Exponential::default()
-        };
+        let wide =
+            Exponential { scale: -2, positive: Side { offset: i32::MIN, counts: vec![1] }, ..Exponential::default() };
         wide.stable(4, &mut buckets);
         assert_eq!(buckets.len(), 1);
     }

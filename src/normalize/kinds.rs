@@ -125,8 +125,8 @@ fn length_bit(name: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vitals_core::series::{Origin, Shape};
     use std::sync::Arc;
+    use vitals_core::series::{Origin, Shape};
 
     fn applied(metric: &str, unit: &str, state: Option<&str>, part: Part) -> SeriesSpec {
         let mut spec = SeriesSpec {
@@ -144,10 +144,14 @@ mod tests {
         };
         let rules = Rules::new(&[("built in", BUILT_IN)]).unwrap();
         rules.apply(&mut spec);
-        assert_eq!(spec.factor.to_bits(), match part {
-            Part::Value | Part::Quantile(_) => rules.factor(metric, unit),
-            _ => 1.0,
-        }.to_bits());
+        assert_eq!(
+            spec.factor.to_bits(),
+            match part {
+                Part::Value | Part::Quantile(_) => rules.factor(metric, unit),
+                _ => 1.0,
+            }
+            .to_bits()
+        );
         spec
     }
 

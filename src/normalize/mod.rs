@@ -156,7 +156,13 @@ impl Normalizer {
     ///
     /// # Errors
     /// When a strict protobuf decoder would refuse it; nothing of it is taken then.
-    pub fn otlp(&self, tenant: &TenantId, fallback_agent: &str, now: UnixNanos, body: &[u8]) -> Result<Normalized, Malformed> {
+    pub fn otlp(
+        &self,
+        tenant: &TenantId,
+        fallback_agent: &str,
+        now: UnixNanos,
+        body: &[u8],
+    ) -> Result<Normalized, Malformed> {
         let caller = Caller { tenant: tenant.clone(), ..Caller::anonymous() };
         self.otlp_as(&caller, fallback_agent, now, body)
     }
@@ -165,7 +171,13 @@ impl Normalizer {
     ///
     /// # Errors
     /// When a strict protobuf decoder would refuse it; nothing of it is taken then.
-    pub fn otlp_as(&self, caller: &Caller, fallback_agent: &str, now: UnixNanos, body: &[u8]) -> Result<Normalized, Malformed> {
+    pub fn otlp_as(
+        &self,
+        caller: &Caller,
+        fallback_agent: &str,
+        now: UnixNanos,
+        body: &[u8],
+    ) -> Result<Normalized, Malformed> {
         let tenant = self.registry.tenant(&caller.tenant);
         let known = tenant.wire();
         let mut walk = Walk::new(self, caller, fallback_agent, now, body, &known);
@@ -217,7 +229,14 @@ impl Normalizer {
     }
 
     /// Finds out which agent a new resource is, and remembers it.
-    fn identify(&self, caller: &Caller, fallback: &str, now: UnixNanos, hash: IdentityHash, attributes: Attributes) -> Result<Arc<Resource>, Reason> {
+    fn identify(
+        &self,
+        caller: &Caller,
+        fallback: &str,
+        now: UnixNanos,
+        hash: IdentityHash,
+        attributes: Attributes,
+    ) -> Result<Arc<Resource>, Reason> {
         let key = agents::key(&self.config.agent_identity, &attributes).unwrap_or_else(|| {
             self.hint(fallback);
             fallback.to_owned()
@@ -227,10 +246,7 @@ impl Normalizer {
             return Err(Reason::ForeignAgent);
         }
         let profile = agents::profile(&attributes);
-        let agent = self
-            .registry
-            .intern_agent(&caller.tenant, &key, now, &profile)
-            .map_err(|_| Reason::AgentQuota)?;
+        let agent = self.registry.intern_agent(&caller.tenant, &key, now, &profile).map_err(|_| Reason::AgentQuota)?;
         let resource = Arc::new(Resource {
             hash,
             agent,
@@ -305,7 +321,8 @@ fn finished(batches: Vec<Batch>, tenant: &TenantId, now: UnixNanos) -> Vec<(Part
         .map(|(partition, mut batch)| {
             batch.alive.sort_unstable();
             batch.alive.dedup();
-            let samples = Samples { tenant: tenant.clone(), received_at: now, alive: batch.alive, columns: batch.columns };
+            let samples =
+                Samples { tenant: tenant.clone(), received_at: now, alive: batch.alive, columns: batch.columns };
             (partition, samples)
         })
         .collect()

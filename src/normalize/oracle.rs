@@ -13,8 +13,8 @@ use opentelemetry_proto::tonic::metrics::v1::{
     NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, Summary, SummaryDataPoint, metric, number_data_point,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use prost::Message as _;
 use proptest::prelude::*;
+use prost::Message as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vitals_core::ids::{TenantId, UnixNanos};
@@ -27,7 +27,8 @@ const LONGEST_NAME: usize = 24;
 
 fn normalizer(quota: Quota) -> (Arc<Registry>, Normalizer) {
     let registry = Arc::new(Registry::new(quota, Box::new(|_| {})));
-    let config = NormalizeConfig { max_attributes: MOST_ATTRIBUTES, max_name_bytes: LONGEST_NAME, ..NormalizeConfig::default() };
+    let config =
+        NormalizeConfig { max_attributes: MOST_ATTRIBUTES, max_name_bytes: LONGEST_NAME, ..NormalizeConfig::default() };
     let normalizer = Normalizer::new(&config, registry.clone(), 3).unwrap();
     (registry, normalizer)
 }
@@ -38,7 +39,9 @@ type Seen = (Vec<String>, u64);
 fn line(agent: &str, spec: &SeriesSpec, time: i64, value: f64) -> String {
     let SeriesSpec { metric, unit, kind, shape, part, factor, scope, attributes, resource, .. } = spec;
     let bits = value.to_bits();
-    format!("{agent} {metric:?} {unit:?} {kind:?} {shape:?} {part:?} x{factor} {scope:?} {attributes:?} {resource:?} @{time} = {bits:x}")
+    format!(
+        "{agent} {metric:?} {unit:?} {kind:?} {shape:?} {part:?} x{factor} {scope:?} {attributes:?} {resource:?} @{time} = {bits:x}"
+    )
 }
 
 fn walked(registry: &Registry, normalizer: &Normalizer, bytes: &[u8]) -> Option<Seen> {
@@ -203,7 +206,9 @@ impl Expect<'_> {
             metric::Data::ExponentialHistogram(h) => {
                 for p in &h.data_points {
                     let side = |b: &Option<Buckets>| {
-                        b.as_ref().map(|b| Side { offset: b.offset, counts: b.bucket_counts.clone() }).unwrap_or_default()
+                        b.as_ref()
+                            .map(|b| Side { offset: b.offset, counts: b.bucket_counts.clone() })
+                            .unwrap_or_default()
                     };
                     let exponential = Exponential {
                         scale: p.scale,
@@ -230,7 +235,14 @@ impl Expect<'_> {
         }
     }
 
-    fn point(&mut self, place: &Place<'_>, list: &[KeyValue], time: u64, flags: u32, numbers: Option<Vec<(Part, f64)>>) {
+    fn point(
+        &mut self,
+        place: &Place<'_>,
+        list: &[KeyValue],
+        time: u64,
+        flags: u32,
+        numbers: Option<Vec<(Part, f64)>>,
+    ) {
         let latest = NOW as u64 + 86_400_000_000_000;
         if place.refused || time == 0 || time > latest {
             self.rejected += 1;
@@ -256,7 +268,14 @@ impl Expect<'_> {
     }
 }
 
-fn distribution(count: u64, sum: Option<f64>, min: Option<f64>, max: Option<f64>, bounds: &[Bucket], all: &[Bucket]) -> Vec<(Part, f64)> {
+fn distribution(
+    count: u64,
+    sum: Option<f64>,
+    min: Option<f64>,
+    max: Option<f64>,
+    bounds: &[Bucket],
+    all: &[Bucket],
+) -> Vec<(Part, f64)> {
     let mut numbers = vec![(Part::Count, count as f64)];
     numbers.extend(sum.map(|v| (Part::Sum, v)));
     numbers.extend(min.map(|v| (Part::Min, v)));
@@ -314,7 +333,17 @@ impl Draw<'_> {
 
     fn number(&mut self) -> f64 {
         let own = f64::from(self.byte()) / 7.0;
-        self.pick(&[own, -own, 0.0, -0.0, 1e300, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::from_bits(0x7ff0_0000_0000_0002)])
+        self.pick(&[
+            own,
+            -own,
+            0.0,
+            -0.0,
+            1e300,
+            f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            f64::from_bits(0x7ff0_0000_0000_0002),
+        ])
     }
 
     fn key(&mut self) -> String {
@@ -323,7 +352,9 @@ impl Draw<'_> {
 
     fn value(&mut self, depth: u8) -> AnyValue {
         let value = match self.below(if depth == 0 { 7 } else { 9 }) {
-            0 => Value::StringValue(self.pick(&["x", "used", "", "ü\n\"", "6ba7b810-9dad-41d1-80b4-00c04fd430c8"]).to_owned()),
+            0 => Value::StringValue(
+                self.pick(&["x", "used", "", "ü\n\"", "6ba7b810-9dad-41d1-80b4-00c04fd430c8"]).to_owned(),
+            ),
             1 => Value::BoolValue(self.byte() & 1 == 1),
             2 => Value::IntValue(i64::from(self.byte()) - 100),
             3 => Value::DoubleValue(self.number()),
@@ -456,7 +487,8 @@ impl Draw<'_> {
             4 => Some(metric::Data::Summary(Summary { data_points: self.list(3, Self::summary) })),
             _ => None,
         };
-        let names = ["m", "n", "system.cpu.utilization", "http.server.duration", "", "a name that is much too long for it"];
+        let names =
+            ["m", "n", "system.cpu.utilization", "http.server.duration", "", "a name that is much too long for it"];
         Metric {
             name: self.pick(&names).to_owned(),
             description: self.pick(&["", "what it is"]).to_owned(),
@@ -515,7 +547,12 @@ fn shuffled(bytes: &[u8], schema: &Schema, draw: &mut Draw<'_>) -> Vec<u8> {
         fields.push((place, field));
         if draw.below(8) == 0 {
             // Number 100: varint, bytes, group, fixed32.
-            let unknown: &[u8] = draw.pick(&[&[0xa0, 0x06, 1][..], &[0xa2, 0x06, 1, 9], &[0xa3, 0x06, 0x08, 1, 0xa4, 0x06], &[0xa5, 0x06, 1, 2, 3, 4]]);
+            let unknown: &[u8] = draw.pick(&[
+                &[0xa0, 0x06, 1][..],
+                &[0xa2, 0x06, 1, 9],
+                &[0xa3, 0x06, 0x08, 1, 0xa4, 0x06],
+                &[0xa5, 0x06, 1, 2, 3, 4],
+            ]);
             fields.push((draw.byte(), unknown.to_vec()));
         }
     }
@@ -584,7 +621,11 @@ fn cases() -> u32 {
 }
 
 fn gauge(points: Vec<NumberDataPoint>) -> ExportMetricsServiceRequest {
-    let metric = Metric { name: "m".into(), data: Some(metric::Data::Gauge(Gauge { data_points: points })), ..Metric::default() };
+    let metric = Metric {
+        name: "m".into(),
+        data: Some(metric::Data::Gauge(Gauge { data_points: points })),
+        ..Metric::default()
+    };
     ExportMetricsServiceRequest {
         resource_metrics: vec![ResourceMetrics {
             resource: Some(Resource { attributes: vec![attribute("host.name", "h")], ..Resource::default() }),
@@ -650,7 +691,8 @@ fn of_equal_keys_the_last_counts() {
 
 #[test]
 fn the_quota_of_series_rejects_what_is_new() {
-    let points = (0..5).map(|n| NumberDataPoint { attributes: vec![attribute("n", &n.to_string())], ..good(f64::from(n)) });
+    let points =
+        (0..5).map(|n| NumberDataPoint { attributes: vec![attribute("n", &n.to_string())], ..good(f64::from(n)) });
     let normalized = taken(&gauge(points.collect()));
     assert_eq!(normalized.rejected, 3);
     assert_eq!(normalized.batches[0].1.columns.values, [0.0, 1.0]);

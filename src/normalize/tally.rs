@@ -41,7 +41,11 @@ const REASONS: [(Reason, &str, &str); 13] = [
     (Reason::Buckets, "buckets", "whose bucket counts do not fit their bounds"),
     (Reason::Quantile, "quantile", "with a quantile outside 0..1"),
     (Reason::TooManyAttributes, "too_many_attributes", "with more attributes than the limit, or of such a resource"),
-    (Reason::AttributesTooLarge, "attributes_too_large", "with attributes over the limit in bytes, or of such a resource"),
+    (
+        Reason::AttributesTooLarge,
+        "attributes_too_large",
+        "with attributes over the limit in bytes, or of such a resource",
+    ),
     (Reason::ForeignAgent, "foreign_agent", "of agents that the token may not touch"),
     (Reason::AgentQuota, "agent_quota", "of new agents past the tenant's limit"),
     (Reason::SeriesQuota, "series_quota", "of new series past the tenant's limit"),
@@ -84,7 +88,11 @@ impl Tally {
     }
 
     fn reasons(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> + '_ {
-        REASONS.iter().zip(self.rejected).filter(|(_, count)| *count > 0).map(|(&(_, label, text), count)| (label, text, count))
+        REASONS
+            .iter()
+            .zip(self.rejected)
+            .filter(|(_, count)| *count > 0)
+            .map(|(&(_, label, text), count)| (label, text, count))
     }
 
     /// Adds the counts to the process's counters.

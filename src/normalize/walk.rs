@@ -8,7 +8,9 @@
 use super::attributes::{Parsed, check_run, parse};
 use super::buckets::{Bucket, Exponential, QUANTILES, Side, explicit, quantile};
 use super::tally::{Reason, Tally};
-use super::wire::{BUCKETS, DEPTH, EXEMPLAR, KEY_VALUE, Malformed, QUANTILE, REQUEST, RESOURCE, Reader, SCOPE, check, data_schema};
+use super::wire::{
+    BUCKETS, DEPTH, EXEMPLAR, KEY_VALUE, Malformed, QUANTILE, REQUEST, RESOURCE, Reader, SCOPE, check, data_schema,
+};
 use super::{Normalizer, Resource};
 use hashbrown::HashMap;
 use std::borrow::Cow;
@@ -147,7 +149,11 @@ fn part(point: &[u8], from: usize, to: usize) -> &[u8] {
 
 /// Sets a message field that may come once; when it comes again the two are one message, which is what their
 /// bytes in a row mean.
-fn merge<'b>(field: &mut Option<Cow<'b, [u8]>>, more: &'b [u8], check: impl Fn(&[u8]) -> Result<(), Malformed>) -> Result<(), Malformed> {
+fn merge<'b>(
+    field: &mut Option<Cow<'b, [u8]>>,
+    more: &'b [u8],
+    check: impl Fn(&[u8]) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
     match field {
         None => *field = Some(Cow::Borrowed(more)),
         Some(first) => {
@@ -201,7 +207,8 @@ impl<'a> Walk<'a> {
         body: &'a [u8],
         known: &'a HashMap<IdentityHash, SeriesId>,
     ) -> Self {
-        let ahead = i64::try_from(normalizer.config.max_future_seconds).unwrap_or(i64::MAX).saturating_mul(UnixNanos::SECOND);
+        let ahead =
+            i64::try_from(normalizer.config.max_future_seconds).unwrap_or(i64::MAX).saturating_mul(UnixNanos::SECOND);
         let latest = u64::try_from(now.plus(ahead).0).unwrap_or(0);
         let mut whose = caller.tenant.0.as_bytes().to_vec();
         whose.push(0xff);
@@ -244,7 +251,9 @@ impl<'a> Walk<'a> {
         let mut scopes = false;
         while !reader.is_empty() {
             match reader.key()? {
-                0x0a => merge(&mut resource, reader.bytes()?, |bytes| check(&RESOURCE, bytes, IN_RESOURCE_METRICS - 1))?,
+                0x0a => {
+                    merge(&mut resource, reader.bytes()?, |bytes| check(&RESOURCE, bytes, IN_RESOURCE_METRICS - 1))?
+                }
                 0x12 => {
                     reader.bytes()?;
                     scopes = true;
@@ -374,7 +383,9 @@ impl<'a> Walk<'a> {
         };
         let reject = resource.reject.or(if name.is_empty() {
             Some(Reason::NoName)
-        } else if name.len() > self.normalizer.config.max_name_bytes || unit.len() > self.normalizer.config.max_name_bytes {
+        } else if name.len() > self.normalizer.config.max_name_bytes
+            || unit.len() > self.normalizer.config.max_name_bytes
+        {
             Some(Reason::NameTooLong)
         } else if temporality == Temporality::Unspecified {
             Some(Reason::NoTemporality)
@@ -471,7 +482,14 @@ impl<'a> Walk<'a> {
 
     /// Whether a point has a sample; counts it when not. Attributes of a point that is not looked at further are checked.
     #[inline]
-    fn taken(&mut self, metric: &Metric<'_>, time: u64, flags: u64, wrong: Option<Reason>, run: &[u8]) -> Result<bool, Malformed> {
+    fn taken(
+        &mut self,
+        metric: &Metric<'_>,
+        time: u64,
+        flags: u64,
+        wrong: Option<Reason>,
+        run: &[u8],
+    ) -> Result<bool, Malformed> {
         self.tally.points += 1;
         // One comparison for 0 and for what is too late.
         if time.wrapping_sub(1) < self.latest && flags & 1 == 0 && metric.reject.is_none() && wrong.is_none() {
@@ -482,7 +500,14 @@ impl<'a> Walk<'a> {
     }
 
     #[cold]
-    fn not_taken(&mut self, metric: &Metric<'_>, time: u64, flags: u64, wrong: Option<Reason>, run: &[u8]) -> Result<(), Malformed> {
+    fn not_taken(
+        &mut self,
+        metric: &Metric<'_>,
+        time: u64,
+        flags: u64,
+        wrong: Option<Reason>,
+        run: &[u8],
+    ) -> Result<(), Malformed> {
         check_run(run, IN_POINT)?;
         if let Some(reason) = metric.reject {
             self.tally.reject(reason);
@@ -517,7 +542,17 @@ impl<'a> Walk<'a> {
     /// Puts a number of a point whose series may be new; false when the point is rejected.
     #[expect(clippy::too_many_arguments, reason = "the numbers of one row")]
     #[cold]
-    fn unknown(&mut self, metric: &Metric<'_>, base: IdentityHash, run: &[u8], field: u32, part: Part, integer: bool, time: i64, value: f64) -> Result<(), Malformed> {
+    fn unknown(
+        &mut self,
+        metric: &Metric<'_>,
+        base: IdentityHash,
+        run: &[u8],
+        field: u32,
+        part: Part,
+        integer: bool,
+        time: i64,
+        value: f64,
+    ) -> Result<(), Malformed> {
         if let Err(reason) = self.describe(metric, base, run, field, part, integer)? {
             self.tally.reject(reason);
             return Ok(());
@@ -530,7 +565,15 @@ impl<'a> Walk<'a> {
     }
 
     /// Notes the series of one number of a point, if it was not in this request before.
-    fn describe(&mut self, metric: &Metric<'_>, base: IdentityHash, run: &[u8], field: u32, part: Part, integer: bool) -> Result<Result<(), Reason>, Malformed> {
+    fn describe(
+        &mut self,
+        metric: &Metric<'_>,
+        base: IdentityHash,
+        run: &[u8],
+        field: u32,
+        part: Part,
+        integer: bool,
+    ) -> Result<Result<(), Reason>, Malformed> {
         let hash = salted(base, part);
         if self.missed.contains_key(&hash) {
             return Ok(Ok(()));
@@ -721,7 +764,13 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn quantiles(&mut self, metric: &Metric<'_>, several: &Several<'_>, buckets: &[Bucket], head: &Head) -> Result<(), Malformed> {
+    fn quantiles(
+        &mut self,
+        metric: &Metric<'_>,
+        several: &Several<'_>,
+        buckets: &[Bucket],
+        head: &Head,
+    ) -> Result<(), Malformed> {
         for q in QUANTILES {
             if let Some(value) = quantile(buckets, q, (head.min, head.max)) {
                 self.put(metric, several, Part::Quantile(q), value)?;

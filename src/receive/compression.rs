@@ -92,7 +92,9 @@ mod tests {
     #[test]
     fn both_encodings_and_their_limits() {
         let text = vec![7_u8; 10_000];
-        for (encoding, body) in [(Encoding::Gzip, gzip(&text)), (Encoding::Zstd, zstd::encode_all(&text[..], 1).unwrap())] {
+        for (encoding, body) in
+            [(Encoding::Gzip, gzip(&text)), (Encoding::Zstd, zstd::encode_all(&text[..], 1).unwrap())]
+        {
             assert_eq!(encoding.decompress(&body, 10_000).unwrap(), text);
             let bomb = encoding.decompress(&body, 9_999).unwrap_err();
             assert!(matches!(bomb, CompressionError::TooLarge { limit: 9_999 }), "{bomb}");

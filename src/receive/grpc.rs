@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder, EnabledCompressionEncodings};
+use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EnabledCompressionEncodings, EncodeBuf, Encoder};
 use tonic::server::{Grpc, UnaryService};
 use tonic::{Code, Status};
 use vitals_core::caller::Caller;
@@ -130,7 +130,8 @@ impl<I: Ingest> UnaryService<Bytes> for Export<I> {
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
         self.reached.store(true, Ordering::Relaxed);
         let permit = self.meter.lock().take();
-        let (ingest, caller, peer, failure) = (self.ingest.clone(), self.caller.clone(), self.peer, self.failure.clone());
+        let (ingest, caller, peer, failure) =
+            (self.ingest.clone(), self.caller.clone(), self.peer, self.failure.clone());
         Box::pin(async move {
             let body = request.into_inner();
             let mut permit = permit;
@@ -171,7 +172,11 @@ impl<I: Ingest> Rpc<I> {
         }
     }
 
-    async fn export(&self, peer: SocketAddr, request: Request<Incoming>) -> Result<Response<tonic::body::Body>, Failure> {
+    async fn export(
+        &self,
+        peer: SocketAddr,
+        request: Request<Incoming>,
+    ) -> Result<Response<tonic::body::Body>, Failure> {
         let token = request.headers().get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
         let caller = permitted(self.auth.as_deref(), token)?;
         let meter: Meter = Arc::new(Mutex::new(Some(self.budget.permit())));
@@ -251,7 +256,11 @@ impl<I: Ingest> Answer for Rpc<I> {
                 Code::Unimplemented,
                 "only metrics are taken here; leave this endpoint out of the pipelines for traces and logs",
             )),
-            _ => Err(Failure::new(StatusCode::NOT_FOUND, Code::Unimplemented, "there is only MetricsService/Export here")),
+            _ => Err(Failure::new(
+                StatusCode::NOT_FOUND,
+                Code::Unimplemented,
+                "there is only MetricsService/Export here",
+            )),
         };
         counted("grpc", result.as_ref().err());
         result.unwrap_or_else(|failure| failure.grpc().into_http())

@@ -8,7 +8,9 @@ use super::status::Failure;
 use super::{Accepted, Ingest, ReceiveConfig, counted, permitted};
 use crate::auth::Auth;
 use bytes::{Bytes, BytesMut};
-use http::header::{ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
@@ -75,7 +77,8 @@ impl<I: Ingest> Http<I> {
         let headers = request.headers();
         let token = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
         let caller = permitted(self.auth.as_deref(), token)?;
-        let unsupported = |message: &str| Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, message);
+        let unsupported =
+            |message: &str| Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, message);
         let form = Form::of(headers)
             .ok_or_else(|| unsupported("content-type must be application/x-protobuf or application/json"))?;
         let encoding = headers.get(CONTENT_ENCODING).map_or(Some(Encoding::None), |v| Encoding::named(v.as_bytes()));
@@ -159,7 +162,11 @@ impl<I: Ingest> Http<I> {
 pub fn overloaded() -> Failure {
     Failure {
         retry_after: Some(Duration::from_secs(1)),
-        ..Failure::new(StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted, "too many bytes are in flight; try again later")
+        ..Failure::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            Code::ResourceExhausted,
+            "too many bytes are in flight; try again later",
+        )
     }
 }
 

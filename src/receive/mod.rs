@@ -80,7 +80,9 @@ impl Default for ReceiveConfig {
 
 /// Why the listeners may not be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("receive.{port} = \"{address}\" can be reached from other machines without a token; set auth.otlp = true, or receive.insecure = true if that is meant")]
+#[error(
+    "receive.{port} = \"{address}\" can be reached from other machines without a token; set auth.otlp = true, or receive.insecure = true if that is meant"
+)]
 pub struct Exposed {
     /// `grpc` or `http`.
     pub port: &'static str,

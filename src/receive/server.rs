@@ -23,7 +23,8 @@ pub trait Answer: Send + Sync + 'static {
     type Body: Body<Data = bytes::Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
 
     /// The answer to `request` of `peer`.
-    fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;
+    fn answer(&self, peer: SocketAddr, request: Request<Incoming>)
+    -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
 /// Serves until `shutdown` is done; then lets what is under way finish, for a while.

@@ -45,7 +45,12 @@ struct Ports {
     stop: Option<tokio::sync::watch::Sender<bool>>,
 }
 
-async fn start_with(config: ReceiveConfig, answer: Result<Accepted, Refused>, auth: Option<Arc<Auth>>, keep_permits: bool) -> Ports {
+async fn start_with(
+    config: ReceiveConfig,
+    answer: Result<Accepted, Refused>,
+    auth: Option<Arc<Auth>>,
+    keep_permits: bool,
+) -> Ports {
     let ingest = Arc::new(Decoding { answer, bodies: Mutex::default(), permits: Mutex::default(), keep_permits });
     let budget = Budget::new(config.max_in_flight_bytes);
     let (stop, stopped) = tokio::sync::watch::channel(false);
@@ -98,7 +103,11 @@ async fn post(to: SocketAddr, path: &str, headers: &[(&str, &str)], body: impl I
         request = request.header(*name, *value);
     }
     let response = request.send().await.unwrap();
-    Answered { status: response.status().as_u16(), headers: response.headers().clone(), body: response.bytes().await.unwrap() }
+    Answered {
+        status: response.status().as_u16(),
+        headers: response.headers().clone(),
+        body: response.bytes().await.unwrap(),
+    }
 }
 
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
@@ -125,15 +134,16 @@ fn only_loopback_without_tokens() {
 async fn http_takes_both_forms_and_all_encodings() {
     let ports = start(small()).await;
     let message = request(50).encode_to_vec();
-    for (encoding, body) in [
-        ("identity", message.clone()),
-        ("gzip", gzip(&message)),
-        ("zstd", zstd::encode_all(&message[..], 1).unwrap()),
-    ] {
+    for (encoding, body) in
+        [("identity", message.clone()), ("gzip", gzip(&message)), ("zstd", zstd::encode_all(&message[..], 1).unwrap())]
+    {
         let answered = post(ports.http, "/v1/metrics", &[PROTOBUF, ("content-encoding", encoding)], body).await;
         assert_eq!(answered.status, 200, "{encoding}");
         assert_eq!(answered.headers["content-type"], "application/x-protobuf");
-        assert_eq!(ExportMetricsServiceResponse::decode(answered.body).unwrap(), ExportMetricsServiceResponse::default());
+        assert_eq!(
+            ExportMetricsServiceResponse::decode(answered.body).unwrap(),
+            ExportMetricsServiceResponse::default()
+        );
     }
     let json = r#"{"resourceMetrics":[{"schemaUrl":"s"}]}"#;
     let answered = post(ports.http, "/v1/metrics", &[JSON], json).await;
@@ -203,12 +213,14 @@ async fn other_signals_paths_and_methods() {
     let got = reqwest::get(format!("http://{}/v1/metrics", ports.http)).await.unwrap();
     assert_eq!(got.status(), 405);
     assert_eq!(got.headers()["allow"], "POST");
-    let channel = tonic::transport::Channel::from_shared(format!("http://{}", ports.grpc)).unwrap().connect().await.unwrap();
+    let channel =
+        tonic::transport::Channel::from_shared(format!("http://{}", ports.grpc)).unwrap().connect().await.unwrap();
     let mut logs = tonic::client::Grpc::new(channel);
     logs.ready().await.unwrap();
     let path = http::uri::PathAndQuery::from_static("/opentelemetry.proto.collector.logs.v1.LogsService/Export");
     let codec = tonic_prost_codec();
-    let status = logs.unary(tonic::Request::new(ExportMetricsServiceRequest::default()), path, codec).await.unwrap_err();
+    let status =
+        logs.unary(tonic::Request::new(ExportMetricsServiceRequest::default()), path, codec).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented);
     assert!(status.message().contains("only metrics"), "{}", status.message());
 }
@@ -245,7 +257,8 @@ async fn partial_success_and_refusals_in_both_forms() {
 #[tokio::test]
 async fn grpc_with_every_compression_on_one_connection() {
     let ports = start(small()).await;
-    let channel = tonic::transport::Channel::from_shared(format!("http://{}", ports.grpc)).unwrap().connect().await.unwrap();
+    let channel =
+        tonic::transport::Channel::from_shared(format!("http://{}", ports.grpc)).unwrap().connect().await.unwrap();
     for encoding in [None, Some(CompressionEncoding::Gzip), Some(CompressionEncoding::Zstd)] {
         let mut client = MetricsServiceClient::new(channel.clone());
         if let Some(encoding) = encoding {
@@ -332,7 +345,8 @@ async fn slow_clients_are_cut_off() {
     let mut head = TcpStream::connect(ports.http).await.unwrap();
     head.write_all(b"POST /v1/metrics HTTP/1.1\r\nhost: x\r\n").await.unwrap();
     let mut body = TcpStream::connect(ports.http).await.unwrap();
-    let start = b"POST /v1/metrics HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 9\r\n\r\nabc";
+    let start =
+        b"POST /v1/metrics HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 9\r\n\r\nabc";
     body.write_all(start).await.unwrap();
     let mut text = String::new();
     tokio::time::timeout(Duration::from_secs(5), body.read_to_string(&mut text)).await.unwrap().unwrap();
@@ -365,7 +379,8 @@ async fn many_requests_on_one_connection_and_a_graceful_end() {
 }
 
 /// A codec for any pair of prost messages, as generated clients have it.
-fn tonic_prost_codec() -> impl tonic::codec::Codec<Encode = ExportMetricsServiceRequest, Decode = ExportMetricsServiceResponse> {
+fn tonic_prost_codec()
+-> impl tonic::codec::Codec<Encode = ExportMetricsServiceRequest, Decode = ExportMetricsServiceResponse> {
     struct Plain;
     struct Out;
     struct In;
