@@ -319,11 +319,8 @@ impl Auth {
             return Err(Denied::Invalid);
         }
         let own = header.alg == Algorithm::HS256;
-        let key = if own {
-            self.secret.as_ref().map(|secret| secret.verifies.clone())
-        } else {
-            self.public_key(&header)
-        };
+        let key =
+            if own { self.secret.as_ref().map(|secret| secret.verifies.clone()) } else { self.public_key(&header) };
         let key = key.ok_or(Denied::Invalid)?;
         let mut rules = Validation::new(header.alg);
         rules.leeway = self.leeway;
@@ -499,8 +496,7 @@ impl KeySet {
         let key = match &header.kid {
             Some(kid) => self.named.get(kid)?,
             None => {
-                let mut fitting =
-                    self.named.values().chain(&self.unnamed).filter(|key| key.algorithm == header.alg);
+                let mut fitting = self.named.values().chain(&self.unnamed).filter(|key| key.algorithm == header.alg);
                 let only = fitting.next()?;
                 if fitting.next().is_some() {
                     return None;
@@ -814,9 +810,10 @@ mod tests {
 
     /// A verifier with the keys of one group of vectors.
     fn of_keys(keys: &[Value]) -> Auth {
-        let secret = keys.iter().find(|key| key["kty"] == "oct" && key["alg"] == "HS256").and_then(|key| {
-            Secret::new(&URL_SAFE_NO_PAD.decode(key["k"].as_str().unwrap()).unwrap(), "vectors").ok()
-        });
+        let secret = keys
+            .iter()
+            .find(|key| key["kty"] == "oct" && key["alg"] == "HS256")
+            .and_then(|key| Secret::new(&URL_SAFE_NO_PAD.decode(key["k"].as_str().unwrap()).unwrap(), "vectors").ok());
         let set = KeySet::parse(json!({ "keys": keys }).to_string().as_bytes()).unwrap();
         let (wanted, asked) = crossbeam_channel::bounded(1);
         std::mem::forget(asked);
@@ -927,7 +924,8 @@ mod tests {
     fn keys_of_other_issuers() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys.json");
-        let vectors: Value = serde_json::from_str(include_str!("../tests/data/jws/json_web_signature_test.json")).unwrap();
+        let vectors: Value =
+            serde_json::from_str(include_str!("../tests/data/jws/json_web_signature_test.json")).unwrap();
         let group = vectors["testGroups"].as_array().unwrap().iter().find(|g| g["comment"] == "es256").unwrap();
         fs::write(&path, r#"{"keys": []}"#).unwrap();
         let config = AuthConfig { jwks_file: Some(path.clone()), ..AuthConfig::default() };

@@ -90,16 +90,10 @@ pub async fn health_check(
                     .map(|name| (name.clone(), parts.get(name).copied().unwrap_or(Health::Unknown)))
                     .collect();
             }
-            let trends = if depth.trends {
-                trends(rest, &agent, start, end.min(now), depth.forecast)?
-            } else {
-                BTreeMap::new()
-            };
-            let patterns = if depth.patterns {
-                availability.patterns(agent.profile.location.as_deref())
-            } else {
-                Vec::new()
-            };
+            let trends =
+                if depth.trends { trends(rest, &agent, start, end.min(now), depth.forecast)? } else { BTreeMap::new() };
+            let patterns =
+                if depth.patterns { availability.patterns(agent.profile.location.as_deref()) } else { Vec::new() };
             // Without a scorer's word, the uptime says how the target is.
             let overall = match (standing.health, availability.summary.tally.percent()) {
                 (Health::Unknown, Some(percent)) => uptime_health(percent),

@@ -355,11 +355,7 @@ impl Checker {
 
     fn bounds(&mut self, number: f64, least: f64, most: f64, value: &Value) {
         if number < least {
-            self.report(
-                "greater_than_equal",
-                format!("Input should be greater than or equal to {least}"),
-                value,
-            );
+            self.report("greater_than_equal", format!("Input should be greater than or equal to {least}"), value);
         } else if number > most {
             self.report("less_than_equal", format!("Input should be less than or equal to {most}"), value);
         }

@@ -172,18 +172,14 @@ impl Board<'_> {
         let fewest = i64::try_from(each).unwrap_or(i64::MAX);
         let step = self.window.max(span / fewest + i64::from(span % fewest != 0)).max(1);
         for (agent, one) in series {
-            let query = SampleQuery {
-                series: one.id,
-                start,
-                end,
-                step: Some((step, Aggregation::Mean)),
-                limit: each,
-            };
+            let query = SampleQuery { series: one.id, start, end, step: Some((step, Aggregation::Mean)), limit: each };
             let points = self.rest.store.samples(&query)?;
             let Some(&(last, _)) = points.last() else { continue };
             charts.newest = charts.newest.max(Some(last));
             charts.points += points.len();
-            if self.query.include_trends && let Some(trend) = trend(self.rest, &one, &points, end, false) {
+            if self.query.include_trends
+                && let Some(trend) = trend(self.rest, &one, &points, end, false)
+            {
                 charts.trends.insert(format!("{}: {}", agent.key, label(&one)), trend);
             }
             charts.data.push(json!({
@@ -247,10 +243,7 @@ impl Board<'_> {
     }
 
     /// Agents show life; systems only report metrics.
-    fn summaries(
-        &self,
-        all: &[(Arc<AgentDesc>, Standing)],
-    ) -> (BTreeMap<String, Value>, BTreeMap<String, Value>) {
+    fn summaries(&self, all: &[(Arc<AgentDesc>, Standing)]) -> (BTreeMap<String, Value>, BTreeMap<String, Value>) {
         let (agents, systems): (Vec<_>, Vec<_>) = all.iter().partition(|(_, standing)| standing.live.is_some());
         let mut by_health: BTreeMap<String, u64> = BTreeMap::new();
         let mut by_liveness: BTreeMap<&str, u64> = BTreeMap::new();
@@ -273,8 +266,7 @@ impl Board<'_> {
             ("average_health_score".to_owned(), json!(average(&scores))),
             ("late".to_owned(), json!(late.collect::<Vec<_>>())),
         ]);
-        let series: usize =
-            systems.iter().map(|(system, _)| self.rest.registry.series_of(system.id).len()).sum();
+        let series: usize = systems.iter().map(|(system, _)| self.rest.registry.series_of(system.id).len()).sum();
         let system_summary =
             BTreeMap::from([("total".to_owned(), systems.len().into()), ("series".to_owned(), series.into())]);
         (agent_summary, system_summary)

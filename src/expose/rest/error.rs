@@ -120,9 +120,7 @@ impl ApiError {
             Self::Method => plain(StatusCode::METHOD_NOT_ALLOWED, "the route does not take this method"),
             Self::SlowBody => plain(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
             Self::TooLarge(what) => (StatusCode::PAYLOAD_TOO_LARGE, what, None),
-            Self::Encoding => {
-                plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the JSON without Content-Encoding")
-            }
+            Self::Encoding => plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the JSON without Content-Encoding"),
             Self::Intake(IntakeError::Overloaded { retry_after }) => {
                 let seconds = retry_after.as_secs().max(1);
                 let text = format!("overloaded, try again in {seconds} s");

@@ -7,7 +7,9 @@ use super::wire::{
     AlertInfo, Health, HeartbeatRequest, HeartbeatResponse, MaintenanceWindow, MetricData, SystemMetricsRequest,
     SystemMetricsResponse, TelemetryIngestionBatch, TelemetryIngestionResult,
 };
-use super::{MOST_HEARTBEATS, MOST_POINTS, PathVariable, Writer, blocking, json_body, message, took, touchable, with_status};
+use super::{
+    MOST_HEARTBEATS, MOST_POINTS, PathVariable, Writer, blocking, json_body, message, took, touchable, with_status,
+};
 use crate::expose::{IntakeError, Rest};
 use axum::Json;
 use axum::extract::{Request, State};
@@ -462,10 +464,9 @@ pub async fn batch(
         .map(|one| (one.item, one.at, one.quality, rest.intake.submit(one.partition, one.record, one.bytes)))
         .collect();
     let submitted = waiting.len();
-    let outcomes = join_all(waiting.into_iter().map(|(item, at, quality, done)| async move {
-        (item, at, quality, done.await)
-    }))
-    .await;
+    let outcomes =
+        join_all(waiting.into_iter().map(|(item, at, quality, done)| async move { (item, at, quality, done.await) }))
+            .await;
     let mut overload = None;
     for (item, at, quality, outcome) in outcomes {
         match outcome {
@@ -667,9 +668,8 @@ pub async fn acknowledge(
         limit: ALERTS_SEARCHED,
     };
     let wanted = id.clone();
-    let found = rest
-        .ask(move |rest| Ok(rest.store.alerts(&query)?.into_iter().find(|alert| alert.id == wanted)))
-        .await?;
+    let found =
+        rest.ask(move |rest| Ok(rest.store.alerts(&query)?.into_iter().find(|alert| alert.id == wanted))).await?;
     let missing = || ApiError::NotFound(format!("there is no alert {id}"));
     let mut alert = found.ok_or_else(missing)?;
     let agent = rest.registry.agent(alert.agent).ok_or_else(missing)?;

@@ -148,8 +148,7 @@ pub fn components(
 ) -> Result<BTreeMap<String, Health>, StoreError> {
     let limits = &rest.config.thresholds;
     let vitals = standing.vitals();
-    let memory =
-        vitals.memory_percent.or_else(|| vitals.memory_mb.map(|used| 100.0 * used / limits.memory_total_mb));
+    let memory = vitals.memory_percent.or_else(|| vitals.memory_mb.map(|used| 100.0 * used / limits.memory_total_mb));
     let errors = vitals.error_percent.or_else(|| {
         let requests = vitals.requests.filter(|requests| *requests > 0.0)?;
         Some(100.0 * vitals.errors? / requests)
@@ -313,8 +312,7 @@ impl Line {
             return None;
         }
         let count = points.len() as f64;
-        let (mean_x, mean_y) =
-            points.iter().fold((0.0, 0.0), |(sx, sy), (x, y)| (sx + x / count, sy + y / count));
+        let (mean_x, mean_y) = points.iter().fold((0.0, 0.0), |(sx, sy), (x, y)| (sx + x / count, sy + y / count));
         let (above, below) = points.iter().fold((0.0, 0.0), |(above, below), (x, y)| {
             (above + (x - mean_x) * (y - mean_y), below + (x - mean_x) * (x - mean_x))
         });
@@ -500,12 +498,8 @@ fn objective(intervals: &[Interval], target: f64, now: UnixNanos) -> SlaVerdict 
         let seconds = |nanos: i64| nanos as f64 / UnixNanos::SECOND as f64;
         (seconds(tally.counted()), seconds(tally.down))
     };
-    let windows = Windows {
-        period: over(PERIOD),
-        hour: over(HOUR),
-        six_hours: over(6 * HOUR),
-        three_days: over(3 * DAY),
-    };
+    let windows =
+        Windows { period: over(PERIOD), hour: over(HOUR), six_hours: over(6 * HOUR), three_days: over(3 * DAY) };
     sla::evaluate(&SlaConfig::default(), target, &windows)
 }
 
@@ -625,7 +619,8 @@ mod tests {
         let often: Vec<Outage> = (0..5).map(|at| outage(at * HOUR / 4)).collect();
         assert_eq!(flapping(&often).unwrap()["outages"], 5);
         assert!(recurring(&often).is_none());
-        let peers = vec![("b".to_owned(), vec![outage(3 * HOUR + HOUR / 120)]), ("c".to_owned(), vec![outage(3 * HOUR)])];
+        let peers =
+            vec![("b".to_owned(), vec![outage(3 * HOUR + HOUR / 120)]), ("c".to_owned(), vec![outage(3 * HOUR)])];
         let found = together(&daily, &peers, Some("eu"));
         assert_eq!(found.len(), 1);
         assert_eq!(found[0]["agents"], json!(["b", "c"]));

@@ -257,11 +257,7 @@ fn caller(rest: &Rest, headers: &HeaderMap, scope: Scope, name: &str) -> Result<
         Some(value) => Some(value.to_str().map_err(|_| Denied::NotBearer)?),
     };
     let caller = rest.auth.caller(header)?;
-    if caller.may(scope) {
-        Ok(caller)
-    } else {
-        Err(ApiError::Forbidden(format!("the token lacks the scope {name}")))
-    }
+    if caller.may(scope) { Ok(caller) } else { Err(ApiError::Forbidden(format!("the token lacks the scope {name}"))) }
 }
 
 impl FromRequestParts<Arc<Rest>> for Reader {
@@ -427,11 +423,7 @@ struct Parsed {
 async fn json_body(request: Request<Body>) -> Result<Parsed, ApiError> {
     let Held { bytes, _place } = body(request).await?;
     let length = bytes.len();
-    let value = if length > LONG_JSON {
-        blocking(move || check::json(&bytes)).await?
-    } else {
-        check::json(&bytes)
-    };
+    let value = if length > LONG_JSON { blocking(move || check::json(&bytes)).await? } else { check::json(&bytes) };
     Ok(Parsed { value: value.map_err(ApiError::Invalid)?, length, _place })
 }
 
@@ -485,17 +477,14 @@ impl Rest {
 }
 
 fn touchable(caller: &Caller, key: &str) -> Result<(), ApiError> {
-    if caller.may_touch(key) {
-        Ok(())
-    } else {
-        Err(ApiError::Forbidden(format!("the token may not touch {key}")))
-    }
+    if caller.may_touch(key) { Ok(()) } else { Err(ApiError::Forbidden(format!("the token may not touch {key}"))) }
 }
 
 fn check_id(id: &str, name: &str) -> Result<(), ApiError> {
     let length = id.chars().count();
     let input = Value::from(id);
-    let problem = |kind, msg: String| Err(ApiError::Invalid(vec![Problem::new(kind, ["path", name], msg, Some(&input))]));
+    let problem =
+        |kind, msg: String| Err(ApiError::Invalid(vec![Problem::new(kind, ["path", name], msg, Some(&input))]));
     match length {
         0 => problem("string_too_short", "String should have at least 1 character".to_owned()),
         1..=check::LONGEST_ID => Ok(()),

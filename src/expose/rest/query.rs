@@ -268,8 +268,7 @@ pub async fn verdicts(
     });
     none_wrong(problems)?;
     let agents = about(&rest, &caller, &query)?;
-    let question =
-        VerdictQuery { tenant: caller.tenant.clone(), agents, kind, start, end, limit: limit as usize };
+    let question = VerdictQuery { tenant: caller.tenant.clone(), agents, kind, start, end, limit: limit as usize };
     let verdicts = rest
         .ask(move |rest| {
             let found = rest.store.verdicts(&question)?;

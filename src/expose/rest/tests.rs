@@ -518,10 +518,7 @@ async fn every_answer_fits_the_contract() {
     let answer = service.post("batch", &token, &batch).await;
     assert_eq!(answer.status, 202, "{}", answer.body);
     fits("TelemetryIngestionResult", &answer.body);
-    assert_eq!(
-        [&answer.body["processed_heartbeats"], &answer.body["failed_heartbeats"]],
-        [&json!(2), &json!(1)]
-    );
+    assert_eq!([&answer.body["processed_heartbeats"], &answer.body["failed_heartbeats"]], [&json!(2), &json!(1)]);
     assert_eq!([&answer.body["processed_metrics"], &answer.body["failed_metrics"]], [&json!(1), &json!(1)]);
     let errors = answer.body["validation_errors"].to_string();
     assert!(errors.contains("heartbeats.1.health_status: Field required"), "{errors}");

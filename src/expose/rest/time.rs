@@ -136,14 +136,9 @@ mod tests {
         ] {
             assert_eq!(parse_duration(text), expect, "{text}");
         }
-        for (seconds, expect) in [
-            (0, "PT0S"),
-            (59, "PT59S"),
-            (60, "PT1M"),
-            (3_661, "PT1H1M1S"),
-            (86_400, "P1D"),
-            (90_000, "P1DT1H"),
-        ] {
+        for (seconds, expect) in
+            [(0, "PT0S"), (59, "PT59S"), (60, "PT1M"), (3_661, "PT1H1M1S"), (86_400, "P1D"), (90_000, "P1DT1H")]
+        {
             assert_eq!(iso_duration(seconds * UnixNanos::SECOND), expect);
         }
     }

@@ -124,11 +124,7 @@ pub async fn summary(
             let objective = "availability".to_owned();
             Ok(UptimeSummaryResponse {
                 target_id: agent.key.clone(),
-                summary_period: TimeRange {
-                    start_time: Time(start),
-                    end_time: Time(now),
-                    timezone: "UTC".to_owned(),
-                },
+                summary_period: TimeRange { start_time: Time(start), end_time: Time(now), timezone: "UTC".to_owned() },
                 generated_at: Time(now),
                 overall_uptime_percentage: availability.percent(),
                 total_uptime_duration: iso_duration(summary.tally.up),
