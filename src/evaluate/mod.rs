@@ -19,7 +19,6 @@ mod agents;
 mod config;
 pub mod host;
 mod intake;
-pub mod host;
 pub mod judges;
 pub mod native;
 mod run;
