@@ -48,8 +48,12 @@ pub enum LogError {
 ///
 /// Appends to one partition get rising positions in the order of the calls. `done` is called after the
 /// record is durable as configured; a failed append leaves no trace and is delivered to nobody, except
-/// that [`Record::Describe`] is tried again before anything that is appended later. After `done`, and in
-/// order, the record goes to the log's [`Deliver`].
+/// that [`Record::Describe`] is tried again before anything that is appended later, and its `done` is called
+/// when that succeeds, or with [`LogError::Closed`]. Descriptions are taken past the size cap too. After `done`,
+/// and in order, the record goes to the log's [`Deliver`].
+///
+/// `done` and [`Deliver`] run on the log's own thread: neither may call [`Log::cut`] or [`Log::close`], which
+/// wait for that thread.
 pub trait Log: Send + Sync {
     /// How many partitions there are. Fixed when the log is made.
     fn partitions(&self) -> u32;
@@ -227,7 +231,9 @@ pub struct StoreStats {
 /// The store.
 ///
 /// What was written can be read at once, and becomes durable with the next [`Store::seal`] of its
-/// partition, all of it or none. The same series and time is one sample: the first one written wins.
+/// partition, all of it or none. The same series and time is one sample, the same agent, kind, time, plugin and
+/// (for outliers) series one verdict: the first one written wins. All samples of one series, and all that
+/// belongs to one agent, is written to one partition.
 pub trait Store: Send + Sync {
     /// All descriptions.
     ///
