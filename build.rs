@@ -47,7 +47,8 @@ fn build(workspace: &Path, target_dir: &Path) -> Result<PathBuf, Box<dyn Error>>
     // What the outer build was told (flags, clippy in place of rustc, a profile) is not meant for the guests.
     for (key, _) in env::vars_os() {
         let name = key.to_string_lossy();
-        let inherited = ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CLIPPY_ARGS"];
+        let inherited =
+            ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CLIPPY_ARGS"];
         let scoped = ["CARGO_BUILD_", "CARGO_FEATURE_", "CARGO_CFG_", "CARGO_PROFILE_", "CARGO_UNSTABLE_"];
         if inherited.contains(&&*name) || scoped.iter().any(|prefix| name.starts_with(prefix)) {
             cargo.env_remove(&key);

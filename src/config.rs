@@ -185,7 +185,8 @@ impl Config {
         variables.sort();
         for (name, text) in variables {
             let (key, value) = variable(&name, &text);
-            let wrong = |error: config::ConfigError| ConfigError::Variable { name: name.clone(), reason: error.to_string() };
+            let wrong =
+                |error: config::ConfigError| ConfigError::Variable { name: name.clone(), reason: error.to_string() };
             // Alone first: this way an error names the variable.
             let alone = config::Config::builder().set_override(&key, value.clone()).and_then(|one| one.build());
             alone.and_then(config::Config::try_deserialize::<Self>).map_err(wrong)?;
@@ -221,7 +222,9 @@ impl Config {
         if let Some(endpoint) = &self.export.endpoint {
             let authority = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, rest)| rest);
             let authority = authority.split('/').next().unwrap_or_default().replace("localhost", "127.0.0.1");
-            if let Some((key, ..)) = listeners.iter().find(|(_, address, _)| address.replace("localhost", "127.0.0.1") == authority) {
+            if let Some((key, ..)) =
+                listeners.iter().find(|(_, address, _)| address.replace("localhost", "127.0.0.1") == authority)
+            {
                 return Err(ConfigError::Loop { endpoint: endpoint.clone(), key });
             }
         }
@@ -355,7 +358,8 @@ mod tests {
         for line in DEFAULT.lines() {
             // A key without a default stands in a comment.
             let bare = line.strip_prefix("# ").unwrap_or(line);
-            let is_name = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == '.');
+            let is_name =
+                |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == '.');
             if let Some(name) = bare.strip_prefix("[[").and_then(|rest| rest.strip_suffix("]]")) {
                 section = name.to_owned();
                 documented.insert(section.clone());
@@ -442,7 +446,10 @@ mod tests {
     fn secrets_are_not_shown() {
         let file = "[export]\nendpoint = \"http://me:secret@host:4317\"\n[export.headers]\nauthorization = \"secret\"";
         let shown = layered(file, &[]).unwrap().shown();
-        assert!(!shown.contains("secret") && shown.contains("authorization") && shown.contains("@host:4317"), "{shown}");
+        assert!(
+            !shown.contains("secret") && shown.contains("authorization") && shown.contains("@host:4317"),
+            "{shown}"
+        );
         // What is shown can be used as a file.
         layered(&shown.replace("secret", ""), &[]).unwrap();
     }

@@ -16,12 +16,12 @@
 //! - [`auth`]: tokens
 //! - [`commands`]: what a user types
 
-pub mod receive;
-pub mod normalize;
-pub mod log;
 pub mod evaluate;
-pub mod store;
 pub mod expose;
+pub mod log;
+pub mod normalize;
+pub mod receive;
+pub mod store;
 
 pub mod auth;
 pub mod commands;

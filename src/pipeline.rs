@@ -198,11 +198,8 @@ impl Rooms {
     fn build(config: &Config, data: &Path) -> Result<Self, StartError> {
         // The log delivers to shards whose number only it knows; nothing is appended before they are set.
         let shards: Arc<OnceLock<Vec<Sender<Delivery>>>> = Arc::default();
-        let log: Arc<dyn Log> = Arc::new(SqliteLog::open(
-            &data.join("log.db"),
-            &config.log,
-            deliver_to(shards.clone()),
-        )?);
+        let log: Arc<dyn Log> =
+            Arc::new(SqliteLog::open(&data.join("log.db"), &config.log, deliver_to(shards.clone()))?);
         let partitions = log.partitions();
         let (senders, inputs): (Vec<_>, Vec<_>) = (0..partitions).map(|_| crossbeam_channel::unbounded()).unzip();
         let senders = shards.get_or_init(|| senders).clone();
@@ -255,10 +252,7 @@ impl Rooms {
             store: self.store.clone(),
             board: self.board.clone(),
             auth: auth.clone(),
-            intake: Arc::new(RestIntake {
-                log: self.log.clone(),
-                budget: Arc::new(Semaphore::new(REST_BYTES)),
-            }),
+            intake: Arc::new(RestIntake { log: self.log.clone(), budget: Arc::new(Semaphore::new(REST_BYTES)) }),
             plugins: self.list_plugins(),
             status: self.status(),
             metrics: self.metrics(),
@@ -273,8 +267,7 @@ impl Rooms {
             let (receive, budget, otlp, auth) = (receive.clone(), budget.clone(), otlp.clone(), otlp_auth.clone());
             async move { receive::serve_grpc(grpc, &receive, budget, otlp, auth, grpc_stop).await }
         };
-        let over_http =
-            async move { receive::serve_http(http, &receive, budget, otlp, otlp_auth, http_stop).await };
+        let over_http = async move { receive::serve_http(http, &receive, budget, otlp, otlp_auth, http_stop).await };
         let over_rest = async move {
             if let Err(error) = expose::serve(rest, Arc::new(room), rest_stop).await {
                 tracing::error!(%error, "the REST listener stopped");
@@ -445,10 +438,8 @@ impl Intake for RestIntake {
             return Box::pin(async move { Err(overloaded()) });
         };
         let (reply, outcome) = oneshot::channel();
-        let ticket = Ticket {
-            permit: Some(Box::new(permit)),
-            reply: Some(Box::new(move |result| drop(reply.send(result)))),
-        };
+        let ticket =
+            Ticket { permit: Some(Box::new(permit)), reply: Some(Box::new(move |result| drop(reply.send(result)))) };
         let committed = commit(&self.log, partition, record, ticket);
         Box::pin(async move {
             match committed.await.unwrap_or(Err(LogError::Closed)) {

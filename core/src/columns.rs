@@ -55,10 +55,6 @@ impl Columns {
 
     /// The rows in order.
     pub fn rows(&self) -> impl Iterator<Item = (SeriesId, UnixNanos, f64)> + '_ {
-        self.series
-            .iter()
-            .zip(&self.times)
-            .zip(&self.values)
-            .map(|((&s, &t), &v)| (SeriesId(s), UnixNanos(t), v))
+        self.series.iter().zip(&self.times).zip(&self.values).map(|((&s, &t), &v)| (SeriesId(s), UnixNanos(t), v))
     }
 }

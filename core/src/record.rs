@@ -3,7 +3,7 @@
 use crate::columns::Columns;
 use crate::ids::{AgentId, Position, TenantId, UnixNanos};
 use crate::series::{AgentDesc, SeriesDesc};
-use crate::verdict::{Alert, AgentHealth, HealthStatus, OutlierVerdict};
+use crate::verdict::{AgentHealth, Alert, HealthStatus, OutlierVerdict};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 

@@ -100,12 +100,7 @@ impl Registry {
     /// An empty registry; `announce` hears of everything new.
     #[must_use]
     pub fn new(quota: Quota, announce: Announce) -> Self {
-        Self {
-            tenants: RwLock::default(),
-            shelves: RwLock::default(),
-            quota,
-            announce,
-        }
+        Self { tenants: RwLock::default(), shelves: RwLock::default(), quota, announce }
     }
 
     /// The part of `tenant`, made at its first use.

@@ -28,11 +28,16 @@ use std::time::Duration;
 
 /// OTLP metrics and heartbeats in; health, outlier and SLA verdicts out
 #[derive(Parser, Debug)]
-#[command(name = "vitals", version, arg_required_else_help = true, after_help = "\
+#[command(
+    name = "vitals",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
 Examples:
   vitals demo                       everything at once, with a simulated fleet
   vitals serve                      OTLP on 4317 and 4318, REST on 8080, data in ./vitals-data
-  vitals token --subject me --email me@example.com")]
+  vitals token --subject me --email me@example.com"
+)]
 struct Cli {
     /// How logs are written to stderr
     #[arg(long, global = true, value_enum, default_value = "text")]

@@ -28,7 +28,9 @@ enum What {
         json: bool,
     },
     /// Compile a component, start it under the configured limits, and say what it is
-    #[command(after_help = "Examples:\n  vitals plugin check my-detector.wasm\n  vitals plugin check my-detector.wasm --with '{\"window\":50}'")]
+    #[command(
+        after_help = "Examples:\n  vitals plugin check my-detector.wasm\n  vitals plugin check my-detector.wasm --with '{\"window\":50}'"
+    )]
     Check {
         /// The component
         #[arg(value_name = "WASM")]
@@ -59,7 +61,12 @@ pub fn run(args: &Args) -> Result<(), CommandError> {
     let (infos, json) = match &args.what {
         What::List { config, data, json } => {
             let config = Config::load(config.as_deref())?;
-            let set = PluginSet::load(&config.plugin_limits, config.plugin_folder.as_deref(), &config.plugins, &cache_dir(data));
+            let set = PluginSet::load(
+                &config.plugin_limits,
+                config.plugin_folder.as_deref(),
+                &config.plugins,
+                &cache_dir(data),
+            );
             let set = set.map_err(|error| CommandError::Found(error.to_string()))?;
             (set.list(), *json)
         }
@@ -72,7 +79,8 @@ pub fn run(args: &Args) -> Result<(), CommandError> {
                 (None, None) => "{}".to_owned(),
             };
             let wrong = |reason: String| CommandError::Plugin { path: file.clone(), reason };
-            let info = PluginSet::check(file, &given, &config.plugin_limits).map_err(|error| wrong(error.to_string()))?;
+            let info =
+                PluginSet::check(file, &given, &config.plugin_limits).map_err(|error| wrong(error.to_string()))?;
             (vec![info], *json)
         }
     };
@@ -90,7 +98,8 @@ fn object(text: &str) -> Result<String, CommandError> {
 }
 
 fn table(infos: &[PluginInfo]) -> String {
-    let kind = |info: &PluginInfo| serde_json::to_value(info.kind).ok().and_then(|kind| kind.as_str().map(str::to_owned));
+    let kind =
+        |info: &PluginInfo| serde_json::to_value(info.kind).ok().and_then(|kind| kind.as_str().map(str::to_owned));
     let mut rows = vec![["NAME", "KIND", "VERSION", "DIGEST", "FROM"].map(str::to_owned)];
     rows.extend(infos.iter().map(|info| {
         let digest = info.digest.get(..12).unwrap_or(&info.digest).to_owned();

@@ -48,7 +48,9 @@ pub struct Args {
 /// When the configuration or the key cannot be used.
 pub fn run(args: Args) -> Result<(), CommandError> {
     let config = Config::load(args.config.as_deref())?;
-    if let Some(unknown) = args.scope.iter().flat_map(|scope| scope.split_whitespace()).find(|name| !SCOPES.contains(name)) {
+    if let Some(unknown) =
+        args.scope.iter().flat_map(|scope| scope.split_whitespace()).find(|name| !SCOPES.contains(name))
+    {
         return Err(CommandError::Usage(format!("--scope {unknown} is unknown; there are {}", SCOPES.join(", "))));
     }
     let auth = Auth::load(&config.auth, &args.data)?;

@@ -49,8 +49,7 @@ impl Judges for NativeJudges {
             self.names.resize(at + 1, None);
         }
         let spec = &series.spec;
-        let is_counter =
-            matches!(spec.shape, Shape::Cumulative { monotonic: true } | Shape::Delta { monotonic: true });
+        let is_counter = matches!(spec.shape, Shape::Cumulative { monotonic: true } | Shape::Delta { monotonic: true });
         let (suffix, unit) = match spec.part {
             Part::Value => ("rate", spec.unit.as_str()),
             Part::Count => ("count.rate", "1"),

@@ -104,7 +104,10 @@ impl Committer {
             self.commit(Vec::new());
         }
         for lost in &self.carried {
-            tracing::error!(partition = lost.partition.0, "descriptions could not be written to the log before it closed");
+            tracing::error!(
+                partition = lost.partition.0,
+                "descriptions could not be written to the log before it closed"
+            );
         }
     }
 
@@ -180,7 +183,8 @@ impl Committer {
             last.store(position, Ordering::Release);
         }
         let bytes = (counters.bytes.load(Ordering::Relaxed) + added).saturating_sub(written.cut_bytes);
-        let records = (counters.records.load(Ordering::Relaxed) + appends.len() as u64).saturating_sub(written.cut_rows);
+        let records =
+            (counters.records.load(Ordering::Relaxed) + appends.len() as u64).saturating_sub(written.cut_rows);
         counters.bytes.store(bytes, Ordering::Relaxed);
         counters.records.store(records, Ordering::Relaxed);
         counters.commits.fetch_add(1, Ordering::Relaxed);
@@ -259,15 +263,18 @@ fn write(
 fn delete(connection: &Connection, cut: &Cut, last: u64, written: &mut Written) -> rusqlite::Result<()> {
     let partition = cut.partition.0;
     let through = cut.through.min(last);
-    let first: Option<i64> =
-        connection.prepare_cached(&format!("SELECT min(position) FROM log_{partition}"))?.query_row([], |row| row.get(0))?;
+    let first: Option<i64> = connection
+        .prepare_cached(&format!("SELECT min(position) FROM log_{partition}"))?
+        .query_row([], |row| row.get(0))?;
     let Some(first) = first.map(i64::cast_unsigned).filter(|&first| first <= through) else {
         written.cut_finished = true;
         return Ok(());
     };
     let end = through.min(first + CUT_ROWS - 1);
     let (rows, bytes): (i64, i64) = connection
-        .prepare_cached(&format!("SELECT count(*), coalesce(sum(length(body)), 0) FROM log_{partition} WHERE position <= ?1"))?
+        .prepare_cached(&format!(
+            "SELECT count(*), coalesce(sum(length(body)), 0) FROM log_{partition} WHERE position <= ?1"
+        ))?
         .query_row([end.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?)))?;
     connection
         .prepare_cached(&format!("DELETE FROM log_{partition} WHERE position <= ?1"))?

@@ -27,9 +27,18 @@ pub(super) fn deliver_to(sender: Sender<(Partition, Position, Record)>) -> Deliv
 pub(super) fn samples(mark: u32, rows: u32) -> Record {
     let mut columns = Columns::default();
     for row in 0..rows {
-        columns.push(SeriesId(mark + row * 7), UnixNanos(1_700_000_000_000_000_000 + i64::from(row * row)), f64::from(mark));
+        columns.push(
+            SeriesId(mark + row * 7),
+            UnixNanos(1_700_000_000_000_000_000 + i64::from(row * row)),
+            f64::from(mark),
+        );
     }
-    Record::Samples(Samples { tenant: "t".into(), received_at: UnixNanos(mark.into()), alive: vec![AgentId(mark)], columns })
+    Record::Samples(Samples {
+        tenant: "t".into(),
+        received_at: UnixNanos(mark.into()),
+        alive: vec![AgentId(mark)],
+        columns,
+    })
 }
 
 pub(super) fn describe(id: u32) -> Record {
@@ -46,7 +55,8 @@ pub(super) fn describe(id: u32) -> Record {
         attributes: vec![("a".into(), id.to_string())],
         resource: Arc::new(vec![("host.name".into(), "h".into())]),
     };
-    let series = (0..3).map(|i| Arc::new(SeriesDesc { id: SeriesId(id + i), agent: AgentId(9), spec: spec.clone() })).collect();
+    let series =
+        (0..3).map(|i| Arc::new(SeriesDesc { id: SeriesId(id + i), agent: AgentId(9), spec: spec.clone() })).collect();
     Record::Describe { agents: vec![], series }
 }
 
@@ -102,7 +112,9 @@ pub(super) fn order_is_that_of_the_calls(open: &Open) {
             scope.spawn(move || {
                 for n in 0..EACH {
                     let (sender, mark) = (sender.clone(), writer * EACH + n);
-                    let done = Box::new(move |result: Result<Position, LogError>| sender.send((mark, result.unwrap())).unwrap());
+                    let done = Box::new(move |result: Result<Position, LogError>| {
+                        sender.send((mark, result.unwrap())).unwrap()
+                    });
                     log.append(Partition(writer % 2), samples(mark, 3), Ticket::default(), done);
                 }
             });

@@ -44,11 +44,6 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self {
-            durability: Durability::Fsync,
-            max_bytes: 8 << 30,
-            partitions: 0,
-            max_transaction_bytes: 8 << 20,
-        }
+        Self { durability: Durability::Fsync, max_bytes: 8 << 30, partitions: 0, max_transaction_bytes: 8 << 20 }
     }
 }

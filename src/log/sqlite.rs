@@ -202,7 +202,11 @@ fn create(connection: &Connection, wanted: u32) -> Result<u32, LogError> {
     if format == FORMAT {
         let made: u32 = connection.query_row("SELECT count(*) FROM partition", [], |row| row.get(0)).map_err(io)?;
         if wanted != 0 && wanted != made {
-            tracing::warn!(wanted, made, "the number of partitions is fixed when the log is made; the setting is ignored");
+            tracing::warn!(
+                wanted,
+                made,
+                "the number of partitions is fixed when the log is made; the setting is ignored"
+            );
         }
         return Ok(made);
     }
@@ -215,7 +219,8 @@ fn create(connection: &Connection, wanted: u32) -> Result<u32, LogError> {
         n => n,
     }
     .min(MAX_PARTITIONS);
-    let mut sql = String::from("BEGIN IMMEDIATE; CREATE TABLE partition(id INTEGER PRIMARY KEY, last INTEGER NOT NULL);");
+    let mut sql =
+        String::from("BEGIN IMMEDIATE; CREATE TABLE partition(id INTEGER PRIMARY KEY, last INTEGER NOT NULL);");
     for partition in 0..partitions {
         sql += &format!(
             "CREATE TABLE log_{partition}(position INTEGER PRIMARY KEY, body BLOB NOT NULL);
@@ -231,10 +236,12 @@ fn count(connection: &Connection, partitions: u32) -> rusqlite::Result<Counters>
     let mut counters = Counters::default();
     let (mut bytes, mut records) = (0_i64, 0_i64);
     for partition in 0..partitions {
-        let cut: Option<i64> =
-            connection.query_row("SELECT last FROM partition WHERE id = ?1", params![partition], |row| row.get(0)).optional()?;
+        let cut: Option<i64> = connection
+            .query_row("SELECT last FROM partition WHERE id = ?1", params![partition], |row| row.get(0))
+            .optional()?;
         // `length` of a blob is in its row's header; the body is not read.
-        let sql = format!("SELECT count(*), coalesce(sum(length(body)), 0), coalesce(max(position), 0) FROM log_{partition}");
+        let sql =
+            format!("SELECT count(*), coalesce(sum(length(body)), 0), coalesce(max(position), 0) FROM log_{partition}");
         let (rows, held, last): (i64, i64, i64) =
             connection.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         records += rows;

@@ -10,7 +10,9 @@ use vitals_core::record::Ticket;
 use vitals_core::seam::{Deliver, Log, LogError};
 
 fn open(folder: &Path, partitions: u32, deliver: Deliver) -> Arc<dyn Log> {
-    Arc::new(SqliteLog::open(&folder.join("log.db"), &LogConfig { partitions, ..LogConfig::default() }, deliver).unwrap())
+    Arc::new(
+        SqliteLog::open(&folder.join("log.db"), &LogConfig { partitions, ..LogConfig::default() }, deliver).unwrap(),
+    )
 }
 
 super::conformance::suite!(open);
@@ -32,7 +34,8 @@ fn a_second_process_is_refused() {
 #[test]
 fn the_cap_refuses_until_a_cut() {
     let folder = tempfile::tempdir().unwrap();
-    let log = one(folder.path(), LogConfig { max_bytes: 10_000, durability: Durability::Os, ..LogConfig::default() }).unwrap();
+    let log = one(folder.path(), LogConfig { max_bytes: 10_000, durability: Durability::Os, ..LogConfig::default() })
+        .unwrap();
     let error = loop {
         if let Err(error) = append(&log, ZERO, samples(1, 100)) {
             break error;

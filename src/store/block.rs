@@ -91,7 +91,8 @@ pub(super) fn encode(sorted: &Sorted, runs: Range<usize>, effort: Effort) -> Res
             }
         }
     }
-    let config = ChunkConfig::default().with_compression_level(TIME_LEVEL).with_delta_spec(DeltaSpec::TryConsecutive(1));
+    let config =
+        ChunkConfig::default().with_compression_level(TIME_LEVEL).with_delta_spec(DeltaSpec::TryConsecutive(1));
     let times = simple_compress(&own, &config).map_err(pco_error)?;
     put(&mut out, times.len());
     out.extend_from_slice(&times);

@@ -10,9 +10,7 @@ use std::time::Duration;
 use vitals_core::availability::{Interval, State};
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, UnixNanos};
-use vitals_core::seam::{
-    Aggregation, AlertQuery, Checkpoint, Output, SampleQuery, Store, StoreError, VerdictQuery,
-};
+use vitals_core::seam::{Aggregation, AlertQuery, Checkpoint, Output, SampleQuery, Store, StoreError, VerdictQuery};
 use vitals_core::series::{AgentDesc, AgentProfile, MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
 use vitals_core::verdict::{
     AgentHealth, Alert, Evidence, HealthStatus, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
@@ -80,11 +78,24 @@ fn health(score: f64) -> VerdictBody {
 
 fn outlier(series: u32) -> VerdictBody {
     let series = SeriesId(series);
-    VerdictBody::Outlier(OutlierVerdict { series, value: 1.0, lower: 0.0, upper: 0.5, score: f64::INFINITY, window: 10 })
+    VerdictBody::Outlier(OutlierVerdict {
+        series,
+        value: 1.0,
+        lower: 0.0,
+        upper: 0.5,
+        score: f64::INFINITY,
+        window: 10,
+    })
 }
 
 fn sla() -> VerdictBody {
-    VerdictBody::Sla(SlaVerdict { target: 99.9, availability: 99.0, budget_left: -9.0, burn: [1.0, 2.0, 3.0], risk: Risk::Breached })
+    VerdictBody::Sla(SlaVerdict {
+        target: 99.9,
+        availability: 99.0,
+        budget_left: -9.0,
+        burn: [1.0, 2.0, 3.0],
+        risk: Risk::Breached,
+    })
 }
 
 fn alert(id: u32, started: i64, resolved: Option<i64>) -> Alert {
@@ -103,7 +114,13 @@ fn alert(id: u32, started: i64, resolved: Option<i64>) -> Alert {
 
 fn agent(id: u32, name: &str) -> Arc<AgentDesc> {
     let profile = AgentProfile { name: Some(name.into()), ..AgentProfile::default() };
-    Arc::new(AgentDesc { id: AgentId(id), tenant: "t".into(), key: format!("a{id}"), first_seen: UnixNanos(1), profile })
+    Arc::new(AgentDesc {
+        id: AgentId(id),
+        tenant: "t".into(),
+        key: format!("a{id}"),
+        first_seen: UnixNanos(1),
+        profile,
+    })
 }
 
 fn series(id: u32, resource: &Arc<Vec<(String, String)>>) -> Arc<SeriesDesc> {
@@ -148,7 +165,8 @@ pub(super) fn ranges_and_steps(open: &Open) {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     // 20 samples a second apart, half on disk; then a NaN alone.
-    let all: Vec<_> = (0..20).map(|n| (1, NOON + n * SECOND, n as f64)).chain([(1, NOON + 25 * SECOND, f64::NAN)]).collect();
+    let all: Vec<_> =
+        (0..20).map(|n| (1, NOON + n * SECOND, n as f64)).chain([(1, NOON + 25 * SECOND, f64::NAN)]).collect();
     store.write(ZERO, rows(&all[..10]));
     seal(&*store, ZERO, Checkpoint::default());
     store.write(ZERO, rows(&all[10..]));
@@ -163,7 +181,11 @@ pub(super) fn ranges_and_steps(open: &Open) {
     let last = ask(Aggregation::Last);
     assert_eq!(last[..2], [(at(0), 10.0), (at(1), 19.0)]);
     assert!(last[2].1.is_nan() && last.len() == 3);
-    assert_eq!(stepped(&*store, NOON, NOON + 3 * SECOND, i64::MAX, Aggregation::Count), [(NOON, 3.0)], "the end is exclusive");
+    assert_eq!(
+        stepped(&*store, NOON, NOON + 3 * SECOND, i64::MAX, Aggregation::Count),
+        [(NOON, 3.0)],
+        "the end is exclusive"
+    );
     let ask = |limit| {
         let (start, end) = (UnixNanos(NOON + SECOND), UnixNanos(NOON + 4 * SECOND));
         store.samples(&SampleQuery { series: SeriesId(1), start, end, step: None, limit })
@@ -233,7 +255,8 @@ pub(super) fn verdicts_newest_first_and_once(open: &Open) {
 pub(super) fn intervals_that_overlap(open: &Open) {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    let interval = |start: i64, end: Option<i64>, state| Interval { start: UnixNanos(start), end: end.map(UnixNanos), state };
+    let interval =
+        |start: i64, end: Option<i64>, state| Interval { start: UnixNanos(start), end: end.map(UnixNanos), state };
     let put = |interval| store.write(ZERO, Output { intervals: vec![(AgentId(1), interval)], ..Output::default() });
     let ask = |start, end| store.intervals(AgentId(1), UnixNanos(start), UnixNanos(end)).unwrap();
     put(interval(10, Some(20), State::Up));
@@ -308,12 +331,7 @@ pub(super) fn a_seal_is_what_survives(open: &Open) {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     assert_eq!(store.checkpoint(ZERO).unwrap(), Checkpoint::default());
-    let first = Checkpoint {
-        stored: Position(9),
-        included: Position(7),
-        state: Some(vec![1]),
-        liveness: vec![2],
-    };
+    let first = Checkpoint { stored: Position(9), included: Position(7), state: Some(vec![1]), liveness: vec![2] };
     let write = |time| {
         let verdicts = vec![verdict(1, time, "h", health(1.0))];
         let alerts = vec![alert(1, time, None)];
@@ -340,7 +358,8 @@ pub(super) fn old_things_go(open: &Open) {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     let days = |n: i64| NOON - n * DAY;
-    let interval = |start, end| (AgentId(1), Interval { start: UnixNanos(start), end: Some(UnixNanos(end)), state: State::Up });
+    let interval =
+        |start, end| (AgentId(1), Interval { start: UnixNanos(start), end: Some(UnixNanos(end)), state: State::Up });
     let output = Output {
         verdicts: vec![verdict(1, days(200), "h", health(1.0)), verdict(1, days(1), "h", health(2.0))],
         intervals: vec![interval(days(900), days(800)), interval(days(800), days(3))],

@@ -119,7 +119,10 @@ impl Store for EmbeddedStore {
         let tail = slot.begin_seal();
         let job = Job { partition, slot: slot.clone(), tail, checkpoint, done };
         if self.jobs.send(Message::Seal(Box::new(job))).is_err() {
-            tracing::error!(partition = partition.0, "sealed after the store was closed; the log has these records still");
+            tracing::error!(
+                partition = partition.0,
+                "sealed after the store was closed; the log has these records still"
+            );
             slot.end_seal();
         }
     }

@@ -77,7 +77,12 @@ impl Shared {
         let blocks = statement
             .query_map(params![day, level], |row| {
                 let lane = Lane { first: row.get(2)?, last: row.get(3)? };
-                Ok(OldBlock { id: row.get(0)?, seq: row.get(1)?, lane, samples: row.get::<_, i64>(4)?.cast_unsigned() as usize })
+                Ok(OldBlock {
+                    id: row.get(0)?,
+                    seq: row.get(1)?,
+                    lane,
+                    samples: row.get::<_, i64>(4)?.cast_unsigned() as usize,
+                })
             })
             .map_err(io)?;
         blocks.collect::<Result<_, _>>().map_err(io)
@@ -94,7 +99,9 @@ impl Shared {
             let lanes = sorted.lanes(self.config.block_samples);
             let merged = lanes
                 .into_iter()
-                .map(|(lane, runs)| compress(&sorted, lane, runs, target.day, target.level).map(|block| (target.seq, block)))
+                .map(|(lane, runs)| {
+                    compress(&sorted, lane, runs, target.day, target.level).map(|block| (target.seq, block))
+                })
                 .collect::<Result<Vec<_>, _>>()?;
             self.replace(&blocks, merged).map(drop)
         } else if let Some((left, right)) = lane.halves() {
@@ -183,7 +190,9 @@ impl Shared {
         let verdicts = before(self.config.verdict_retention_days);
         let sessions = before(self.config.session_retention_days);
         let delete = |table: &str, key: &str, old: &str, time: i64| -> Result<(), StoreError> {
-            let sql = format!("DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {old} LIMIT {DELETE_ROWS})");
+            let sql = format!(
+                "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {old} LIMIT {DELETE_ROWS})"
+            );
             loop {
                 let writer = self.writer.lock();
                 let mut statement = writer.connection.prepare_cached(&sql).map_err(io)?;
@@ -201,7 +210,9 @@ impl Shared {
 
     fn expire_blocks(&self, day: i64) -> Result<usize, StoreError> {
         let writer = self.writer.lock();
-        let sql = format!("DELETE FROM block WHERE id IN (SELECT id FROM block WHERE day < ?1 LIMIT {DELETE_BLOCKS}) RETURNING samples");
+        let sql = format!(
+            "DELETE FROM block WHERE id IN (SELECT id FROM block WHERE day < ?1 LIMIT {DELETE_BLOCKS}) RETURNING samples"
+        );
         let mut statement = writer.connection.prepare_cached(&sql).map_err(io)?;
         let deleted = statement.query_map([day], |row| row.get::<_, i64>(0)).map_err(io)?;
         let deleted: Vec<i64> = deleted.collect::<Result<_, _>>().map_err(io)?;

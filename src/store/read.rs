@@ -16,9 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vitals_core::availability::{Interval, State};
 use vitals_core::ids::{AgentId, Partition, Position, TenantId, UnixNanos};
-use vitals_core::seam::{
-    Aggregation, AlertQuery, Catalogue, Checkpoint, SampleQuery, StoreError, VerdictQuery,
-};
+use vitals_core::seam::{Aggregation, AlertQuery, Catalogue, Checkpoint, SampleQuery, StoreError, VerdictQuery};
 use vitals_core::series::{AgentDesc, Attributes, SeriesDesc};
 use vitals_core::verdict::{Alert, Evidence, Verdict};
 
@@ -238,7 +236,8 @@ impl Shared {
     pub(super) fn alerts(&self, query: &AlertQuery) -> Result<Vec<Alert>, StoreError> {
         let wanted: Option<HashSet<AgentId>> = query.agents.as_ref().map(|agents| agents.iter().copied().collect());
         let mut late: HashMap<String, Alert> = HashMap::new();
-        let snapshot = self.view(|tail| late.extend(tail.alerts.iter().map(|(id, alert)| (id.clone(), alert.clone()))))?;
+        let snapshot =
+            self.view(|tail| late.extend(tail.alerts.iter().map(|(id, alert)| (id.clone(), alert.clone()))))?;
         let connection = snapshot.get()?;
         let mut found: HashMap<String, Alert> = HashMap::new();
         if let Some(tenant) = tenant_id(connection, &query.tenant)? {

@@ -74,7 +74,10 @@ impl Sealer {
             tracing::error!(%error, partition = partition.0, "the store could not be written; it is tried again");
             tries += 1;
             if self.shared.closing.load(Ordering::Acquire) && tries >= LAST_TRIES {
-                tracing::error!(partition = partition.0, "gave up, because the store is closing; the log has these records still");
+                tracing::error!(
+                    partition = partition.0,
+                    "gave up, because the store is closing; the log has these records still"
+                );
                 slot.end_seal();
                 return;
             }
@@ -327,8 +330,10 @@ fn write_alert(
 ) -> Result<(), StoreError> {
     let tenant = tenant_id(transaction, tenants, &alert.tenant)?;
     let body = postcard::to_stdvec(alert).map_err(damaged)?;
-    let sql = "INSERT OR REPLACE INTO alert(id, tenant, agent, started, resolved, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let values = params![alert.id, tenant, alert.agent.0, alert.started.0, alert.resolved.map(|at: UnixNanos| at.0), body];
+    let sql =
+        "INSERT OR REPLACE INTO alert(id, tenant, agent, started, resolved, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let values =
+        params![alert.id, tenant, alert.agent.0, alert.started.0, alert.resolved.map(|at: UnixNanos| at.0), body];
     transaction.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(io)?;
     Ok(())
 }

@@ -3,3 +3,4 @@
 mod hostile;
 mod plugins;
 mod rooms;
+mod service;

@@ -102,7 +102,10 @@ fn batch(random: &mut Random, n: i64) -> Columns {
 type Rates = Vec<(SeriesId, String, String, UnixNanos, f64)>;
 
 /// What was found, without who found it.
-fn seen(derived: Vec<Derived>, findings: Vec<Findings>) -> (Rates, Vec<Vec<(usize, vitals_core::verdict::OutlierVerdict)>>) {
+fn seen(
+    derived: Vec<Derived>,
+    findings: Vec<Findings>,
+) -> (Rates, Vec<Vec<(usize, vitals_core::verdict::OutlierVerdict)>>) {
     let rates = derived
         .into_iter()
         .flat_map(|derived| {
@@ -209,7 +212,10 @@ fn every_verdict_names_its_plugin() {
     // Nobody told of series 2: its rows are left out, the others keep their places.
     batch.push(SeriesId(2), UnixNanos(0), 1.0);
     let found = judges.detect(&batch);
-    assert_eq!(found[0].rows.iter().map(|row| (row.0, row.1.series, row.1.value)).collect::<Vec<_>>(), [(20, SeriesId(1), 50.0)]);
+    assert_eq!(
+        found[0].rows.iter().map(|row| (row.0, row.1.series, row.1.value)).collect::<Vec<_>>(),
+        [(20, SeriesId(1), 50.0)]
+    );
     let info = set.list().into_iter().find(|plugin| plugin.kind == PluginKind::OutlierDetector).unwrap();
     let evidence = &found[0].evidence;
     assert_eq!((&evidence.plugin, &evidence.digest, &evidence.config), (&info.name, &info.digest, &info.config));

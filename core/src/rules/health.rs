@@ -213,7 +213,12 @@ mod tests {
             ("memory above 85 %", |v| v.memory_percent = Some(85.1), 90.0, Degraded),
             ("memory above 95 %", |v| v.memory_percent = Some(95.1), 75.0, Critical),
             ("memory of 8192 MB", |v| v.memory_mb = Some(7000.0), 90.0, Degraded),
-            ("memory of a known total", |v| (v.memory_mb, v.memory_percent) = (Some(7000.0), Some(40.0)), 100.0, Healthy),
+            (
+                "memory of a known total",
+                |v| (v.memory_mb, v.memory_percent) = (Some(7000.0), Some(40.0)),
+                100.0,
+                Healthy,
+            ),
             ("latency at 1000", |v| v.latency_ms = Some(1000.0), 100.0, Healthy),
             ("latency above 1000", |v| v.latency_ms = Some(1000.1), 80.0, Degraded),
             ("errors at 5 %", |v| (v.requests, v.errors) = (Some(100.0), Some(5.0)), 100.0, Healthy),
@@ -225,7 +230,15 @@ mod tests {
             ("NaN is absent", |v| v.cpu_percent = Some(f64::NAN), 100.0, Healthy),
             ("the worst wins", |v| (v.cpu_percent, v.latency_ms) = (Some(99.0), Some(2000.0)), 50.0, Critical),
             ("disk deducts nothing", |v| v.disk_percent = Some(99.0), 100.0, Healthy),
-            ("everything", |v| (v.cpu_percent, v.memory_percent, v.latency_ms, v.error_percent) = (Some(99.0), Some(99.0), Some(2e3), Some(50.0)), 0.0, Critical),
+            (
+                "everything",
+                |v| {
+                    (v.cpu_percent, v.memory_percent, v.latency_ms, v.error_percent) =
+                        (Some(99.0), Some(99.0), Some(2e3), Some(50.0))
+                },
+                0.0,
+                Critical,
+            ),
         ];
         for (name, set, points, status) in cases {
             let mut vitals = Vitals::default();

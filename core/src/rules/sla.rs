@@ -144,7 +144,8 @@ mod tests {
 
     #[test]
     fn the_budget_is_gone_at_exactly_nothing_left() {
-        let windows = Windows { period: (100.0, 50.0), hour: (0.0, 0.0), six_hours: (0.0, 0.0), three_days: (0.0, 0.0) };
+        let windows =
+            Windows { period: (100.0, 50.0), hour: (0.0, 0.0), six_hours: (0.0, 0.0), three_days: (0.0, 0.0) };
         let report = evaluate(&SlaConfig::default(), 50.0, &windows);
         assert_eq!((report.budget_left, report.risk), (0.0, Risk::Breached));
     }
@@ -160,7 +161,8 @@ mod tests {
 
     #[test]
     fn an_objective_of_all_the_time() {
-        let windows = |down| Windows { period: (DAY, down), hour: (HOUR, 0.0), six_hours: (HOUR, 0.0), three_days: (DAY, down) };
+        let windows =
+            |down| Windows { period: (DAY, down), hour: (HOUR, 0.0), six_hours: (HOUR, 0.0), three_days: (DAY, down) };
         let clean = evaluate(&SlaConfig::default(), 100.0, &windows(0.0));
         assert_eq!((clean.budget_left, clean.risk), (1.0, Risk::Low));
         let once = evaluate(&SlaConfig::default(), 100.0, &windows(1.0));

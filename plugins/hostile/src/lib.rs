@@ -1,8 +1,8 @@
 //! What the hostile guests share: a detector whose answer is written by hand.
 
 pub use vitals_plugin;
-pub use vitals_plugin::worlds::outlier_detector::exports::vitals::plugin::detecting::Findings;
 use vitals_plugin::Finding;
+pub use vitals_plugin::worlds::outlier_detector::exports::vitals::plugin::detecting::Findings;
 
 /// A plugin without configuration and state.
 #[macro_export]

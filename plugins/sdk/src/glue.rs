@@ -132,7 +132,8 @@ impl<P: Evaluator> Slot<P> {
             burn_three_days: Vec::new(),
             risks: Vec::new(),
         };
-        for (number, (row, (&agent, &target))) in (0..).zip(objectives.agents.iter().zip(&objectives.targets).enumerate())
+        for (number, (row, (&agent, &target))) in
+            (0..).zip(objectives.agents.iter().zip(&objectives.targets).enumerate())
         {
             let at = |column: &[f64]| column.get(row).copied().unwrap_or(0.0);
             let objective = Objective {

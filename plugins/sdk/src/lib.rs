@@ -48,8 +48,6 @@ pub mod worlds {
     pub use vitals_world_sla_evaluator as sla_evaluator;
 }
 
-pub use worlds::metric_deriver::vitals::plugin::types::{HealthStatus, Part, Risk, SeriesInfo, Shape};
-pub use kinds::{
-    Agent, Deriver, Detector, Evaluator, Finding, Objective, Plugin, Report, Row, Samples, Score, Scorer,
-};
+pub use kinds::{Agent, Deriver, Detector, Evaluator, Finding, Objective, Plugin, Report, Row, Samples, Score, Scorer};
 pub use serde;
+pub use worlds::metric_deriver::vitals::plugin::types::{HealthStatus, Part, Risk, SeriesInfo, Shape};

@@ -44,7 +44,13 @@ enum Speaks {
     Otlp,
 }
 
-const fn agent(id: &'static str, service: &'static str, region: &'static str, zone: &'static str, speaks: Speaks) -> Agent {
+const fn agent(
+    id: &'static str,
+    service: &'static str,
+    region: &'static str,
+    zone: &'static str,
+    speaks: Speaks,
+) -> Agent {
     Agent { id, service, region, zone, speaks }
 }
 

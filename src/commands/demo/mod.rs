@@ -105,7 +105,8 @@ impl Folder {
         if let Some(path) = given {
             return Ok(Self { path, temporary: false });
         }
-        let number = getrandom::u64().map_err(|error| CommandError::System(std::io::Error::other(error.to_string())))?;
+        let number =
+            getrandom::u64().map_err(|error| CommandError::System(std::io::Error::other(error.to_string())))?;
         let path = std::env::temp_dir().join(format!("vitals-demo-{number:016x}"));
         std::fs::create_dir(&path).map_err(|source| CommandError::File { path: path.clone(), source })?;
         Ok(Self { path, temporary: true })
@@ -241,12 +242,7 @@ fn calls() -> Vec<Call> {
             body: None,
             holds: fleet::SPIKING,
         },
-        Call {
-            says: "open alerts",
-            path: format!("{api}/alerts?open=true"),
-            body: None,
-            holds: fleet::FAILING,
-        },
+        Call { says: "open alerts", path: format!("{api}/alerts?open=true"), body: None, holds: fleet::FAILING },
     ]
 }
 

@@ -80,9 +80,8 @@ pub(super) fn read(path: &Path) -> Result<Requests, CommandError> {
     let mut requests = Requests::new();
     for (at, line) in BufReader::new(File::open(path).map_err(wrong)?).lines().enumerate() {
         let line = line.map_err(wrong)?;
-        let stamp = parse(&line).ok_or_else(|| {
-            wrong(std::io::Error::other(format!("line {} is not five numbers: {line:?}", at + 1)))
-        })?;
+        let stamp = parse(&line)
+            .ok_or_else(|| wrong(std::io::Error::other(format!("line {} is not five numbers: {line:?}", at + 1))))?;
         requests.entry((stamp.first, stamp.series)).or_default().push(stamp);
     }
     Ok(requests)
@@ -198,7 +197,11 @@ struct Rest<'a> {
 }
 
 impl Rest<'_> {
-    async fn get<T: serde::de::DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, CommandError> {
+    async fn get<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<T, CommandError> {
         let target = format!("{}/api/v1/telemetry/{path}", self.base.trim_end_matches('/'));
         let wrong = |reason: String| CommandError::Target { target: target.clone(), reason };
         let mut url = reqwest::Url::parse(&target).map_err(|error| wrong(error.to_string()))?;
@@ -283,7 +286,10 @@ pub async fn verify(rest: &str, token: Option<&str>, file: &Path) -> Result<Find
                 None => Vec::new(),
             };
             findings.compare(n, &times, &samples);
-            progress::show(&format!("{} of {total} series checked, {} points missing", findings.series, findings.missing));
+            progress::show(&format!(
+                "{} of {total} series checked, {} points missing",
+                findings.series, findings.missing
+            ));
         }
     }
     progress::clear();

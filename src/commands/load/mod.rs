@@ -120,7 +120,11 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
     if let (true, Some(rest), Some(file)) = (args.verify, &args.target_rest, &args.acked) {
         let found = acked::verify(rest, token.as_deref(), file).await?;
         println!("{}", if args.json { super::json(&found) } else { found.to_string() });
-        return if found.is_whole() { Ok(()) } else { Err(CommandError::Found("acknowledged points are not as they were sent".to_owned())) };
+        return if found.is_whole() {
+            Ok(())
+        } else {
+            Err(CommandError::Found("acknowledged points are not as they were sent".to_owned()))
+        };
     }
     let Some(target) = args.target.clone() else {
         return Err(CommandError::Usage("--target is missing, e.g. --target http://127.0.0.1:4318".to_owned()));
@@ -139,7 +143,11 @@ fn resolve(target: &str, protocol: Option<WireProtocol>) -> Result<(String, Prot
         Some(("grpc", rest)) => (format!("http://{rest}"), Some(Protocol::Grpc)),
         Some(("grpcs", rest)) => (format!("https://{rest}"), Some(Protocol::Grpc)),
         Some(("http" | "https", _)) => (target.to_owned(), None),
-        _ => return Err(CommandError::Usage(format!("--target {target} is no URL; write http://HOST:4318 or grpc://HOST:4317"))),
+        _ => {
+            return Err(CommandError::Usage(format!(
+                "--target {target} is no URL; write http://HOST:4318 or grpc://HOST:4317"
+            )));
+        }
     };
     let url = reqwest::Url::parse(&endpoint)
         .map_err(|error| CommandError::Usage(format!("--target {target} is no URL: {error}")))?;
@@ -320,7 +328,8 @@ mod tests {
                 match count.fetch_add(1, Ordering::Relaxed) {
                     2 => StatusCode::TOO_MANY_REQUESTS.into_response(),
                     3 => {
-                        let partial = ExportMetricsPartialSuccess { rejected_data_points: 1, error_message: "old".into() };
+                        let partial =
+                            ExportMetricsPartialSuccess { rejected_data_points: 1, error_message: "old".into() };
                         ExportMetricsServiceResponse { partial_success: Some(partial) }.encode_to_vec().into_response()
                     }
                     _ => {
@@ -343,8 +352,24 @@ mod tests {
         let target = receiver(kept.clone()).await;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("acked.txt");
-        let words = ["load", "--target", &target, "--rate", "5000", "--duration", "1s", "--points", "50", "--series", "200",
-            "--connections", "2", "--acked", &file.display().to_string()].map(str::to_owned);
+        let words = [
+            "load",
+            "--target",
+            &target,
+            "--rate",
+            "5000",
+            "--duration",
+            "1s",
+            "--points",
+            "50",
+            "--series",
+            "200",
+            "--connections",
+            "2",
+            "--acked",
+            &file.display().to_string(),
+        ]
+        .map(str::to_owned);
         let args = Line::parse_from(words).args;
         let report = send(&args, &target, None).await.unwrap();
         let points = report.points;

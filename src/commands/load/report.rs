@@ -207,12 +207,22 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let p = &self.points;
         writeln!(f, "{} for {:.1} s", self.target, self.seconds)?;
-        writeln!(f, "  points      sent {}, acknowledged {}, refused {}, rejected {}, unanswered {}, behind {}",
-            p.sent, p.acknowledged, p.refused, p.rejected, p.unanswered, p.behind)?;
+        writeln!(
+            f,
+            "  points      sent {}, acknowledged {}, refused {}, rejected {}, unanswered {}, behind {}",
+            p.sent, p.acknowledged, p.refused, p.rejected, p.unanswered, p.behind
+        )?;
         let r = &self.requests;
-        writeln!(f, "  requests    sent {}, acknowledged {}, refused {}, unanswered {}",
-            r.sent, r.acknowledged, r.refused, r.unanswered)?;
-        let asked = if self.rate.asked == 0 { "as fast as answers came".to_owned() } else { format!("asked {}", self.rate.asked) };
+        writeln!(
+            f,
+            "  requests    sent {}, acknowledged {}, refused {}, unanswered {}",
+            r.sent, r.acknowledged, r.refused, r.unanswered
+        )?;
+        let asked = if self.rate.asked == 0 {
+            "as fast as answers came".to_owned()
+        } else {
+            format!("asked {}", self.rate.asked)
+        };
         writeln!(f, "  points/s    {asked}, sent {:.0}, acknowledged {:.0}", self.rate.sent, self.rate.acknowledged)?;
         let l = &self.latency_ms;
         write!(f, "  latency ms  p50 {:.2}, p90 {:.2}, p99 {:.2}, max {:.2}", l.p50, l.p90, l.p99, l.max)?;

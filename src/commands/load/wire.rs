@@ -57,7 +57,10 @@ impl Wire {
         token: Option<&str>,
         timeout: Duration,
     ) -> Result<Self, CommandError> {
-        let wrong = |error: &dyn std::fmt::Display| CommandError::Target { target: endpoint.to_owned(), reason: error.to_string() };
+        let wrong = |error: &dyn std::fmt::Display| CommandError::Target {
+            target: endpoint.to_owned(),
+            reason: error.to_string(),
+        };
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
             let mut value = HeaderValue::from_str(&format!("Bearer {token}"))

@@ -39,8 +39,7 @@ pub(super) fn findings(answer: &abi::Findings, count: usize) -> Result<(), Lie> 
 }
 
 pub(super) fn scores(answer: &abi::Scores, count: usize) -> Result<(), Lie> {
-    let lengths =
-        [answer.scores.len(), answer.statuses.len(), answer.reasons.len(), answer.recommendations.len()];
+    let lengths = [answer.scores.len(), answer.statuses.len(), answer.reasons.len(), answer.recommendations.len()];
     same_length(answer.rows.len(), lengths)?;
     rising(&answer.rows, count)?;
     match answer.scores.iter().find(|score| !(0.0..=100.0).contains(*score)) {

@@ -33,7 +33,9 @@ pub enum HostError {
         reason: String,
     },
     /// It exports none of the four worlds of the contract.
-    #[error("{plugin} exports none of the plugin worlds of vitals:plugin@0.1.0 (metric-deriver, outlier-detector, health-scorer, sla-evaluator)")]
+    #[error(
+        "{plugin} exports none of the plugin worlds of vitals:plugin@0.1.0 (metric-deriver, outlier-detector, health-scorer, sla-evaluator)"
+    )]
     NoWorld {
         /// The plugin's name or file.
         plugin: String,

@@ -163,8 +163,7 @@ impl Running {
         P: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift,
     {
-        let typed =
-            func.typed::<P, R>(&self.store).map_err(|error| Failure::Contract(format!("{error:#}")))?;
+        let typed = func.typed::<P, R>(&self.store).map_err(|error| Failure::Contract(format!("{error:#}")))?;
         self.store.set_epoch_deadline(ticks(deadline));
         self.store.set_hostcall_fuel(room);
         let answer = typed.call(&mut self.store, params);

@@ -113,7 +113,8 @@ impl Judges for Instances {
         for (evidence, answer) in answers {
             let texts = answer.reasons.into_iter().zip(answer.recommendations);
             let numbers = answer.scores.into_iter().zip(answer.statuses);
-            for ((row, (score, status)), (reasons, recommendations)) in answer.rows.into_iter().zip(numbers).zip(texts) {
+            for ((row, (score, status)), (reasons, recommendations)) in answer.rows.into_iter().zip(numbers).zip(texts)
+            {
                 let health = AgentHealth { score, status: status.into(), reasons, recommendations };
                 out.push((evidence.clone(), views[row as usize].agent, health));
             }
@@ -613,8 +614,21 @@ impl AgentColumns {
     }
 
     fn lower(&self) -> abi::Agents<'_> {
-        let [cpu, memory_mb, memory, disk, latency, bandwidth, loss, connections, requests, errors, error, response, uptime] =
-            &self.floats;
+        let [
+            cpu,
+            memory_mb,
+            memory,
+            disk,
+            latency,
+            bandwidth,
+            loss,
+            connections,
+            requests,
+            errors,
+            error,
+            response,
+            uptime,
+        ] = &self.floats;
         abi::Agents {
             agents: &self.agents,
             times: &self.times,

@@ -53,7 +53,8 @@ impl Forward {
                 continue;
             }
             let place = (desc.agent, desc.spec.resource.clone(), desc.spec.scope.clone());
-            let group = groups.entry(place).or_insert_with(|| Group::new(resource(&desc, registry), &desc.spec.scope, ""));
+            let group =
+                groups.entry(place).or_insert_with(|| Group::new(resource(&desc, registry), &desc.spec.scope, ""));
             add(group, &desc, &rows);
         }
         request(groups.into_values())

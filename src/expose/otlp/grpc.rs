@@ -46,9 +46,7 @@ impl GrpcClient {
             Compression::Zstd => inner.send_compressed(CompressionEncoding::Zstd),
         };
         // Answers are small, so that it is worth understanding every encoding rather than asking for none.
-        let inner = inner
-            .accept_compressed(CompressionEncoding::Gzip)
-            .accept_compressed(CompressionEncoding::Zstd);
+        let inner = inner.accept_compressed(CompressionEncoding::Gzip).accept_compressed(CompressionEncoding::Zstd);
         Ok(Self { inner, metadata })
     }
 
@@ -57,10 +55,7 @@ impl GrpcClient {
     /// # Errors
     /// The receiver's status, or `UNAVAILABLE` when there is no connection.
     pub async fn export(&mut self, message: Bytes) -> Result<Bytes, Status> {
-        self.inner
-            .ready()
-            .await
-            .map_err(|error| Status::unavailable(format!("no connection: {error}")))?;
+        self.inner.ready().await.map_err(|error| Status::unavailable(format!("no connection: {error}")))?;
         let mut request = Request::new(message);
         *request.metadata_mut() = self.metadata.clone();
         let answer = self.inner.unary(request, PathAndQuery::from_static(EXPORT), BytesCodec).await?;

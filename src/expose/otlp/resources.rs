@@ -14,14 +14,8 @@ use vitals_core::seam::Output;
 use vitals_core::series::Origin;
 
 /// Attributes of an agent's own resource that say who it is; they go along with its verdicts.
-const IDENTIFYING: [&str; 6] = [
-    "service.name",
-    "service.namespace",
-    "service.instance.id",
-    "host.name",
-    "host.id",
-    "os.type",
-];
+const IDENTIFYING: [&str; 6] =
+    ["service.name", "service.namespace", "service.instance.id", "host.name", "host.id", "os.type"];
 
 /// One attribute with a text value.
 pub fn text(key: &str, value: impl Into<String>) -> KeyValue {
@@ -51,10 +45,7 @@ impl Resources {
 
     /// The resource attributes of `agent`.
     pub fn of(&mut self, agent: AgentId, registry: &Registry) -> Arc<Vec<KeyValue>> {
-        self.known
-            .entry(agent)
-            .or_insert_with(|| Arc::new(describe(agent, registry)))
-            .clone()
+        self.known.entry(agent).or_insert_with(|| Arc::new(describe(agent, registry))).clone()
     }
 }
 

@@ -8,9 +8,7 @@ use super::ring::Ring;
 use super::{Compression, ExportConfig, ExportError, Protocol};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-};
+use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
 use prost::Message;
 use std::io::Write;
 use std::sync::Arc;
@@ -95,10 +93,8 @@ impl Sender {
                 Wire::Grpc(Box::new(client.map_err(|error| wrong(error.to_string()))?))
             }
             Protocol::Http => {
-                let client = reqwest::Client::builder()
-                    .timeout(timeout)
-                    .build()
-                    .map_err(|error| wrong(error.to_string()))?;
+                let client =
+                    reqwest::Client::builder().timeout(timeout).build().map_err(|error| wrong(error.to_string()))?;
                 Wire::Http(Box::new(HttpClient {
                     client,
                     url: metrics_url(url),
@@ -338,11 +334,8 @@ fn retry_info(details: &[u8]) -> Option<Duration> {
 /// How many points a request holds.
 fn count(request: &ExportMetricsServiceRequest) -> u64 {
     use opentelemetry_proto::tonic::metrics::v1::metric::Data;
-    let metrics = request
-        .resource_metrics
-        .iter()
-        .flat_map(|resource| &resource.scope_metrics)
-        .flat_map(|scope| &scope.metrics);
+    let metrics =
+        request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics).flat_map(|scope| &scope.metrics);
     let points = metrics.map(|metric| match &metric.data {
         Some(Data::Gauge(gauge)) => gauge.data_points.len(),
         Some(Data::Sum(sum)) => sum.data_points.len(),

@@ -29,7 +29,8 @@ const NOON: UnixNanos = UnixNanos(1_767_268_800_000_000_000);
 fn registry() -> (Arc<Registry>, AgentId, AgentId, Vec<SeriesId>) {
     let registry = Registry::new(Quota::default(), Box::new(|_| {}));
     let tenant = TenantId::default_tenant();
-    let profile = AgentProfile { version: Some("1.4.0".into()), location: Some("eu".into()), ..AgentProfile::default() };
+    let profile =
+        AgentProfile { version: Some("1.4.0".into()), location: Some("eu".into()), ..AgentProfile::default() };
     let web = registry.intern_agent(&tenant, "web-1", NOON, &profile).unwrap();
     let job = registry.intern_agent(&tenant, "job", NOON, &AgentProfile::default()).unwrap();
     let resource = Arc::new(vec![
@@ -88,9 +89,8 @@ fn health(score: f64, status: HealthStatus) -> VerdictBody {
 
 /// One of everything, some of it twice.
 fn output(web: AgentId, job: AgentId, series: SeriesId) -> Output {
-    let outlier = |value| {
-        VerdictBody::Outlier(OutlierVerdict { series, value, lower: 1.0, upper: 9.0, score: 4.5, window: 100 })
-    };
+    let outlier =
+        |value| VerdictBody::Outlier(OutlierVerdict { series, value, lower: 1.0, upper: 9.0, score: 4.5, window: 100 });
     let alert = |id: &str, resolved| Alert {
         id: id.to_owned(),
         tenant: TenantId::default_tenant(),

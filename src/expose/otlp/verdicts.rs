@@ -123,12 +123,8 @@ impl Verdicts {
 /// Keeps the newest; verdicts of one agent come from one shard, but a replay may repeat older ones.
 fn keep<Of: Ord, T: Clone>(latest: &mut Latest<Of, T>, key: (Of, String), verdict: &Verdict, body: &T) {
     if latest.get(&key).is_none_or(|earlier| earlier.time <= verdict.time) {
-        let judged = Judged {
-            time: verdict.time,
-            agent: verdict.agent,
-            evidence: verdict.evidence.clone(),
-            body: body.clone(),
-        };
+        let judged =
+            Judged { time: verdict.time, agent: verdict.agent, evidence: verdict.evidence.clone(), body: body.clone() };
         latest.insert(key, judged);
     }
 }
@@ -180,9 +176,11 @@ fn with(base: &[KeyValue], more: KeyValue) -> Vec<KeyValue> {
 
 fn health(group: &mut Group, judged: &Judged<AgentHealth>) {
     let base = evidence(&judged.evidence);
-    group
-        .points(&gauge("vitals.health.score", "1", "Health of the agent, 100 is best"))
-        .push(point(judged.time, base.clone(), judged.body.score));
+    group.points(&gauge("vitals.health.score", "1", "Health of the agent, 100 is best")).push(point(
+        judged.time,
+        base.clone(),
+        judged.body.score,
+    ));
     let states = group.points(&gauge("vitals.health.status", "1", "1 for the status that holds, 0 for the others"));
     for status in STATUSES {
         let holds = f64::from(u8::from(status == judged.body.status));
@@ -195,9 +193,11 @@ fn sla(group: &mut Group, judged: &Judged<SlaVerdict>) {
     let report = &judged.body;
     // NaN says that nothing is known, which a missing point says better.
     if !report.availability.is_nan() {
-        group
-            .points(&gauge("vitals.availability", "%", "Share of the known time that the agent was up"))
-            .push(point(judged.time, base.clone(), report.availability));
+        group.points(&gauge("vitals.availability", "%", "Share of the known time that the agent was up")).push(point(
+            judged.time,
+            base.clone(),
+            report.availability,
+        ));
     }
     if !report.budget_left.is_nan() {
         let title = gauge(
@@ -242,9 +242,11 @@ fn outlier(
     group
         .points(&gauge("vitals.outlier", "1", "Distance outside the bounds over the interquartile range"))
         .push(point(time, base.clone(), found.score));
-    group
-        .points(&gauge("vitals.outlier.value", &unit, "The value outside its bounds"))
-        .push(point(time, base.clone(), found.value));
+    group.points(&gauge("vitals.outlier.value", &unit, "The value outside its bounds")).push(point(
+        time,
+        base.clone(),
+        found.value,
+    ));
     let bounds = group.points(&gauge("vitals.outlier.bound", &unit, "The bounds at the time"));
     for (name, bound) in [("lower", found.lower), ("upper", found.upper)] {
         bounds.push(point(time, with(&base, text("vitals.bound", name)), bound));
@@ -272,7 +274,5 @@ fn alert(group: &mut Group, alert: &Alert, now: UnixNanos) {
         Some(end) => (end, 0.0),
         None => (now, 1.0),
     };
-    group
-        .points(&gauge("vitals.alert.active", "1", "1 while the alert is open"))
-        .push(point(time, attributes, active));
+    group.points(&gauge("vitals.alert.active", "1", "1 while the alert is open")).push(point(time, attributes, active));
 }

@@ -1,0 +1,237 @@
+//! The whole service in this process: real sockets in, REST out, a restart between.
+
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
+use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::metrics::v1::{Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics};
+use opentelemetry_proto::tonic::metrics::v1::{metric, number_data_point};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+use vitals::auth::TokenRequest;
+use vitals::config::Config;
+use vitals::pipeline::Service;
+
+/// Longest that anything here may take to show.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn start(data: &Path) -> Service {
+    let mut config = Config::default();
+    for address in [&mut config.receive.grpc, &mut config.receive.http, &mut config.expose.rest] {
+        "127.0.0.1:0".clone_into(address);
+    }
+    config.evaluate.sla_seconds = 1;
+    Service::start(config, data).await.expect("the service starts")
+}
+
+fn now() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_nanos())
+        .expect("before 2554")
+}
+
+fn text(key: &str, value: &str) -> KeyValue {
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(any_value::Value::StringValue(value.to_owned())) }),
+        ..KeyValue::default()
+    }
+}
+
+/// One gauge of the host `host`, with these (time, value) points.
+fn gauge(host: &str, name: &str, points: &[(u64, f64)]) -> ExportMetricsServiceRequest {
+    let data_points = points
+        .iter()
+        .map(|&(time_unix_nano, value)| NumberDataPoint {
+            time_unix_nano,
+            value: Some(number_data_point::Value::AsDouble(value)),
+            ..NumberDataPoint::default()
+        })
+        .collect();
+    let metric = Metric {
+        name: name.to_owned(),
+        unit: "1".to_owned(),
+        data: Some(metric::Data::Gauge(Gauge { data_points })),
+        ..Metric::default()
+    };
+    ExportMetricsServiceRequest {
+        resource_metrics: vec![ResourceMetrics {
+            resource: Some(Resource { attributes: vec![text("host.name", host)], ..Resource::default() }),
+            scope_metrics: vec![ScopeMetrics { metrics: vec![metric], ..ScopeMetrics::default() }],
+            ..ResourceMetrics::default()
+        }],
+    }
+}
+
+/// A client of the REST API.
+struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: String,
+}
+
+impl Client {
+    fn of(service: &Service, tenant: Option<&str>, agents: Option<&[&str]>) -> Self {
+        let token = service
+            .auth()
+            .issue(TokenRequest {
+                subject: "test".to_owned(),
+                email: "test@example.com".to_owned(),
+                tenant: tenant.map(str::to_owned),
+                agents: agents.map(|globs| globs.iter().map(|&glob| glob.to_owned()).collect()),
+                ttl: Duration::from_secs(600),
+                scope: None,
+            })
+            .expect("a key of our own signs");
+        let base = format!("http://{}/api/v1/telemetry", service.addresses().rest);
+        Self { http: reqwest::Client::new(), base, token }
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        let request = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
+        answer(request).await
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.token).json(body);
+        answer(request).await
+    }
+
+    /// The values of an agent's only series of `metric`, by time.
+    async fn values(&self, agent: &str, metric: &str) -> Vec<f64> {
+        let (status, list) = self.get(&format!("/series?agent={agent}")).await;
+        if status != 200 {
+            return Vec::new();
+        }
+        let all = list["series"].as_array().expect("a list");
+        let Some(series) = all.iter().find(|series| series["metric_name"] == metric && series["part"] == "value")
+        else {
+            return Vec::new();
+        };
+        let end = jiff::Timestamp::now() + Duration::from_secs(60);
+        let start = end - Duration::from_secs(7200);
+        let (status, found) =
+            self.get(&format!("/series/{}/samples?start={start}&end={end}", series["series_id"])).await;
+        assert_eq!(status, 200, "{found}");
+        let points = found["samples"].as_array().expect("a list");
+        points.iter().map(|point| point["value"].as_f64().expect("a number")).collect()
+    }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.expect("an answer");
+    let status = response.status().as_u16();
+    (status, response.json().await.unwrap_or(Value::Null))
+}
+
+/// Asks again until `check` is content with what `ask` finds.
+async fn eventually<T: std::fmt::Debug>(ask: impl AsyncFn() -> T, check: impl Fn(&T) -> bool) -> T {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let found = ask().await;
+        if check(&found) {
+            return found;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "still {found:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn export_http(service: &Service, request: &ExportMetricsServiceRequest) -> ExportMetricsServiceResponse {
+    let response = reqwest::Client::new()
+        .post(format!("http://{}/v1/metrics", service.addresses().http))
+        .header("content-type", "application/x-protobuf")
+        .body(request.encode_to_vec())
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(response.status(), 200);
+    ExportMetricsServiceResponse::decode(response.bytes().await.expect("a body")).expect("an OTLP response")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_arrives_is_judged_and_survives_a_restart() {
+    let data = tempfile::tempdir().expect("a folder");
+    let service = start(data.path()).await;
+    let client = Client::of(&service, None, None);
+    let began = now() - 60_000_000_000;
+    let at = |second: u64| began + second * 1_000_000_000;
+
+    // Over HTTP, then over gRPC: one series. The last value is far outside of what came before.
+    let quiet: Vec<_> = (0..20_u32).map(|i| (at(u64::from(i)), 10.0 + f64::from(i % 3))).collect();
+    export_http(&service, &gauge("web-1", "queue.length", &quiet)).await;
+    let mut grpc =
+        MetricsServiceClient::connect(format!("http://{}", service.addresses().grpc)).await.expect("a connection");
+    grpc.export(gauge("web-1", "queue.length", &[(at(30), 500.0)])).await.expect("taken");
+    // A client's retry changes nothing.
+    grpc.export(gauge("web-1", "queue.length", &[(at(30), 500.0)])).await.expect("taken");
+    export_http(&service, &gauge("web-1", "system.cpu.utilization", &[(at(31), 0.97)])).await;
+
+    let values = eventually(async || client.values("web-1", "queue.length").await, |found| found.len() >= 21).await;
+    assert_eq!(values.len(), 21);
+    assert_eq!(values[20], 500.0);
+    let outliers =
+        eventually(async || client.get("/verdicts?kind=outlier").await, |(_, found)| found.to_string().contains("500"))
+            .await;
+    assert!(outliers.1.to_string().contains("iqr-outlier"), "{outliers:?}");
+
+    // A heartbeat is answered with its verdict.
+    let beat = json!({
+        "agent_info": {"agent_id": "api-1", "agent_version": "1.0", "environment": "test"},
+        "health_status": "healthy",
+        "timestamp": jiff::Timestamp::now().to_string(),
+        "cpu_usage_percent": 97.0,
+    });
+    let (status, verdict) = client.post("/heartbeat", &beat).await;
+    assert_eq!(status, 201, "{verdict}");
+    assert_eq!(verdict["health_score"], 70.0, "{verdict}");
+    assert_eq!(verdict["calculated_health"], "critical");
+    assert_eq!(verdict["alerts_generated"][0]["severity"], "critical");
+
+    service.stop().await;
+    let service = start(data.path()).await;
+    let client = Client::of(&service, None, None);
+    assert_eq!(client.values("web-1", "queue.length").await, values);
+    let (status, uptime) = client.get("/uptime-status/api-1").await;
+    assert_eq!(status, 200, "{uptime}");
+    assert_eq!(uptime["agent_id"], "api-1");
+    // What the plugin knew before the restart, it knows after it.
+    export_http(&service, &gauge("web-1", "queue.length", &[(at(40), 600.0)])).await;
+    eventually(async || client.get("/verdicts?kind=outlier").await, |(_, found)| found.to_string().contains("600"))
+        .await;
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_point_costs_nothing_else() {
+    let data = tempfile::tempdir().expect("a folder");
+    let service = start(data.path()).await;
+    let client = Client::of(&service, None, None);
+    let time = now() - 1_000_000_000;
+    let points = [(0, 1.0), (time, 2.0), (10_413_792_000_000_000_000, 3.0)];
+    let response = export_http(&service, &gauge("web-1", "some.metric", &points)).await;
+    let partial = response.partial_success.expect("two points were refused");
+    assert_eq!(partial.rejected_data_points, 2, "{}", partial.error_message);
+    assert!(!partial.error_message.is_empty());
+    let values = eventually(async || client.values("web-1", "some.metric").await, |found| !found.is_empty()).await;
+    assert_eq!(values, [2.0]);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_and_an_agent_scope_are_walls() {
+    let data = tempfile::tempdir().expect("a folder");
+    let service = start(data.path()).await;
+    export_http(&service, &gauge("web-1", "some.metric", &[(now(), 1.0)])).await;
+    let own = Client::of(&service, None, None);
+    eventually(async || own.values("web-1", "some.metric").await, |found| found == &[1.0]).await;
+    let narrow = Client::of(&service, None, Some(&["db-*"]));
+    assert_eq!(narrow.get("/uptime-status/web-1").await.0, 403);
+    assert!(!narrow.get("/agents").await.1.to_string().contains("web-1"));
+    let other = Client::of(&service, Some("other"), None);
+    assert_eq!(other.get("/uptime-status/web-1").await.0, 404);
+    assert!(!other.get("/agents").await.1.to_string().contains("web-1"));
+    assert!(other.values("web-1", "some.metric").await.is_empty());
+    service.stop().await;
+}
