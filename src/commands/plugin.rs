@@ -50,7 +50,7 @@ enum What {
 /// Where compiled plugins are kept in the data folder.
 #[must_use]
 pub fn cache_dir(data: &Path) -> PathBuf {
-    data.join("plugins-cache")
+    data.join("plugin-cache")
 }
 
 /// Lists or checks.
