@@ -72,7 +72,7 @@ pub struct SlaView {
 /// One tenant's plugins on one shard. Called from one thread. A plugin that fails answers nothing for that
 /// call; the implementation keeps account of it. Batches are sorted by (series, time).
 pub trait Judges {
-    /// Tells of a series before its first row is shown.
+    /// Tells of a series before its first row is shown; once for each instance, after [`Judges::restore`] if that is called.
     fn open(&mut self, series: &Arc<SeriesDesc>);
     /// New samples from cumulative series.
     fn derive(&mut self, batch: &Columns) -> Vec<Derived>;
@@ -85,5 +85,6 @@ pub trait Judges {
     /// The state of all plugins, to be given to [`Judges::restore`] after a restart.
     fn snapshot(&mut self) -> Vec<u8>;
     /// Puts back what [`Judges::snapshot`] gave. State of a plugin that is gone is dropped, a new plugin starts empty.
+    /// Called before anything else, or never.
     fn restore(&mut self, state: &[u8]);
 }

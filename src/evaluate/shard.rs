@@ -601,7 +601,7 @@ impl Shard {
         }
         self.scratch.readings = readings;
         for (tenant, views) in views {
-            for (agent, time, health) in self.ask_scorers(&tenant, &views) {
+            for (agent, time, health) in self.ask_scorers(&tenant, &views, &[]) {
                 if let Some(agent) = self.agents.get_mut(agent) {
                     agent.health_alert(&health, time, &mut self.out);
                     agent.health = Some(health);
@@ -610,11 +610,13 @@ impl Shard {
         }
     }
 
-    /// Asks a tenant's scorers; each agent may stand in `views` once. Every verdict is kept; the worst is returned.
+    /// Asks a tenant's scorers; each agent may stand in `views` once. Every verdict is kept, but for those on `old` views, which
+    /// were judged before; the worst of each agent is returned.
     fn ask_scorers(
         &mut self,
         tenant: &TenantId,
         views: &[AgentView],
+        old: &[AgentId],
     ) -> Vec<(AgentId, UnixNanos, vitals_core::verdict::AgentHealth)> {
         let place = self.tenant(tenant);
         let mut judges = self.judges(place);
@@ -625,7 +627,9 @@ impl Shard {
         let times: HashMap<AgentId, UnixNanos> = views.iter().map(|v| (v.agent, v.time)).collect();
         for (evidence, id, health) in answers {
             let (Some(&time), Some(agent)) = (times.get(&id), self.agents.get_mut(id)) else { continue };
-            agent.judged(&evidence, time, &health, &self.config, &mut self.out);
+            if !old.contains(&id) {
+                agent.judged(&evidence, time, &health, &self.config, &mut self.out);
+            }
             match at.get(&id) {
                 Some(&known) => {
                     if health.score < worst[known].2.score {
@@ -677,8 +681,9 @@ impl Shard {
                 p.heartbeat.timestamp > self.agents.all[at].last_heartbeat
             })
             .collect();
+        let old: Vec<AgentId> = views.iter().zip(&news).filter(|(_, new)| !**new).map(|(view, _)| view.agent).collect();
         let health: HashMap<AgentId, _> =
-            self.ask_scorers(&tenant, &views).into_iter().map(|(agent, _, health)| (agent, health)).collect();
+            self.ask_scorers(&tenant, &views, &old).into_iter().map(|(agent, _, health)| (agent, health)).collect();
         for ((pulse, view), new) in group.into_iter().zip(views).zip(news) {
             let heartbeat = &pulse.heartbeat;
             let health = health.get(&heartbeat.agent).cloned();

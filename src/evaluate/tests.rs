@@ -424,6 +424,11 @@ fn a_heartbeat_is_answered_and_a_retry_changes_nothing() {
     let calm = world.take(heartbeat(30, 10.0)).unwrap();
     assert!(calm.breaches.is_empty());
     let held = world.held();
+    // Nor does one that comes after newer ones.
+    world.take(heartbeat(0, 97.0));
+    let after = world.held();
+    assert_eq!((&held.verdicts, &held.alerts, &held.intervals), (&after.verdicts, &after.alerts, &after.intervals));
+    assert_eq!(world.board.get(AgentId(1)).unwrap().vitals.cpu_percent, Some(10.0));
     let alert = held.alerts.values().next().unwrap();
     assert_eq!((held.alerts.len(), alert.started, alert.resolved), (1, at(0), Some(at(30))));
     // Critical was downtime.
