@@ -13,7 +13,7 @@
 //!
 //! - [`pipeline`]: the only file that wires the rooms together
 //! - [`config`]: the configuration file, whose sections are the rooms' own
-//! - [`auth`]: tokens
+//! - [`auth`]: who asks, from their token
 //! - [`commands`]: what a user types
 
 pub mod evaluate;

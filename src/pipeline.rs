@@ -455,9 +455,9 @@ impl Intake for RestIntake {
 /// Sends what is committed to its partition's shard.
 fn deliver_to(shards: Arc<OnceLock<Vec<Sender<Delivery>>>>) -> Deliver {
     Box::new(move |partition, delivery| {
-        let shard = shards.get().and_then(|shards| shards.get(partition.0 as usize));
+        let Some(shard) = shards.get().and_then(|shards| shards.get(partition.0 as usize)) else { return };
         // A shard is gone only while the service stops; the log still has the record.
-        if let Some(Err(_)) = shard.map(|shard| shard.send(delivery)) {
+        if shard.send(delivery).is_err() {
             tracing::debug!(partition = partition.0, "delivered to a stopped shard");
         }
     })

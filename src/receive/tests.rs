@@ -163,7 +163,8 @@ async fn http_says_what_was_wrong() {
     let zip = ("content-encoding", "gzip");
     let zstandard = ("content-encoding", "zstd");
     let invalid_utf8 = [0x0a, 0x04, 0x1a, 0x02, 0xff, 0xfe];
-    let cases: [(&str, Vec<(&str, &str)>, Vec<u8>, u16, i32); 11] = [
+    type Case = (&'static str, Vec<(&'static str, &'static str)>, Vec<u8>, u16, i32);
+    let cases: [Case; 11] = [
         ("truncated", vec![PROTOBUF], message[..message.len() - 1].to_vec(), 400, 3),
         ("not UTF-8", vec![PROTOBUF], invalid_utf8.to_vec(), 400, 3),
         ("cut gzip", vec![PROTOBUF, zip], gzip(&message)[..20].to_vec(), 400, 3),

@@ -264,7 +264,8 @@ mod tests {
 
     #[test]
     fn advice() {
-        let cases: [(fn(&mut Vitals), Option<f64>, &[&str]); 13] = [
+        type Case<'a> = (fn(&mut Vitals), Option<f64>, &'a [&'a str]);
+        let cases: [Case; 13] = [
             (|_| (), None, &[]),
             (|v| v.cpu_percent = Some(80.0), None, &[]),
             (|v| v.cpu_percent = Some(81.0), None, &["CPU is at 81.0 %"]),
