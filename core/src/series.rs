@@ -95,7 +95,7 @@ pub enum Part {
     Min,
     /// The largest value of a histogram.
     Max,
-    /// The cumulative count of values up to and including this bound (`+inf` for all).
+    /// The cumulative count of values up to and including this bound; `Count` is the one without a bound.
     Bucket(f64),
     /// The value at this quantile, 0..=1: a summary's own, or derived from buckets (0.5, 0.95, 0.99).
     Quantile(f64),

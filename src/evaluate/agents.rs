@@ -62,7 +62,7 @@ pub(super) struct Agent {
     ill: Option<Alert>,
     breaches: Vec<Breach>,
     told_health: Vec<Told<(HealthStatus, f64)>>,
-    told_sla: Vec<Told<Risk>>,
+    told_sla: Vec<Told<(Risk, Option<i64>)>>,
     #[serde(skip)]
     changed: bool,
 }
@@ -283,7 +283,7 @@ impl Agent {
         }
     }
 
-    /// Takes the newest SLA report, alike.
+    /// Takes the newest SLA report; it is stored again when risk or budget changed, or after a while.
     pub(super) fn reported(
         &mut self,
         evidence: &Arc<Evidence>,
@@ -292,7 +292,9 @@ impl Agent {
         config: &EvaluateConfig,
         out: &mut Output,
     ) {
-        if tell(&mut self.told_sla, &evidence.plugin, report.risk, time, config) {
+        // A hundredth of the budget is news; so is the first availability that is known at all.
+        let left = (!report.availability.is_nan()).then(|| (report.budget_left * 100.0).round() as i64);
+        if tell(&mut self.told_sla, &evidence.plugin, (report.risk, left), time, config) {
             out.verdicts.push(self.verdict(evidence, time, VerdictBody::Sla(report.clone())));
         }
     }

@@ -203,16 +203,17 @@ def through_a_collector(number, combination):
     collector = start_collector(f"collector-{number}", collector_config(combination, vitals, token, sent))
     scraped = lambda: len({point.time // 1_000_000_000 for point in points(sent)})  # noqa: E731
     wait_for(f"{SCRAPES} scrapes", SCRAPES + 30, lambda: scraped() >= SCRAPES, every=0.5)
+    # While it runs: a host whose Collector has stopped is rightly offline some seconds later.
+    rest, agent = vitals.rest, host_agent(combination)
+    wait_for(f"agent {agent}", 10, lambda: agent in agents(rest))
+    judged(rest, agent)
     check("the Collector stops cleanly", harness.end(collector, 15) == 0)
     complaints = ("Exporting failed", "Partial success", "rejected")
     refused = [line for line in WORK.log(f"collector-{number}").splitlines() if any(word in line for word in complaints)]
     check("the Collector had nothing refused", not refused, refused[:1])
 
-    rest, agent = vitals.rest, host_agent(combination)
-    wait_for(f"agent {agent}", 10, lambda: agent in agents(rest))
     check(f"the host is agent {agent}, and the only one", agents(rest) == [agent], agents(rest))
     compare(rest, agent, points(sent), began)
-    judged(rest, agent)
     wanted = set(HEALTH_METRICS + SLA_METRICS)
     try:
         wait_for("verdict metrics", 20, lambda: wanted <= sink.names(), every=0.5)

@@ -35,7 +35,6 @@ LAST = {
     ("latency", "le=10"): 2,
     ("latency", "le=25"): 3,
     ("latency", "le=100"): 3,
-    ("latency", "le=inf"): 4,
     ("size", "count"): 4,
     ("size", "sum"): 15,
     ("temperature", "value"): 21.5 - (TURNS - 1),
