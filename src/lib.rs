@@ -16,12 +16,18 @@
 //! - [`auth`]: who asks, from their token
 //! - [`commands`]: what a user types
 
-pub mod evaluate;
-pub mod expose;
-pub mod log;
-pub mod normalize;
+// In the order of the tour; the blank lines keep the formatter from sorting them.
 pub mod receive;
+
+pub mod normalize;
+
+pub mod log;
+
+pub mod evaluate;
+
 pub mod store;
+
+pub mod expose;
 
 pub mod auth;
 pub mod commands;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 /// What `vitals config` takes.
 #[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  vitals config default > vitals.toml\n  vitals config check --config vitals.toml")]
 pub struct Args {
     #[command(subcommand)]
     what: What,

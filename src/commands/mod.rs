@@ -182,10 +182,9 @@ mod tests {
         cli.build();
         let mut open = vec![&cli];
         while let Some(command) = open.pop() {
-            let leaf = command.get_subcommands().next().is_none();
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             let usable = command.get_name() != "help";
-            assert!(!usable || !leaf || help.contains("vitals "), "{} has no example", command.get_name());
+            assert!(!usable || help.contains("vitals "), "{} has no example", command.get_name());
             open.extend(command.get_subcommands().filter(|c| c.get_name() != "help"));
         }
         Cli::command().debug_assert();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// What `vitals plugin` takes.
 #[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  vitals plugin list\n  vitals plugin check my-detector.wasm")]
 pub struct Args {
     #[command(subcommand)]
     what: What,
