@@ -74,6 +74,12 @@ pub trait Log: Send + Sync {
     /// # Errors
     /// When the disk refuses.
     fn cut(&self, partition: Partition, through: Position) -> Result<(), LogError>;
+    /// Never gives positions up to and including `through` again: for a log that was lost or replaced beside a
+    /// store that is further. A log that is there already stays as it is. Asked before anything is appended.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn skip(&self, partition: Partition, through: Position) -> Result<(), LogError>;
     /// What is held.
     fn stats(&self) -> LogStats;
     /// Commits what is queued and stops taking more.

@@ -48,6 +48,19 @@ pub enum StartError {
         /// How many inputs there are.
         inputs: usize,
     },
+    /// The store is older than the log, which has forgotten what is between them.
+    #[error(
+        "the store has partition {partition} up to position {stored}, the log begins at {first}: store.db was lost or \
+         is an older copy; put it back, or move log.db away to start without what it holds"
+    )]
+    Gap {
+        /// Which partition.
+        partition: u32,
+        /// Where the store ends.
+        stored: u64,
+        /// Where the log begins.
+        first: u64,
+    },
     /// The system has no thread left.
     #[error("a thread cannot be started: {0}")]
     Thread(std::io::Error),
@@ -92,6 +105,7 @@ impl Evaluator {
         let mut checkpoints = Vec::new();
         for partition in (0..log.partitions()).map(Partition) {
             let checkpoint = around.store.checkpoint(partition)?;
+            go_on_behind(partition, &checkpoint, log.as_ref())?;
             // All descriptions come first: a shard that registers a derived series draws a new id.
             describe(partition, &checkpoint, log.as_ref(), &around.registry)?;
             checkpoints.push(checkpoint);
@@ -155,6 +169,29 @@ impl Evaluator {
 fn now() -> UnixNanos {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     UnixNanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// Sees to it that the log and the store belong together. What a log gave to a position that the store has already
+/// would be taken for a record of the past, acknowledged and never stored.
+fn go_on_behind(partition: Partition, checkpoint: &Checkpoint, log: &dyn Log) -> Result<(), StartError> {
+    let (last, stored) = (log.last(partition)?, checkpoint.stored);
+    if last < stored {
+        tracing::warn!(
+            partition = partition.0,
+            log = last.0,
+            store = stored.0,
+            "the log ends before the store: it was lost or replaced, and with it what the store had not taken yet; \
+             it goes on behind the store"
+        );
+        log.skip(partition, stored)?;
+        return Ok(());
+    }
+    match log.read(partition, stored, 1)?.first() {
+        Some(&(first, _)) if first.0 > stored.0 + 1 => {
+            Err(StartError::Gap { partition: partition.0, stored: stored.0, first: first.0 })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Registers what the log describes behind the checkpoint; what is before it, the catalogue had.
@@ -347,8 +384,12 @@ impl Runner {
         let checkpoint = self.shard.checkpoint(with_state);
         let (log, partition, included) = (self.log.clone(), self.partition, checkpoint.included);
         let done = move || {
-            if let Err(error) = log.cut(partition, included) {
-                tracing::warn!(partition = partition.0, %error, "the log could not be cut; it grows until it can");
+            match log.cut(partition, included) {
+                // At a stop the log closes first; it is cut after the next start.
+                Ok(()) | Err(LogError::Closed) => {}
+                Err(error) => {
+                    tracing::warn!(partition = partition.0, %error, "the log could not be cut; it grows until it can");
+                }
             }
             then();
         };

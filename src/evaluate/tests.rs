@@ -223,6 +223,11 @@ impl Log for MemoryLog {
         Ok(())
     }
 
+    fn skip(&self, _: Partition, through: Position) -> Result<(), LogError> {
+        self.0.lock().unwrap().resize(through.0 as usize, Record::Describe { agents: vec![], series: vec![] });
+        Ok(())
+    }
+
     fn stats(&self) -> LogStats {
         LogStats::default()
     }
@@ -632,4 +637,26 @@ fn the_threads_replay_evaluate_and_stop_with_everything_durable() {
     assert_eq!(durable.checkpoint.included, durable.checkpoint.stored);
     let straight = World::start(&story, Held::default());
     assert_eq!(durable.samples.len(), straight.held().samples.len());
+}
+
+#[test]
+fn a_log_that_was_lost_goes_on_behind_the_store() {
+    let store = Arc::new(MemoryStore::default());
+    let start = |log: Arc<MemoryLog>| {
+        super::Evaluator::start(
+            &EvaluateConfig::default(),
+            Arc::new(|_| Box::new(Fake::default())),
+            Arc::new(Registry::new(Quota::default(), Box::new(|_| {}))),
+            log,
+            store.clone(),
+            Arc::new(Board::default()),
+            vec![crossbeam_channel::never()],
+            Arc::new(|_| {}),
+        )
+    };
+    let story = story();
+    start(Arc::new(MemoryLog(Mutex::new(story.clone())))).unwrap().stop();
+    let empty = Arc::new(MemoryLog::default());
+    start(empty.clone()).unwrap().stop();
+    assert_eq!(empty.last(Partition(0)), Ok(Position(story.len() as u64)), "a new record is taken for no old one");
 }

@@ -185,6 +185,22 @@ pub(super) fn reopening_finds_everything(open: &Open) {
     assert!(delivered.try_recv().is_err(), "what was there is read, not delivered");
 }
 
+pub(super) fn skipped_positions_are_never_given(open: &Open) {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, _delivered) = opened(open, folder.path(), 2);
+    append(&*log, ZERO, samples(1, 1)).unwrap();
+    log.skip(ZERO, Position(40)).unwrap();
+    log.skip(ZERO, Position(7)).unwrap();
+    assert_eq!(log.last(ZERO), Ok(Position(40)));
+    drop(log);
+    let (log, _delivered) = opened(open, folder.path(), 2);
+    assert_eq!(log.last(ZERO), Ok(Position(40)));
+    assert_eq!(append(&*log, ZERO, samples(2, 1)), Ok(Position(41)));
+    assert_eq!(append(&*log, Partition(1), samples(3, 1)), Ok(Position(1)));
+    let positions: Vec<_> = all(&*log, ZERO).into_iter().map(|(position, _)| position.0).collect();
+    assert_eq!(positions, [1, 41]);
+}
+
 pub(super) fn a_closed_log_commits_what_it_has_and_refuses_more(open: &Open) {
     let folder = tempfile::tempdir().unwrap();
     let (log, _delivered) = opened(open, folder.path(), 1);
@@ -211,6 +227,7 @@ macro_rules! suite {
             a_cut_forgets_but_keeps_counting,
             a_long_cut_is_whole,
             reopening_finds_everything,
+            skipped_positions_are_never_given,
             a_closed_log_commits_what_it_has_and_refuses_more,
         }
     };

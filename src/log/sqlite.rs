@@ -131,6 +131,18 @@ impl Log for SqliteLog {
         answer.recv().unwrap_or(Err(LogError::Closed))
     }
 
+    fn skip(&self, partition: Partition, through: Position) -> Result<(), LogError> {
+        let last = self.check(partition)?;
+        if last.load(Ordering::Acquire) < through.0 {
+            self.reader
+                .lock()
+                .execute("UPDATE partition SET last = ?2 WHERE id = ?1", params![partition.0, through.0.cast_signed()])
+                .map_err(io)?;
+            last.fetch_max(through.0, Ordering::AcqRel);
+        }
+        Ok(())
+    }
+
     fn stats(&self) -> LogStats {
         LogStats {
             bytes: self.counters.bytes.load(Ordering::Relaxed),
