@@ -208,6 +208,7 @@ impl Shard {
         let mut pulses = Vec::new();
         let mut permits = Vec::with_capacity(batch.len());
         let mut sifted = Sifted::default();
+        let mut acts: Vec<Reply> = Vec::new();
         for delivery in batch.drain(..) {
             if delivery.position <= self.position {
                 continue;
@@ -228,8 +229,14 @@ impl Shard {
                     sifted.add(self.intake.sift(&heartbeat.columns, &mut tenant.fresh, &mut tenant.late));
                     pulses.push(Pulse { heartbeat, reply: delivery.ticket.reply });
                 }
-                Record::Maintenance { agent, start, end } => self.maintain(agent, start, end),
-                Record::Acknowledge { alert, agent, by, at } => self.acknowledge(&alert, agent, &by, at),
+                Record::Maintenance { agent, start, end } => {
+                    self.maintain(agent, start, end);
+                    acts.extend(delivery.ticket.reply);
+                }
+                Record::Acknowledge { alert, agent, by, at } => {
+                    self.acknowledge(&alert, agent, &by, at);
+                    acts.extend(delivery.ticket.reply);
+                }
             }
         }
         self.rows += sifted.fresh + sifted.late;
@@ -250,6 +257,9 @@ impl Shard {
         }
         for (reply, outcome) in answers {
             reply(outcome);
+        }
+        for reply in acts {
+            reply(Outcome::default());
         }
         drop(permits);
     }
