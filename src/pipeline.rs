@@ -232,9 +232,7 @@ impl Rooms {
         let normalizer = Arc::new(Normalizer::new(&config.normalize, registry.clone(), partitions)?);
         Ok(Self { registry, normalizer, plugins, board, log, store, evaluator, exporter, shards: senders })
     }
-}
 
-impl Rooms {
     /// Starts the listeners and the maintenance of the store; each ends when `stopped` says so.
     fn serve(
         &self,
@@ -261,8 +259,8 @@ impl Rooms {
             clock: Arc::new(now),
         };
         let budget = Budget::new(config.receive.max_in_flight_bytes);
-        let ports = (Arc::new(config.receive.clone()), until(stopped), until(stopped), until(stopped));
-        let (receive, grpc_stop, http_stop, rest_stop) = ports;
+        let receive = Arc::new(config.receive.clone());
+        let (grpc_stop, http_stop, rest_stop) = (until(stopped), until(stopped), until(stopped));
         let over_grpc = {
             let (receive, budget, otlp, auth) = (receive.clone(), budget.clone(), otlp.clone(), otlp_auth.clone());
             async move { receive::serve_grpc(grpc, &receive, budget, otlp, auth, grpc_stop).await }

@@ -191,9 +191,6 @@ impl Committer {
         metrics::counter!("vitals_log_commits_total").increment(1);
         metrics::counter!("vitals_log_written_bytes_total").increment(added);
         metrics::histogram!("vitals_log_commit_seconds").record(started.elapsed().as_secs_f64());
-        metrics::gauge!("vitals_log_bytes").set(bytes as f64);
-        metrics::gauge!("vitals_log_records").set(records as f64);
-        metrics::gauge!("vitals_log_queue").set(counters.queued.load(Ordering::Relaxed) as f64);
         if written.cut_finished
             && let Some(cut) = self.cuts.pop_front()
         {
