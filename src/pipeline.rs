@@ -1,6 +1,6 @@
 //! The only file that wires the rooms together: a running service, from its configuration to its last sync.
 
-use crate::auth::{Auth, AuthError};
+use crate::auth::{self, Auth, AuthError};
 use crate::config::Config;
 use crate::evaluate::host::{HostError, PluginSet};
 use crate::evaluate::{Evaluator, StartError as EvaluateError};
@@ -110,7 +110,7 @@ impl Service {
     /// # Errors
     /// When a folder, a key, a plugin, the log, the store or a listener cannot be used; nothing is left running.
     pub async fn start(config: Config, data: &Path) -> Result<Self, StartError> {
-        std::fs::create_dir_all(data).map_err(|source| StartError::Data { path: data.into(), source })?;
+        auth::make_folder(data).map_err(|source| StartError::Data { path: data.into(), source })?;
         // Ports first: a second service on them should fail before it waits for a replay.
         let grpc = listen("receive.grpc", &config.receive.grpc).await?;
         let http = listen("receive.http", &config.receive.http).await?;

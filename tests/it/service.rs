@@ -17,16 +17,22 @@ use vitals::pipeline::Service;
 /// Longest that anything here may take to show.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn start(data: &Path) -> Service {
-    let mut config = Config::default();
-    for address in [&mut config.receive.grpc, &mut config.receive.http, &mut config.expose.rest] {
-        "127.0.0.1:0".clone_into(address);
-    }
+pub(super) async fn start(data: &Path) -> Service {
+    let mut config = local();
     config.evaluate.sla_seconds = 1;
     Service::start(config, data).await.expect("the service starts")
 }
 
-fn now() -> u64 {
+/// The defaults, on ports that are free.
+pub(super) fn local() -> Config {
+    let mut config = Config::default();
+    for address in [&mut config.receive.grpc, &mut config.receive.http, &mut config.expose.rest] {
+        "127.0.0.1:0".clone_into(address);
+    }
+    config
+}
+
+pub(super) fn now() -> u64 {
     u64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_nanos())
         .expect("before 2554")
 }
@@ -40,7 +46,7 @@ fn text(key: &str, value: &str) -> KeyValue {
 }
 
 /// One gauge of the host `host`, with these (time, value) points.
-fn gauge(host: &str, name: &str, points: &[(u64, f64)]) -> ExportMetricsServiceRequest {
+pub(super) fn gauge(host: &str, name: &str, points: &[(u64, f64)]) -> ExportMetricsServiceRequest {
     let data_points = points
         .iter()
         .map(|&(time_unix_nano, value)| NumberDataPoint {
@@ -126,7 +132,7 @@ async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
 }
 
 /// Asks again until `check` is content with what `ask` finds.
-async fn eventually<T: std::fmt::Debug>(ask: impl AsyncFn() -> T, check: impl Fn(&T) -> bool) -> T {
+pub(super) async fn eventually<T: std::fmt::Debug>(ask: impl AsyncFn() -> T, check: impl Fn(&T) -> bool) -> T {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let found = ask().await;
@@ -138,7 +144,10 @@ async fn eventually<T: std::fmt::Debug>(ask: impl AsyncFn() -> T, check: impl Fn
     }
 }
 
-async fn export_http(service: &Service, request: &ExportMetricsServiceRequest) -> ExportMetricsServiceResponse {
+pub(super) async fn export_http(
+    service: &Service,
+    request: &ExportMetricsServiceRequest,
+) -> ExportMetricsServiceResponse {
     let response = reqwest::Client::new()
         .post(format!("http://{}/v1/metrics", service.addresses().http))
         .header("content-type", "application/x-protobuf")
