@@ -1,10 +1,10 @@
 //! `POST /health-check`.
 
 use super::check::{self, Problem};
-use super::error::{ApiError, CommonErrors, ErrorBody};
+use super::error::{AnyErrors, ApiError, BodyErrors, MissingError, TokenErrors};
 use super::insight::{Availability, DAY, Standing, components, trends, uptime_health};
 use super::time::{Time, iso_duration};
-use super::wire::{Health, HealthAssessment, HealthCheckRequest, HealthStatusResponse, TimeRange};
+use super::wire::{Assessment, Health, HealthAssessment, HealthCheckRequest, HealthStatusResponse, TimeRange};
 use super::{Reader, message};
 use crate::expose::Rest;
 use axum::Json;
@@ -36,11 +36,11 @@ struct Depth {
 impl Depth {
     fn of(request: &HealthCheckRequest) -> Self {
         let historical = request.include_historical;
-        let (components, deep, forecast) = match request.assessment_type.as_str() {
-            "quick" | "basic" => (false, false, false),
-            "component" => (true, false, false),
-            "predictive" => (true, true, true),
-            _ => (true, true, false),
+        let (components, deep, forecast) = match request.assessment_type {
+            Assessment::Quick | Assessment::Basic => (false, false, false),
+            Assessment::Component => (true, false, false),
+            Assessment::Predictive => (true, true, true),
+            Assessment::Full | Assessment::Comprehensive => (true, true, false),
         };
         Self { components, trends: deep && (historical || forecast), forecast, patterns: deep && historical }
     }
@@ -54,10 +54,9 @@ impl Depth {
     post, path = "/api/v1/telemetry/health-check", tag = "telemetry", security(("token" = [])),
     request_body = HealthCheckRequest,
     responses(
-        (status = 200, body = HealthStatusResponse),
-        (status = 404, body = ErrorBody, description = "no telemetry for the target"),
-        (status = 413, body = ErrorBody, description = "the body is larger than 10 MB"),
-        CommonErrors
+        (status = 200, body = HealthStatusResponse, description = "the assessment"),
+        MissingError,
+        TokenErrors, BodyErrors, AnyErrors
     )
 )]
 pub async fn health_check(

@@ -2,9 +2,9 @@
 
 use super::assess::range_of;
 use super::check::{self, Problem};
-use super::error::{ApiError, CommonErrors, ErrorBody};
+use super::error::{AnyErrors, ApiError, BodyErrors, TokenErrors};
 use super::insight::{Standing, label, liveness_name, trend};
-use super::time::{Time, parse_duration};
+use super::time::{Time, parse_duration, seconds};
 use super::wire::{AlertInfo, DashboardQuery, Health, TelemetryDashboardData};
 use super::{Reader, message, took, touchable};
 use crate::expose::Rest;
@@ -32,9 +32,8 @@ const FEWEST_POINTS: usize = 2;
     post, path = "/api/v1/telemetry/dashboard", tag = "telemetry", security(("token" = [])),
     request_body = DashboardQuery,
     responses(
-        (status = 200, body = TelemetryDashboardData),
-        (status = 413, body = ErrorBody, description = "the body is larger than 10 MB"),
-        CommonErrors
+        (status = 200, body = TelemetryDashboardData, description = "everything in the range"),
+        TokenErrors, BodyErrors, AnyErrors
     )
 )]
 pub async fn dashboard(
@@ -280,11 +279,6 @@ fn name_of(health: Health) -> String {
 #[allow(clippy::cast_precision_loss)]
 fn average(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn seconds(nanos: i64) -> f64 {
-    nanos as f64 / UnixNanos::SECOND as f64
 }
 
 /// A checked whole number of at most 10,000.

@@ -1,9 +1,9 @@
 //! `GET /uptime-status/{agent_id}` and `GET /uptime-summary/{target_id}`.
 
-use super::error::{ApiError, CommonErrors, ErrorBody};
+use super::error::{AnyErrors, ApiError, MissingError, ParameterErrors, TokenErrors};
 use super::insight::{Availability, HOUR, Standing, components, uptime_by_component};
 use super::time::{Time, iso_duration, minutes};
-use super::wire::{HealthAssessment, HoursParams, TimeRange, UptimeStatusResponse, UptimeSummaryResponse};
+use super::wire::{HealthAssessment, HoursParams, Id, TimeRange, UptimeStatusResponse, UptimeSummaryResponse};
 use super::{PathVariable, Query, Reader, check_id, none_wrong};
 use crate::expose::Rest;
 use axum::Json;
@@ -25,12 +25,12 @@ fn hours(query: &Query) -> Result<u32, ApiError> {
 
 /// Availability of an agent
 #[utoipa::path(
-    get, path = "/api/v1/telemetry/uptime-status/{agent_id}", tag = "telemetry", security(("token" = [])),
-    params(("agent_id" = String, Path, description = "1..=100 characters"), HoursParams),
+    get, path = "/api/v1/telemetry/uptime-status/{agent_id}", operation_id = "uptime_status", tag = "telemetry", security(("token" = [])),
+    params(("agent_id" = Id, Path, description = "the agent", example = "web-1"), HoursParams),
     responses(
-        (status = 200, body = UptimeStatusResponse),
-        (status = 404, body = ErrorBody, description = "no telemetry for the agent"),
-        CommonErrors
+        (status = 200, body = UptimeStatusResponse, description = "the window up to now"),
+        MissingError,
+        TokenErrors, ParameterErrors, AnyErrors
     )
 )]
 pub async fn status(
@@ -84,12 +84,12 @@ pub async fn status(
 
 /// Availability day by day, with its incidents
 #[utoipa::path(
-    get, path = "/api/v1/telemetry/uptime-summary/{target_id}", tag = "telemetry", security(("token" = [])),
-    params(("target_id" = String, Path, description = "1..=100 characters"), HoursParams),
+    get, path = "/api/v1/telemetry/uptime-summary/{target_id}", operation_id = "uptime_summary", tag = "telemetry", security(("token" = [])),
+    params(("target_id" = Id, Path, description = "the agent or system", example = "web-1"), HoursParams),
     responses(
-        (status = 200, body = UptimeSummaryResponse),
-        (status = 404, body = ErrorBody, description = "no telemetry for the target"),
-        CommonErrors
+        (status = 200, body = UptimeSummaryResponse, description = "the window up to now"),
+        MissingError,
+        TokenErrors, ParameterErrors, AnyErrors
     )
 )]
 pub async fn summary(

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
+use vitals_core::seam::Aggregation;
 use vitals_core::series::MetricKind;
 use vitals_core::verdict::{Alert, HealthStatus, Severity};
 
@@ -80,6 +81,81 @@ impl From<Severity> for AlertSeverity {
     }
 }
 
+/// Where an alert stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertState {
+    /// Nobody has seen to it.
+    Open,
+    /// Someone sees to it.
+    Acknowledged,
+    /// It is over.
+    Resolved,
+}
+
+/// What is made of the values in a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum AggregationName {
+    Min,
+    Max,
+    Mean,
+    Count,
+    Last,
+    P95,
+}
+
+impl From<AggregationName> for Aggregation {
+    fn from(name: AggregationName) -> Self {
+        match name {
+            AggregationName::Min => Self::Min,
+            AggregationName::Max => Self::Max,
+            AggregationName::Mean => Self::Mean,
+            AggregationName::Count => Self::Count,
+            AggregationName::Last => Self::Last,
+            AggregationName::P95 => Self::P95,
+        }
+    }
+}
+
+impl From<Aggregation> for AggregationName {
+    fn from(aggregation: Aggregation) -> Self {
+        match aggregation {
+            Aggregation::Min => Self::Min,
+            Aggregation::Max => Self::Max,
+            Aggregation::Mean => Self::Mean,
+            Aggregation::Count => Self::Count,
+            Aggregation::Last => Self::Last,
+            Aggregation::P95 => Self::P95,
+        }
+    }
+}
+
+/// The kinds of verdicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VerdictKind {
+    /// An agent's health score.
+    Health,
+    /// An outlier of a series.
+    Outlier,
+    /// How an agent stands against its objective.
+    Sla,
+}
+
+impl VerdictKind {
+    /// The name that the store knows.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Health => "health",
+            Self::Outlier => "outlier",
+            Self::Sla => "sla",
+        }
+    }
+}
+
 /// The typed kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -114,11 +190,37 @@ impl From<MetricType> for MetricKind {
     }
 }
 
+/// The id of an agent or system: 1..=100 characters, no control characters.
+#[derive(ToSchema)]
+#[schema(
+    min_length = 1,
+    max_length = 100,
+    pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$",
+    example = "web-1"
+)]
+#[allow(dead_code, reason = "only described, never made")]
+pub struct Id(String);
+
+/// A metric's name, its unit or a component: no control characters.
+#[derive(ToSchema)]
+#[schema(
+    max_length = 1000,
+    pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
+)]
+#[allow(dead_code, reason = "only described, never made")]
+pub struct Name(String);
+
+/// A length of time: `250ms`, `30s`, `5m`, `1h`, `1d`, or a number of seconds.
+#[derive(ToSchema)]
+#[schema(pattern = "^0*[1-9][0-9]{0,8} ?(ms|s|sec|seconds?|m|min|minutes?|h|hours?|d|days?)?$", example = "5m")]
+#[allow(dead_code, reason = "only described, never made")]
+pub struct Span(String);
+
 /// Who beats.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct AgentInfo {
-    /// Its id, 1..=100 characters.
-    #[schema(min_length = 1, max_length = 100, example = "web-1")]
+    /// Its id.
+    #[schema(value_type = Id)]
     pub agent_id: String,
     /// A name for people.
     pub agent_name: Option<String>,
@@ -136,14 +238,6 @@ pub struct AgentInfo {
 
 /// A sign of life with measurements.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
-#[schema(example = json!({
-    "agent_info": {"agent_id": "web-1", "agent_version": "1.4.2", "environment": "production"},
-    "health_status": "healthy",
-    "timestamp": "2026-03-01T12:00:00Z",
-    "cpu_usage_percent": 42.5,
-    "memory_usage_mb": 2048,
-    "response_time_ms": 120
-}))]
 pub struct HeartbeatRequest {
     /// Who beats.
     pub agent_info: AgentInfo,
@@ -241,6 +335,8 @@ pub struct AlertInfo {
     pub source: String,
     /// When it began.
     pub timestamp: Time,
+    /// Where it stands.
+    pub state: AlertState,
     /// Whether it is over.
     pub resolved: bool,
     /// When it ended.
@@ -267,6 +363,11 @@ impl AlertInfo {
             message: alert.message.clone(),
             source: alert.source.clone(),
             timestamp: Time(alert.started),
+            state: match (alert.resolved, &alert.acknowledged) {
+                (Some(_), _) => AlertState::Resolved,
+                (None, Some(_)) => AlertState::Acknowledged,
+                (None, None) => AlertState::Open,
+            },
             resolved: alert.resolved.is_some(),
             resolved_at: alert.resolved.map(Time),
             agent_id,
@@ -279,17 +380,17 @@ impl AlertInfo {
 /// One measurement.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct MetricData {
-    /// Its name, unique within the request.
-    #[schema(example = "cpu.total")]
+    /// Its name, unique within the request, not empty.
+    #[schema(value_type = Name, min_length = 1, example = "cpu.total")]
     pub metric_name: String,
     /// Its typed kind.
     pub metric_type: MetricType,
     /// The value.
     pub value: f64,
     /// The unit; `%` or `percent` for percentages.
-    #[schema(example = "%")]
+    #[schema(value_type = Name, example = "%")]
     pub unit: String,
-    /// Its own time; the request's if absent.
+    /// Its own time; the request's if absent. Neither before 1970 nor more than a day ahead.
     pub timestamp: Option<Time>,
     /// What tells series of this name apart.
     #[serde(default)]
@@ -302,18 +403,11 @@ pub struct MetricData {
 
 /// Measurements of a system.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
-#[schema(example = json!({
-    "system_id": "db-1",
-    "timestamp": "2026-03-01T12:00:00Z",
-    "environment": "production",
-    "collection_method": "push",
-    "metrics": [{"metric_name": "cpu.total", "metric_type": "cpu_usage", "value": 42.5, "unit": "%"}]
-}))]
 pub struct SystemMetricsRequest {
-    /// The system, 1..=100 characters.
-    #[schema(min_length = 1, max_length = 100)]
+    /// The system.
+    #[schema(value_type = Id)]
     pub system_id: String,
-    /// When they were collected.
+    /// When they were collected; neither before 1970 nor more than a day ahead.
     pub timestamp: Time,
     /// Its environment.
     pub environment: String,
@@ -329,6 +423,7 @@ pub struct SystemMetricsRequest {
     /// The service they belong to.
     pub service_name: Option<String>,
     /// The component they belong to.
+    #[schema(value_type = Option<Name>)]
     pub component_name: Option<String>,
     /// Where it is.
     pub region: Option<String>,
@@ -372,11 +467,11 @@ pub struct TelemetryIngestionBatch {
     pub batch_id: String,
     /// When it was made.
     pub batch_timestamp: Time,
-    /// At most 1,000.
+    /// At most 1,000. Each is checked for itself; a bad one fails alone.
     #[serde(default)]
     #[schema(value_type = Vec<HeartbeatRequest>)]
     pub heartbeats: Vec<Value>,
-    /// At most 5,000 points altogether.
+    /// At most 5,000 points altogether. Each request is checked for itself; a bad one fails alone.
     #[serde(default)]
     #[schema(value_type = Vec<SystemMetricsRequest>)]
     pub metrics: Vec<Value>,
@@ -385,7 +480,7 @@ pub struct TelemetryIngestionBatch {
     /// What the sender says of its transport; not used.
     #[serde(default)]
     pub compression_used: bool,
-    /// What the sender says of its content; not used.
+    /// What the sender says of its content. It is not checked: the contract names no algorithm.
     pub checksum: Option<String>,
 }
 
@@ -510,16 +605,15 @@ pub struct UptimeStatusResponse {
 
 /// What to assess.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
-#[schema(example = json!({"target_id": "web-1", "target_type": "agent", "assessment_type": "full"}))]
 pub struct HealthCheckRequest {
     /// An agent's or system's id.
+    #[schema(value_type = Id)]
     pub target_id: String,
     /// `agent` or `system`; both are looked up alike.
     pub target_type: String,
-    /// `full`, `quick`, `component`, `basic`, `comprehensive` or `predictive`.
-    #[serde(default = "full")]
-    #[schema(default = "full")]
-    pub assessment_type: String,
+    /// How deep to look.
+    #[serde(default)]
+    pub assessment_type: Assessment,
     /// Over which time; the last 24 hours if absent.
     pub time_range: Option<TimeRange>,
     /// Only these components; all if empty.
@@ -531,8 +625,23 @@ pub struct HealthCheckRequest {
     pub include_historical: bool,
 }
 
-fn full() -> String {
-    "full".to_owned()
+/// How deep an assessment looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Assessment {
+    /// Health, availability, components, trends and failure patterns.
+    #[default]
+    Full,
+    /// Health and availability.
+    Quick,
+    /// Those, and the components.
+    Component,
+    /// The same as `quick`.
+    Basic,
+    /// The same as `full`.
+    Comprehensive,
+    /// `full`, and the time to the thresholds.
+    Predictive,
 }
 
 fn yes() -> bool {
@@ -579,12 +688,6 @@ pub struct HealthStatusResponse {
 
 /// What to show.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
-#[schema(example = json!({
-    "query_id": "q1",
-    "query_type": "overview",
-    "time_range": {"start_time": "2026-03-01T00:00:00Z", "end_time": "2026-03-02T00:00:00Z"},
-    "aggregation_window": "5m"
-}))]
 pub struct DashboardQuery {
     /// The asker's id for it.
     pub query_id: String,
@@ -592,7 +695,8 @@ pub struct DashboardQuery {
     pub query_type: String,
     /// Over which time.
     pub time_range: TimeRange,
-    /// `30s`, `5m`, `1h`, `1d`.
+    /// The length of a step of the charts.
+    #[schema(value_type = Span)]
     pub aggregation_window: String,
     /// Only agents of these environments; all if empty.
     #[serde(default)]
@@ -602,9 +706,11 @@ pub struct DashboardQuery {
     pub regions: Vec<String>,
     /// Only these agents (and `system_ids`); all if both are empty.
     #[serde(default)]
+    #[schema(value_type = Vec<Id>)]
     pub agent_ids: Vec<String>,
     /// Only these systems (and `agent_ids`); all if both are empty.
     #[serde(default)]
+    #[schema(value_type = Vec<Id>)]
     pub system_ids: Vec<String>,
     /// Only series of these kinds; all if empty.
     #[serde(default)]
@@ -769,8 +875,12 @@ pub struct AgentItem {
 /// Agents, by id.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AgentList {
-    /// The agents that the token may touch.
+    /// Those that the token may touch and that were asked for.
     pub agents: Vec<AgentItem>,
+    /// How many there are on all pages.
+    pub total: usize,
+    /// What `after` must be for the next page; null on the last one.
+    pub next: Option<String>,
 }
 
 /// A series.
@@ -830,7 +940,7 @@ pub struct SampleList {
     /// The step; null for the samples themselves.
     pub step_seconds: Option<f64>,
     /// What was made of the values in a step.
-    pub aggregation: Option<String>,
+    pub aggregation: Option<AggregationName>,
     /// The points.
     pub samples: Vec<SamplePoint>,
 }
@@ -876,11 +986,9 @@ pub struct PluginList {
 
 /// A planned maintenance window.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-#[schema(example = json!({
-    "agent_id": "web-1", "start_time": "2026-03-01T22:00:00Z", "end_time": "2026-03-01T23:00:00Z"
-}))]
 pub struct MaintenanceWindow {
     /// The agent.
+    #[schema(value_type = Id)]
     pub agent_id: String,
     /// From when.
     pub start_time: Time,
@@ -894,6 +1002,6 @@ pub struct MaintenanceWindow {
 #[allow(dead_code, reason = "describes parameters, which are read one by one")]
 pub struct HoursParams {
     /// Hours to look back, 1..=8760.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 8760, default = 24)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 8760, default = 24, example = 24)]
     pub time_range_hours: Option<String>,
 }
