@@ -23,7 +23,7 @@ ACCOUNT = harness.Account(WORK)
 
 
 def known(rest):
-    """What the document's examples speak of: an agent with an open alert, and a system."""
+    """What the document's examples speak of: an agent with an open alert, and a system. Returns the alert's id."""
     now = datetime.datetime.now(datetime.timezone.utc).isoformat()
     rest.post("/heartbeat", {
         "agent_info": {"agent_id": "web-1", "agent_version": "1.4.2", "environment": "production"},
@@ -33,9 +33,10 @@ def known(rest):
         "system_id": "db-1", "timestamp": now, "environment": "production", "collection_method": "push",
         "metrics": [{"metric_name": "cpu.total", "metric_type": "cpu_usage", "value": 42.5, "unit": "%"}],
     })
+    return rest.get("/alerts")["alerts"][0]["alert_id"]
 
 
-def phase(name, vitals, token):
+def phase(name, vitals, token, alert):
     limits = ["--max-time", SECONDS] if name == "fuzzing" else []
     done = subprocess.run(
         [
@@ -44,7 +45,7 @@ def phase(name, vitals, token):
             "--seed", SEED, "--workers", "2", "--no-color", "--generation-database", "none", *limits,
             "--header", f"Authorization: Bearer {token}",
         ],
-        env={**os.environ, "SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(HERE)},
+        env={**os.environ, "SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(HERE), "ALERT": alert},
         check=False,
     )
     ACCOUNT.check(f"schemathesis finds nothing in its {name} phase", done.returncode == 0, f"it ended with {done.returncode}")
@@ -53,10 +54,10 @@ def phase(name, vitals, token):
 
 def main():
     vitals = harness.Vitals(WORK, harness.binary(), "vitals").start()
-    known(vitals.rest)
+    alert = known(vitals.rest)
     token = vitals.token()
     for name in PHASES:
-        ACCOUNT.part(name, phase, name, vitals, token)
+        ACCOUNT.part(name, phase, name, vitals, token, alert)
     ACCOUNT.check("it stops when asked", vitals.stop() == 0)
     # A panic is caught and answered with 500; it would be in the log.
     ACCOUNT.check("nothing panicked", "panicked" not in WORK.log("vitals"))

@@ -22,7 +22,8 @@ const NO_CONTROL: &str = "String should have no control characters";
 
 /// Control characters, and those that turn the direction of text: a name with one can pass for another.
 fn is_control(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// One thing that is wrong.

@@ -163,9 +163,10 @@ impl ApiError {
             Self::Method => plain(StatusCode::METHOD_NOT_ALLOWED, "the route does not take this method"),
             Self::SlowBody => plain(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
             Self::TooLarge(what) => (StatusCode::PAYLOAD_TOO_LARGE, what, None),
-            Self::Media => {
-                plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be JSON: send `Content-Type: application/json`")
-            }
+            Self::Media => plain(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "the body must be JSON: send `Content-Type: application/json`",
+            ),
             Self::Encoding => plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the JSON without Content-Encoding"),
             Self::Intake(IntakeError::Overloaded { retry_after }) => {
                 let seconds = retry_after.as_secs().max(1);

@@ -397,9 +397,11 @@ fn check_times(rest: &Rest, request: &SystemMetricsRequest, now: UnixNanos, loc:
         Some(Problem::new("value_error", place, msg, Some(&time.to_string().into())))
     };
     let own = wrong(request.timestamp, &["timestamp".into()]);
-    let theirs = request.metrics.iter().enumerate().filter_map(|(at, metric)| {
-        wrong(metric.timestamp?, &["metrics".into(), at.into(), "timestamp".into()])
-    });
+    let theirs = request
+        .metrics
+        .iter()
+        .enumerate()
+        .filter_map(|(at, metric)| wrong(metric.timestamp?, &["metrics".into(), at.into(), "timestamp".into()]));
     let problems: Vec<Problem> = own.into_iter().chain(theirs).collect();
     if problems.is_empty() { Ok(()) } else { Err(Refusal::Invalid(problems)) }
 }

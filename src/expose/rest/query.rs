@@ -82,7 +82,7 @@ pub async fn metrics(State(rest): State<Arc<Rest>>) -> Response {
         ("environment" = Option<String>, Query, description = "only those of this environment", example = "production"),
         ("location" = Option<String>, Query, description = "only those at this geographic location"),
         ("status" = Option<Health>, Query, description = "only those of this health"),
-        ("after" = Option<Id>, Query, description = "only those behind this id: the `next` of the page before"),
+        ("after" = Option<String>, Query, description = "only those behind this id: the `next` of the page before"),
         ("limit" = Option<u32>, Query, description = "most agents; 1000 by default", minimum = 1, maximum = 10_000),
     ),
     responses(
@@ -99,7 +99,8 @@ pub async fn agents(
     let limit = query.whole("limit", 1..=MOST_LISTED, &mut problems).unwrap_or(DEFAULT_AGENTS) as usize;
     let health = query.named::<Health>("status", &mut problems);
     none_wrong(problems)?;
-    let fits = |name: &str, value: &Option<String>| query.get(name).is_none_or(|wanted| value.as_deref() == Some(wanted));
+    let fits =
+        |name: &str, value: &Option<String>| query.get(name).is_none_or(|wanted| value.as_deref() == Some(wanted));
     let mut found = rest.agents(&caller);
     found.retain(|agent| {
         fits("environment", &agent.profile.environment)
@@ -245,10 +246,7 @@ pub async fn samples(
         end: Time(end),
         step_seconds: step.map(|(nanos, _)| super::time::seconds(nanos)),
         aggregation: step.map(|(_, how)| how.into()),
-        samples: points
-            .into_iter()
-            .map(|(time, value)| SamplePoint { time: Time(time), value: value.is_finite().then_some(value) })
-            .collect(),
+        samples: points.into_iter().map(SamplePoint::from).collect(),
     }))
 }
 
@@ -314,7 +312,11 @@ fn verdict_item(rest: &Rest, verdict: &Verdict) -> Option<VerdictItem> {
     Some(VerdictItem {
         agent_id: agent.key.clone(),
         time: Time(verdict.time),
-        kind: verdict.body.kind().to_owned(),
+        kind: match verdict.body {
+            VerdictBody::Health(_) => VerdictKind::Health,
+            VerdictBody::Outlier(_) => VerdictKind::Outlier,
+            VerdictBody::Sla(_) => VerdictKind::Sla,
+        },
         body,
         evidence: json!(*verdict.evidence),
     })

@@ -3,12 +3,13 @@
 use super::error::{AnyErrors, ApiError, MissingError, ParameterErrors, TokenErrors};
 use super::insight::{Availability, HOUR, Standing, components, uptime_by_component};
 use super::time::{Time, iso_duration, minutes};
-use super::wire::{HealthAssessment, HoursParams, Id, TimeRange, UptimeStatusResponse, UptimeSummaryResponse};
+use super::wire::{
+    DayUptime, HealthAssessment, HoursParams, Id, TimeRange, UptimeStatusResponse, UptimeSummaryResponse,
+};
 use super::{PathVariable, Query, Reader, check_id, none_wrong};
 use crate::expose::Rest;
 use axum::Json;
 use axum::extract::State;
-use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vitals_core::rules::quality::heartbeat_quality;
@@ -59,7 +60,7 @@ pub async fn status(
                     health_score: standing.score,
                     uptime_percentage: availability.percent(),
                     last_check: Time(standing.last_check),
-                    components: components(rest, &agent, &standing, now)?,
+                    components: components(rest, &agent, &standing, now, true)?,
                 },
                 uptime_percentage: availability.percent(),
                 total_uptime_minutes: minutes(summary.tally.up),
@@ -112,14 +113,11 @@ pub async fn summary(
             for outage in &summary.outages {
                 *breakdown.entry(outage.cause.name().to_owned()).or_insert(0) += 1;
             }
-            let daily = summary.days.iter().map(|day| {
-                let date = Time(day.date).to_string();
-                json!({
-                    "date": date.split('T').next(),
-                    "uptime_percentage": day.tally.percent(),
-                    "uptime_minutes": minutes(day.tally.up),
-                    "downtime_minutes": minutes(day.tally.down),
-                })
+            let daily = summary.days.iter().map(|day| DayUptime {
+                date: Time(day.date).to_string().chars().take_while(|&c| c != 'T').collect(),
+                uptime_percentage: day.tally.percent(),
+                uptime_minutes: minutes(day.tally.up),
+                downtime_minutes: minutes(day.tally.down),
             });
             let objective = "availability".to_owned();
             Ok(UptimeSummaryResponse {

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
+use vitals_core::availability::State;
+use vitals_core::ids::UnixNanos;
 use vitals_core::seam::Aggregation;
 use vitals_core::series::MetricKind;
 use vitals_core::verdict::{Alert, HealthStatus, Severity};
@@ -203,10 +205,7 @@ pub struct Id(String);
 
 /// A metric's name, its unit or a component: no control characters.
 #[derive(ToSchema)]
-#[schema(
-    max_length = 1000,
-    pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
-)]
+#[schema(max_length = 1000, pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$")]
 #[allow(dead_code, reason = "only described, never made")]
 pub struct Name(String);
 
@@ -299,6 +298,7 @@ pub struct HeartbeatResponse {
     /// Who beat.
     pub agent_id: String,
     /// From its arrival to this answer.
+    #[schema(minimum = 0)]
     pub processing_time_ms: f64,
     /// Share of the optional fields that were there, 0..=1.
     #[schema(minimum = 0, maximum = 1)]
@@ -443,6 +443,7 @@ pub struct SystemMetricsResponse {
     /// The system.
     pub system_id: String,
     /// From their arrival to this answer.
+    #[schema(minimum = 0)]
     pub processing_time_ms: f64,
     /// What was not taken, and why.
     pub validation_errors: Vec<String>,
@@ -506,8 +507,10 @@ pub struct TelemetryIngestionResult {
     /// Requests refused.
     pub failed_metrics: usize,
     /// From its arrival to this answer.
+    #[schema(minimum = 0)]
     pub processing_time_ms: f64,
     /// Items taken per second of that time.
+    #[schema(minimum = 0)]
     pub throughput_per_second: f64,
     /// Items that do not fit the contract, one line each problem.
     pub validation_errors: Vec<String>,
@@ -554,12 +557,221 @@ pub struct HealthAssessment {
     pub components: BTreeMap<String, Health>,
 }
 
+/// What an agent was for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PeriodState {
+    /// Alive and not critical.
+    Up,
+    /// Silent past its adaptive timeout, dated from the first missed beat.
+    Silent,
+    /// Alive, with a health that was critical.
+    Unhealthy,
+    /// Planned.
+    Maintenance,
+}
+
+impl From<State> for PeriodState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Up => Self::Up,
+            State::Silent => Self::Silent,
+            State::Unhealthy => Self::Unhealthy,
+            State::Maintenance => Self::Maintenance,
+        }
+    }
+}
+
+/// A real interval, as far as it lies in the window.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Period {
+    /// From here, or from the window's start.
+    pub start: Time,
+    /// To here, or to the window's end; null while it lasts.
+    pub end: Option<Time>,
+    /// The part in the window: these minutes add up to the known part of it.
+    #[schema(minimum = 0)]
+    pub duration_minutes: f64,
+    /// What the agent was.
+    pub state: PeriodState,
+    /// Why it was not up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<PeriodState>,
+    /// When it truly began, which may be before the window.
+    pub began_at: Time,
+}
+
+/// How an agent keeps failing.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FailurePattern {
+    /// Outages keep beginning at the same time of day.
+    RecurringHour {
+        /// The hour (UTC) at which they begin at the earliest.
+        hour_utc: i64,
+        /// The earliest time of day (UTC).
+        from: String,
+        /// The latest one.
+        to: String,
+        /// On how many days.
+        days: usize,
+        /// How many outages.
+        outages: usize,
+        /// What to do.
+        recommendation: String,
+    },
+    /// Outages keep beginning after the same time.
+    RecurringPeriod {
+        /// The mean time from one beginning to the next.
+        period_minutes: f64,
+        /// How many outages.
+        outages: usize,
+        /// What to do.
+        recommendation: String,
+    },
+    /// Many outages within an hour.
+    Flapping {
+        /// How many.
+        outages: usize,
+        /// The beginning of the first.
+        start: Time,
+        /// The beginning of the last.
+        end: Time,
+        /// What to do.
+        recommendation: String,
+    },
+    /// An outage that began together with those of other agents at the same place: a partition, probably.
+    Location {
+        /// The place.
+        location: String,
+        /// When it began.
+        start: Time,
+        /// The others.
+        agents: Vec<String>,
+        /// What to do.
+        recommendation: String,
+    },
+}
+
+impl FailurePattern {
+    /// What to do about it.
+    #[must_use]
+    pub fn recommendation(&self) -> &str {
+        match self {
+            Self::RecurringHour { recommendation, .. }
+            | Self::RecurringPeriod { recommendation, .. }
+            | Self::Flapping { recommendation, .. }
+            | Self::Location { recommendation, .. } => recommendation,
+        }
+    }
+}
+
+/// Where a series goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Up.
+    Increasing,
+    /// Down.
+    Decreasing,
+    /// Nowhere.
+    Stable,
+}
+
+/// A straight line through a series.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SeriesTrend {
+    /// The metric's typed kind.
+    pub metric_type: String,
+    /// The unit.
+    pub unit: String,
+    /// Change in an hour.
+    pub slope_per_hour: f64,
+    /// Where it goes.
+    pub direction: Direction,
+    /// The mean.
+    pub mean: f64,
+    /// The last value.
+    pub last: Option<f64>,
+    /// How many points the line is fitted to.
+    pub points: usize,
+    /// `predictive` only: hours until it is degraded; 0 when it is, null when it does not get there or has no threshold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hours_to_warning: Option<Option<f64>>,
+    /// `predictive` only: hours until it is critical; 0 when it is, null when it does not get there or has no threshold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hours_to_critical: Option<Option<f64>>,
+}
+
+/// A series over time.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Chart {
+    /// Its agent or system.
+    pub agent_id: String,
+    /// Its number.
+    pub series_id: u32,
+    /// The metric's name.
+    pub metric_name: String,
+    /// Its typed kind.
+    pub metric_type: String,
+    /// The unit.
+    pub unit: String,
+    /// What tells it from the agent's others.
+    pub label: String,
+    /// What was made of the values in a step.
+    pub aggregation: AggregationName,
+    /// The step.
+    pub step_seconds: f64,
+    /// By time.
+    pub points: Vec<SamplePoint>,
+}
+
+/// An outlier.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Anomaly {
+    /// Its agent or system.
+    pub agent_id: String,
+    /// Its series.
+    pub series_id: u32,
+    /// The metric's name.
+    pub metric_name: String,
+    /// When.
+    pub time: Time,
+    /// The value.
+    pub value: f64,
+    /// The lower bound of what was expected; null when there is none.
+    pub lower: Option<f64>,
+    /// The upper bound; null when there is none.
+    pub upper: Option<f64>,
+    /// How far out of them; null when it is infinitely far, as all values before were the same.
+    pub score: Option<f64>,
+    /// How many values the bounds were made of.
+    pub window: u32,
+    /// Who found it.
+    pub plugin: String,
+}
+
+/// One day (UTC).
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct DayUptime {
+    /// Which.
+    #[schema(format = Date, example = "2026-03-01")]
+    pub date: String,
+    /// Percent of its known time; null when nothing is known.
+    pub uptime_percentage: Option<f64>,
+    /// Time up.
+    pub uptime_minutes: f64,
+    /// Time down.
+    pub downtime_minutes: f64,
+}
+
 /// Availability of an agent.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct UptimeStatusResponse {
     /// The agent.
     pub agent_id: String,
     /// The window's length.
+    #[schema(minimum = 1)]
     pub calculation_period_hours: u32,
     /// The window's end.
     pub calculated_at: Time,
@@ -569,15 +781,15 @@ pub struct UptimeStatusResponse {
     #[schema(minimum = 0, maximum = 100)]
     pub uptime_percentage: f64,
     /// Time up.
+    #[schema(minimum = 0)]
     pub total_uptime_minutes: f64,
     /// Time down.
+    #[schema(minimum = 0)]
     pub total_downtime_minutes: f64,
-    /// Real intervals: `start`, `end` (null while it lasts), `duration_minutes`, `state`.
-    #[schema(value_type = Vec<Object>)]
-    pub uptime_sessions: Vec<Value>,
-    /// The same with `cause`: `silent`, `unhealthy`; `maintenance` counts neither as up nor as down.
-    #[schema(value_type = Vec<Object>)]
-    pub downtime_periods: Vec<Value>,
+    /// When it was up, oldest first.
+    pub uptime_sessions: Vec<Period>,
+    /// When it was down, or in maintenance, which counts neither as up nor as down; oldest first.
+    pub downtime_periods: Vec<Period>,
     /// The objective, percent.
     pub sla_target: Option<f64>,
     /// Whether the window meets it; null when nothing is known.
@@ -590,9 +802,8 @@ pub struct UptimeStatusResponse {
     pub mttr_minutes: Option<f64>,
     /// Time up by number of outages; null when there was none.
     pub mtbf_hours: Option<f64>,
-    /// Recurring hours, flapping, locations failing together.
-    #[schema(value_type = Vec<Object>)]
-    pub failure_patterns: Vec<Value>,
+    /// Recurring times and periods, flapping, locations failing together.
+    pub failure_patterns: Vec<FailurePattern>,
     /// Advice that a person can act on.
     pub health_recommendations: Vec<String>,
     /// Share of the fields of a heartbeat that the agent sends, 0..=1.
@@ -613,6 +824,7 @@ pub struct HealthCheckRequest {
     pub target_type: String,
     /// How deep to look.
     #[serde(default)]
+    #[schema(default = "full")]
     pub assessment_type: Assessment,
     /// Over which time; the last 24 hours if absent.
     pub time_range: Option<TimeRange>,
@@ -665,21 +877,18 @@ pub struct HealthStatusResponse {
     /// Time down, ISO 8601.
     #[schema(example = "PT5M")]
     pub downtime_duration: String,
-    /// Real intervals of being up.
-    #[schema(value_type = Vec<Object>)]
-    pub uptime_sessions: Vec<Value>,
+    /// When it was up, oldest first.
+    pub uptime_sessions: Vec<Period>,
     /// The objective, percent.
     pub sla_target: Option<f64>,
     /// Whether the range meets it; null when nothing is known.
     pub sla_compliance: Option<bool>,
     /// `low`, `medium`, `high`, `breached`.
     pub sla_breach_risk: Option<String>,
-    /// By series: `slope_per_hour`, `direction`, `mean`, `last`; `predictive` adds hours to thresholds.
-    #[schema(value_type = Object)]
-    pub performance_trends: BTreeMap<String, Value>,
-    /// Recurring hours, flapping, locations failing together.
-    #[schema(value_type = Vec<Object>)]
-    pub failure_patterns: Vec<Value>,
+    /// By series.
+    pub performance_trends: BTreeMap<String, SeriesTrend>,
+    /// Recurring times and periods, flapping, locations failing together.
+    pub failure_patterns: Vec<FailurePattern>,
     /// Advice that a person can act on.
     pub health_recommendations: Vec<String>,
     /// What to plan, and when.
@@ -757,19 +966,16 @@ pub struct TelemetryDashboardData {
     /// Those that only report metrics: `total`, `series`.
     #[schema(value_type = Object)]
     pub system_summary: BTreeMap<String, Value>,
-    /// By series: what it is, and its `points` as `[time, mean]`.
-    #[schema(value_type = Vec<Object>)]
-    pub time_series_data: Vec<Value>,
+    /// By series.
+    pub time_series_data: Vec<Chart>,
     /// Alerts that are open.
     pub active_alerts: Vec<AlertInfo>,
     /// Open alerts by severity.
     pub alert_summary: BTreeMap<String, u64>,
-    /// By series: slope and direction.
-    #[schema(value_type = Object)]
-    pub trends: BTreeMap<String, Value>,
+    /// By agent and series.
+    pub trends: BTreeMap<String, SeriesTrend>,
     /// Outliers in the range, newest first.
-    #[schema(value_type = Vec<Object>)]
-    pub anomalies: Vec<Value>,
+    pub anomalies: Vec<Anomaly>,
     /// Milliseconds by part of the query.
     #[schema(value_type = Object)]
     pub query_performance: BTreeMap<String, Value>,
@@ -796,9 +1002,8 @@ pub struct UptimeSummaryResponse {
     /// Time down, ISO 8601.
     #[schema(example = "PT5M")]
     pub total_downtime_duration: String,
-    /// By day (UTC): `date`, `uptime_percentage` (null when unknown), `uptime_minutes`, `downtime_minutes`.
-    #[schema(value_type = Vec<Object>)]
-    pub daily_uptime: Vec<Value>,
+    /// By day (UTC), oldest first.
+    pub daily_uptime: Vec<DayUptime>,
     /// By component: percent of its measured time that was not critical.
     pub uptime_by_component: BTreeMap<String, f64>,
     /// Outages that touch the window.
@@ -928,6 +1133,12 @@ pub struct SamplePoint {
     pub value: Option<f64>,
 }
 
+impl From<(UnixNanos, f64)> for SamplePoint {
+    fn from((time, value): (UnixNanos, f64)) -> Self {
+        Self { time: Time(time), value: value.is_finite().then_some(value) }
+    }
+}
+
 /// Samples of a series, by time.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct SampleList {
@@ -952,8 +1163,8 @@ pub struct VerdictItem {
     pub agent_id: String,
     /// The time of the data judged.
     pub time: Time,
-    /// `health`, `outlier` or `sla`.
-    pub kind: String,
+    /// Of which kind it is.
+    pub kind: VerdictKind,
     /// What was found.
     #[schema(value_type = Object)]
     pub body: Value,
