@@ -1,6 +1,8 @@
 //! Tests at the boundary that users touch.
 
+mod contract;
 mod hostile;
 mod plugins;
 mod rooms;
 mod service;
+mod walls;
