@@ -27,8 +27,6 @@ const PERIOD: i64 = 30 * DAY;
 const RECENT: i64 = HOUR;
 /// Most series that are looked at for one agent's components or trends.
 const MOST_SERIES: usize = 24;
-/// By so much the first measurements of an agent may be older than its first arrival.
-const BEFORE_FIRST_SEEN: i64 = HOUR / 6;
 /// Steps into which a window is cut for the uptime of components: 5 minutes of a day.
 const COMPONENT_STEPS: i64 = 288;
 /// Points that a trend is fitted to.
@@ -282,9 +280,7 @@ pub fn uptime_by_component(
 ) -> Result<BTreeMap<String, f64>, StoreError> {
     let mut counts: BTreeMap<String, (f64, f64)> = BTreeMap::new();
     for (series, Judged { component, bounds: [_, critical] }) in judged_series(rest, agent) {
-        for (_, value) in
-            rest.store.samples(&stepped(&series, known_from(agent, start).min(end), end, COMPONENT_STEPS))?
-        {
+        for (_, value) in means(rest, &series, start, end, COMPONENT_STEPS)? {
             let (good, all) = counts.entry(component.clone()).or_default();
             *all += 1.0;
             if value < critical {
@@ -295,16 +291,27 @@ pub fn uptime_by_component(
     Ok(counts.into_iter().map(|(name, (good, all))| (name, 100.0 * good / all)).collect())
 }
 
-/// The start of a window, or when an agent appeared: the steps of a window are laid over what can be known of it.
-fn known_from(agent: &AgentDesc, start: UnixNanos) -> UnixNanos {
-    start.max(agent.first_seen.plus(-BEFORE_FIRST_SEEN))
-}
-
-/// Means over about `points` steps.
-pub fn stepped(series: &SeriesDesc, start: UnixNanos, end: UnixNanos, points: i64) -> SampleQuery {
-    let step = (end.since(start) / points.max(1)).max(UnixNanos::SECOND);
-    let limit = usize::try_from(end.since(start) / step + 2).unwrap_or(usize::MAX);
-    SampleQuery { series: series.id, start, end, step: Some((step, Aggregation::Mean)), limit }
+/// Means over about `steps` steps of the window, or of the part of it in which there is anything.
+fn means(
+    rest: &Rest,
+    series: &SeriesDesc,
+    start: UnixNanos,
+    end: UnixNanos,
+    steps: i64,
+) -> Result<Vec<(UnixNanos, f64)>, StoreError> {
+    let ask = |start: UnixNanos, end: UnixNanos| {
+        let step = (end.since(start) / steps).max(UnixNanos::SECOND);
+        let limit = usize::try_from(end.since(start) / step + 2).unwrap_or(usize::MAX);
+        let query = SampleQuery { series: series.id, start, end, step: Some((step, Aggregation::Mean)), limit };
+        rest.store.samples(&query).map(|points| (points, step))
+    };
+    let (points, step) = ask(start, end)?;
+    match (points.first(), points.last()) {
+        (Some(&(first, _)), Some(&(last, _))) if last.since(first) < end.since(start) / 2 => {
+            Ok(ask(first, last.plus(step).min(end))?.0)
+        }
+        _ => Ok(points),
+    }
 }
 
 /// A name for a series that tells it from the agent's others.
@@ -402,7 +409,7 @@ pub fn trends(
     series.sort_by_key(|series| (series.spec.kind == MetricKind::Custom, series.id));
     let mut found = BTreeMap::new();
     for series in series.iter().take(MOST_SERIES) {
-        let points = rest.store.samples(&stepped(series, known_from(agent, start).min(end), end, TREND_POINTS))?;
+        let points = means(rest, series, start, end, TREND_POINTS)?;
         if let Some(trend) = trend(rest, series, &points, end, predict) {
             found.insert(label(series), trend);
         }

@@ -18,6 +18,11 @@ impl Time {
         if text.contains('[') {
             return None;
         }
+        // The parser ends a day before the year 9999 does; that year has the days of the one before.
+        let text = match text.strip_prefix("9999-") {
+            Some(rest) => &format!("9998-{rest}"),
+            None => text,
+        };
         let moment = match text.parse::<jiff::Timestamp>() {
             Ok(moment) => moment,
             Err(_) => {
@@ -129,6 +134,8 @@ mod tests {
         check("2026-03-01T12:00:00+01:00[Europe/Berlin]", None);
         check("2026-02-30T12:00:00Z", None);
         check("2300-01-01T00:00:00Z", Some("2262-04-11T23:47:16.854775807Z"));
+        check("9999-12-31T23:59:59.999Z", Some("2262-04-11T23:47:16.854775807Z"));
+        check("9999-02-29T00:00:00Z", None);
         check("0001-01-01T00:00:00Z", Some("1677-09-21T00:12:43.145224192Z"));
         check("2016-12-31T23:59:60Z", Some("2016-12-31T23:59:59Z"));
         check("yesterday", None);
