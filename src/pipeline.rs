@@ -204,7 +204,7 @@ impl Rooms {
         let (senders, inputs): (Vec<_>, Vec<_>) = (0..partitions).map(|_| crossbeam_channel::unbounded()).unzip();
         let senders = shards.get_or_init(|| senders).clone();
 
-        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(&data.join("store.db"), &config.store)?);
+        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(&data.join("store.db"), &config.store())?);
         let registry = Arc::new(Registry::new(config.quota, announce_to(log.clone())));
         let catalogue = store.catalogue()?;
         catalogue.agents.into_iter().for_each(|agent| registry.restore_agent(agent));
@@ -220,7 +220,7 @@ impl Rooms {
         let board = Arc::new(Board::default());
         let judges = plugins.clone();
         let evaluator = Evaluator::start(
-            &config.evaluate,
+            &config.evaluate(),
             Arc::new(move |tenant: &TenantId| judges.instances(tenant)),
             registry.clone(),
             log.clone(),
@@ -254,7 +254,7 @@ impl Rooms {
             plugins: self.list_plugins(),
             status: self.status(),
             metrics: self.metrics(),
-            config: config.expose.clone(),
+            config: config.expose(),
             partitions: self.log.partitions(),
             clock: Arc::new(now),
         };
