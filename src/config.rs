@@ -238,6 +238,7 @@ impl Config {
             }
         }
         self.evaluate.check().map_err(ConfigError::Room)?;
+        self.store.check().map_err(ConfigError::Room)?;
         for (first, one, second, other) in [
             ("evaluate.objective.target", self.evaluate.objective.target, "expose.sla_target", self.expose.sla_target),
             (
@@ -263,7 +264,8 @@ impl Config {
             HIDDEN.clone_into(value);
         }
         // URLs may hold a name and a password.
-        for url in [&mut shown.export.endpoint, &mut shown.auth.jwks_url].into_iter().flatten() {
+        let urls = [shown.export.endpoint.as_mut(), shown.auth.jwks_url.as_mut(), Some(&mut shown.store.influxdb.url)];
+        for url in urls.into_iter().flatten() {
             if let (Some(from), Some(to)) = (url.find("://"), url.rfind('@')) {
                 url.replace_range(from + 3..to, HIDDEN);
             }

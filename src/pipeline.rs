@@ -9,7 +9,7 @@ use crate::expose::{self, Intake, IntakeError, Rest, ServiceStatus, Submitted};
 use crate::log::SqliteLog;
 use crate::normalize::{Normalizer, RulesError};
 use crate::receive::{self, Accepted, Budget, Ingest, Refused};
-use crate::store::EmbeddedStore;
+use crate::store;
 use bytes::Bytes;
 use crossbeam_channel::Sender;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -204,7 +204,7 @@ impl Rooms {
         let (senders, inputs): (Vec<_>, Vec<_>) = (0..partitions).map(|_| crossbeam_channel::unbounded()).unzip();
         let senders = shards.get_or_init(|| senders).clone();
 
-        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(&data.join("store.db"), &config.store)?);
+        let store = store::open(&data.join("store.db"), &config.store)?;
         let registry = Arc::new(Registry::new(config.quota, announce_to(log.clone())));
         let catalogue = store.catalogue()?;
         catalogue.agents.into_iter().for_each(|agent| registry.restore_agent(agent));
