@@ -9,9 +9,11 @@
 //! - `layout`: measurement, tags and fields of a series; `names`: descriptions; `columns`: the type of each column
 //! - `line`: line protocol; `findings`: verdicts, intervals and alerts as lines; `batch`: lines in a body
 //! - `feed`: the thread that sends; `flight`: its writes; `status`: how it goes
+//! - [`check`]: whether it would work
 //! - `client`: requests and what answers mean; `flux`: questions and CSV; `read`: what is asked
 
 mod batch;
+pub mod check;
 mod client;
 mod columns;
 mod config;
