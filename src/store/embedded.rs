@@ -1,11 +1,11 @@
 //! The store in one SQLite file.
 
+use super::StoreConfig;
 use super::outbox::Outbox;
 use super::read::Readers;
 use super::schema;
 use super::seal::{Job, Message, Sealer, Writer};
 use super::tail::{Slot, Tail};
-use super::StoreConfig;
 use crossbeam_channel::Sender;
 use parking_lot::{Mutex, RwLock};
 use std::fs::{File, OpenOptions, TryLockError};

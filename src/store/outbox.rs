@@ -81,8 +81,7 @@ impl Outbox {
         let sql = "SELECT coalesce(sum(samples), 0), coalesce(sum(length(body)), 0), max(seq) FROM block";
         let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get(2)?));
         let (samples, bytes, last): (_, _, Option<i64>) = connection.query_row(sql, [], row).map_err(io)?;
-        let verdicts: i64 =
-            connection.query_row("SELECT count(*) FROM verdict", [], |row| row.get(0)).map_err(io)?;
+        let verdicts: i64 = connection.query_row("SELECT count(*) FROM verdict", [], |row| row.get(0)).map_err(io)?;
         let mut waiting = self.waiting.lock();
         waiting.samples = samples.cast_unsigned();
         waiting.bytes = bytes.cast_unsigned() + verdicts.cast_unsigned() * VERDICT_BYTES;
@@ -356,8 +355,7 @@ impl Shared {
             let sql = "INSERT OR REPLACE INTO outbox_newest(chunk, body) VALUES (?1, ?2)";
             transaction.prepare_cached(sql).and_then(|mut s| s.execute(params![number, body])).map_err(io)?;
         }
-        let first_left =
-            transaction.query_row("SELECT min(seq) FROM block", [], |row| row.get(0)).map_err(io)?;
+        let first_left = transaction.query_row("SELECT min(seq) FROM block", [], |row| row.get(0)).map_err(io)?;
         transaction.commit().map_err(io)?;
         drop(writer);
         newest.chunks.values_mut().for_each(|chunk| chunk.changed = false);
@@ -391,8 +389,7 @@ fn take_intervals(connection: &Connection, window: &mut Window) -> Result<(), St
     let mut statement = connection.prepare_cached(sql).map_err(io)?;
     let mut rows = statement.query([WINDOW_OTHERS as i64]).map_err(io)?;
     while let Some(row) = rows.next().map_err(io)? {
-        let mark: (i64, i64, i64) =
-            (row.get(0).map_err(io)?, row.get(1).map_err(io)?, row.get(2).map_err(io)?);
+        let mark: (i64, i64, i64) = (row.get(0).map_err(io)?, row.get(1).map_err(io)?, row.get(2).map_err(io)?);
         window.interval_marks.push(mark);
         // One that is past its retention already is not there any more.
         if let Some(number) = row.get::<_, Option<u8>>(4).map_err(io)? {

@@ -43,10 +43,7 @@ pub fn check(config: &StoreConfig, create: bool) -> Result<Vec<Finding>, StoreEr
     let Some(org) = step("organisation", organisation(&client, &org)) else { return Ok(findings) };
     let bucket = match bucket(&client, days) {
         Ok(None) if create => create_bucket(&client, &org, days),
-        Ok(None) => Err(format!(
-            "{} is not there; make it with `vitals store check --create`",
-            client.config().bucket
-        )),
+        Ok(None) => Err(format!("{} is not there; make it with `vitals store check --create`", client.config().bucket)),
         Ok(Some(text)) => Ok(text),
         Err(text) => Err(text),
     };
@@ -59,7 +56,8 @@ pub fn check(config: &StoreConfig, create: bool) -> Result<Vec<Finding>, StoreEr
 
 fn server(client: &Client) -> Result<(String, Value), String> {
     let server = client.server();
-    let unreachable = |reason| format!("{server} does not answer: {reason}; is store.influxdb.url right, and does it run?");
+    let unreachable =
+        |reason| format!("{server} does not answer: {reason}; is store.influxdb.url right, and does it run?");
     let (status, body) = client.ask(Method::GET, "health", &[], None).map_err(unreachable)?;
     let health: Value = serde_json::from_str(&body).unwrap_or_default();
     let version = health.get("version").and_then(Value::as_str).unwrap_or("of an unknown version");

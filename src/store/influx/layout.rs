@@ -15,9 +15,8 @@ use xxhash_rust::xxh3::Xxh3;
 /// InfluxDB takes keys of up to 65,535 bytes, measurement, tags and field together.
 const MOST_KEY_BYTES: usize = 60_000;
 /// Tag keys that InfluxDB or Flux use for something else; they get an underscore at the end.
-const RESERVED: [&str; 12] = [
-    "_field", "_measurement", "_start", "_stop", "_time", "_value", "result", "table", "time", TENANT, AGENT, SERIES,
-];
+const RESERVED: [&str; 12] =
+    ["_field", "_measurement", "_start", "_stop", "_time", "_value", "result", "table", "time", TENANT, AGENT, SERIES];
 
 /// The tag with the tenant's name.
 pub(super) const TENANT: &str = "vitals_tenant";

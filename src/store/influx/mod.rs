@@ -52,7 +52,7 @@ use vitals_core::availability::Interval;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, Partition, UnixNanos};
 use vitals_core::seam::{
-    AlertQuery, Catalogue, Checkpoint, Output, OutboxStats, SampleQuery, Store, StoreError, StoreStats, VerdictQuery,
+    AlertQuery, Catalogue, Checkpoint, OutboxStats, Output, SampleQuery, Store, StoreError, StoreStats, VerdictQuery,
 };
 use vitals_core::verdict::{Alert, Verdict};
 
@@ -84,11 +84,9 @@ impl InfluxStore {
         let front = EmbeddedStore::open_as(path, config, Some(outbox))?;
         let mut learnt = front.shared.learnt()?;
         let types = Types::new(std::mem::take(&mut learnt.columns), std::mem::take(&mut learnt.split));
-        let reader =
-            Reader { client, names: Arc::new(Names::new(front.catalogue()?)), types: Arc::new(types) };
+        let reader = Reader { client, names: Arc::new(Names::new(front.catalogue()?)), types: Arc::new(types) };
         let (status, stop): (Arc<Status>, Arc<Stop>) = Default::default();
-        let feeder =
-            Feeder::new(front.shared.clone(), reader.clone(), status.clone(), stop.clone(), wake, learnt);
+        let feeder = Feeder::new(front.shared.clone(), reader.clone(), status.clone(), stop.clone(), wake, learnt);
         let thread = std::thread::Builder::new()
             .name("feeder".into())
             .spawn(move || feeder.run())
@@ -185,8 +183,7 @@ impl Store for InfluxStore {
             _ => (Vec::new(), range),
         };
         let most = if step.is_none() { one_more } else { usize::MAX };
-        let there =
-            if rest.start < rest.end { self.reader.raw(series.0, rest, most)? } else { Vec::new() };
+        let there = if rest.start < rest.end { self.reader.raw(series.0, rest, most)? } else { Vec::new() };
         if done.len() > limit {
             return Err(StoreError::TooMuch { limit });
         }

@@ -206,11 +206,7 @@ impl Reader {
         Ok(found)
     }
 
-    fn existing_in(
-        &self,
-        some: &[(&u32, &(i64, i64))],
-        found: &mut HashSet<(u32, i64)>,
-    ) -> Result<(), StoreError> {
+    fn existing_in(&self, some: &[(&u32, &(i64, i64))], found: &mut HashSet<(u32, i64)>) -> Result<(), StoreError> {
         let start = some.iter().map(|(_, times)| times.0).min().unwrap_or(0);
         let end = some.iter().map(|(_, times)| times.1).max().unwrap_or(0);
         let mut places: BTreeMap<(String, String), Vec<u32>> = BTreeMap::new();

@@ -45,7 +45,8 @@ fn start() -> Option<Server> {
         .spawn()
         .unwrap();
     let url = format!("http://127.0.0.1:{port}");
-    let setup = serde_json::json!({"username": "u", "password": "password1", "org": "o", "bucket": "b", "token": TOKEN});
+    let setup =
+        serde_json::json!({"username": "u", "password": "password1", "org": "o", "bucket": "b", "token": TOKEN});
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let started = Instant::now();
     loop {
