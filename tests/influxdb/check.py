@@ -39,7 +39,7 @@ def metric(vitals, name):
 
 def waiting(vitals):
     """Bytes that InfluxDB has not taken yet."""
-    return metric(vitals, "vitals_influxdb_waiting_bytes")
+    return metric(vitals, "vitals_store_outbox_bytes")
 
 
 def beat(vitals, agent="beating"):
