@@ -99,7 +99,7 @@ impl Client {
     }
 
     /// The values of an agent's only series of `metric`, by time.
-    async fn values(&self, agent: &str, metric: &str) -> Vec<f64> {
+    pub(crate) async fn values(&self, agent: &str, metric: &str) -> Vec<f64> {
         let (status, list) = self.get(&format!("/series?agent={agent}")).await;
         if status != 200 {
             return Vec::new();

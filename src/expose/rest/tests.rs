@@ -546,7 +546,9 @@ async fn tenants_and_agents_are_walls() {
         one("POST", "maintenance".into(), &window),
     ] {
         assert_eq!(service.send(&method, &path, &stranger, &body).await.status, 404, "another tenant: {path}");
-        assert_eq!(service.send(&method, &path, &narrow, &body).await.status, 403, "another agent: {path}");
+        // What is asked for by a number of ours is not there; what is asked for by its name may not be touched.
+        let hidden = if path.contains("/series/") || path.contains("/alerts/") { 404 } else { 403 };
+        assert_eq!(service.send(&method, &path, &narrow, &body).await.status, hidden, "another agent: {path}");
         let mine = service.send(&method, &path, &owner, &body).await;
         assert!(mine.status < 300, "{path}: {} {}", mine.status, mine.body);
     }
