@@ -210,7 +210,8 @@ struct Secret {
 
 struct KeyFile {
     path: PathBuf,
-    seen: Mutex<(Instant, Option<SystemTime>)>,
+    /// When it was looked at last, and its time of change and length then.
+    seen: Mutex<(Instant, Option<(SystemTime, u64)>)>,
     keys: RwLock<KeySet>,
 }
 
@@ -558,10 +559,14 @@ fn strong_rsa(modulus: &[u8], exponent: &[u8]) -> bool {
 
 impl KeyFile {
     fn open(path: &Path) -> Result<Self, AuthError> {
-        let changed = fs::metadata(path).and_then(|meta| meta.modified()).ok();
+        let changed = Self::stamp(path);
         let keys = Self::read(path)?;
         let seen = Mutex::new((Instant::now(), changed));
         Ok(Self { path: path.to_owned(), seen, keys: RwLock::new(keys) })
+    }
+
+    fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+        fs::metadata(path).and_then(|meta| Ok((meta.modified()?, meta.len()))).ok()
     }
 
     fn read(path: &Path) -> Result<KeySet, AuthError> {
@@ -576,7 +581,7 @@ impl KeyFile {
             return;
         }
         seen.0 = Instant::now();
-        let changed = fs::metadata(&self.path).and_then(|meta| meta.modified()).ok();
+        let changed = Self::stamp(&self.path);
         if changed == seen.1 {
             return;
         }

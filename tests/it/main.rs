@@ -5,4 +5,5 @@ mod hostile;
 mod plugins;
 mod rooms;
 mod service;
+mod tokens;
 mod walls;
