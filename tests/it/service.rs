@@ -343,3 +343,31 @@ async fn agents_are_listed_by_filter_and_page() {
     }
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_falls_silent_is_late_then_offline_until_the_return() {
+    let data = tempfile::tempdir().expect("a folder");
+    let service = start(data.path()).await;
+    let client = Client::of(&service, None, None);
+    let mut beat = heartbeat("web-1", 10.0);
+    beat["heartbeat_interval_ms"] = json!(1_000);
+    assert_eq!(client.post("/heartbeat", &beat).await.0, 201);
+    let liveness = async || client.get("/agents").await.1["agents"][0]["liveness"].clone();
+    eventually(liveness, |found| found == "late").await;
+    eventually(liveness, |found| found == "offline").await;
+    let alerts = async |state: &str| client.get(&format!("/alerts?state={state}")).await.1["alerts"].clone();
+    let open = eventually(async || alerts("open").await, |found| found != &json!([])).await;
+    assert_eq!(open.as_array().map(Vec::len), Some(1), "{open}");
+    let (_, list) = client.get("/agents?status=offline").await;
+    assert_eq!(list["total"], 1);
+    beat["timestamp"] = jiff::Timestamp::now().to_string().into();
+    assert_eq!(client.post("/heartbeat", &beat).await.0, 201);
+    let resolved = eventually(async || alerts("resolved").await, |found| found != &json!([])).await;
+    assert_eq!(resolved[0]["alert_id"], open[0]["alert_id"]);
+    let (_, uptime) = client.get("/uptime-status/web-1").await;
+    let causes: Vec<_> =
+        uptime["downtime_periods"].as_array().expect("a list").iter().map(|one| &one["cause"]).collect();
+    assert_eq!(causes, ["silent"], "{uptime}");
+    assert!(uptime["mttr_minutes"].as_f64() > Some(0.0), "{uptime}");
+    service.stop().await;
+}
