@@ -10,6 +10,7 @@ use prost::Message;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use vitals::auth::TokenRequest;
 use vitals::config::Config;
 use vitals::pipeline::Service;
@@ -369,5 +370,23 @@ async fn who_falls_silent_is_late_then_offline_until_the_return() {
         uptime["downtime_periods"].as_array().expect("a list").iter().map(|one| &one["cause"]).collect();
     assert_eq!(causes, ["silent"], "{uptime}");
     assert!(uptime["mttr_minutes"].as_f64() > Some(0.0), "{uptime}");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_request_is_counted() {
+    let data = tempfile::tempdir().expect("a folder");
+    let service = start(data.path()).await;
+    let address = service.addresses().rest;
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
+    stream.write_all(b"GET no-path HTTP/9\r\n\r\n").await.expect("sent");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
+    let metrics = async || {
+        let answer = reqwest::get(format!("http://{address}/metrics")).await.expect("an answer");
+        answer.text().await.expect("text")
+    };
+    eventually(metrics, |text| text.contains("vitals_rest_connections_failed_total{reason=\"malformed\"}")).await;
     service.stop().await;
 }
