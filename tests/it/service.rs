@@ -19,16 +19,18 @@ use vitals::pipeline::Service;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn start(data: &Path) -> Service {
-    start_with(Config::default(), data).await
+    let mut config = local();
+    config.evaluate.sla_seconds = 1;
+    Service::start(config, data).await.expect("the service starts")
 }
 
-/// A service on free ports.
-pub(crate) async fn start_with(mut config: Config, data: &Path) -> Service {
+/// The defaults, on ports that are free.
+pub(crate) fn local() -> Config {
+    let mut config = Config::default();
     for address in [&mut config.receive.grpc, &mut config.receive.http, &mut config.expose.rest] {
         "127.0.0.1:0".clone_into(address);
     }
-    config.evaluate.sla_seconds = 1;
-    Service::start(config, data).await.expect("the service starts")
+    config
 }
 
 pub(crate) fn now() -> u64 {

@@ -1,6 +1,6 @@
 //! Tokens of other issuers, over the port: keys change without a restart, and no token says where its key is.
 
-use crate::service::{Client, eventually, start_with};
+use crate::service::{Client, eventually, local};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -72,8 +72,12 @@ async fn rotates(service: &Service, change: impl AsyncFnOnce()) {
     eventually(async || status_of(service, &old).await, |status| *status == 401).await;
 }
 
+async fn started(config: Config, data: &Path) -> Service {
+    Service::start(config, data).await.expect("the service starts")
+}
+
 fn config(change: impl FnOnce(&mut Config)) -> Config {
-    let mut config = Config::default();
+    let mut config = local();
     config.auth.jwks_least_seconds = 0;
     config.auth.jwks_refresh_seconds = 1;
     change(&mut config);
@@ -85,7 +89,7 @@ async fn a_changed_key_file_is_read_without_a_restart() {
     let data = tempfile::tempdir().expect("a folder");
     let path = data.path().join("jwks.json");
     std::fs::write(&path, key_set(&KEYS[..1])).expect("written");
-    let service = start_with(config(|config| config.auth.jwks_file = Some(path.clone())), data.path()).await;
+    let service = started(config(|config| config.auth.jwks_file = Some(path.clone())), data.path()).await;
     // Half a file changes nothing.
     rotates(&service, async || {
         std::fs::write(&path, "{\"keys\": [").expect("written");
@@ -132,7 +136,7 @@ async fn a_changed_key_set_is_fetched_without_a_restart() {
     let current = Arc::new(AtomicUsize::new(0));
     let served = current.clone();
     let (url, _) = web_server(move || key_set(&KEYS[served.load(Ordering::SeqCst)..][..1])).await;
-    let service = start_with(config(|config| config.auth.jwks_url = Some(url)), data.path()).await;
+    let service = started(config(|config| config.auth.jwks_url = Some(url)), data.path()).await;
     rotates(&service, async || current.store(1, Ordering::SeqCst)).await;
     service.stop().await;
 }
@@ -142,7 +146,7 @@ async fn a_token_does_not_say_where_its_key_is() {
     let data = tempfile::tempdir().expect("a folder");
     let path = data.path().join("jwks.json");
     std::fs::write(&path, key_set(&KEYS[..1])).expect("written");
-    let service = start_with(config(|config| config.auth.jwks_file = Some(path)), data.path()).await;
+    let service = started(config(|config| config.auth.jwks_file = Some(path)), data.path()).await;
     let [known, foreign] = KEYS;
     let (url, asked) = web_server(move || key_set(&[foreign])).await;
     for name in ["jku", "x5u", "jwk", "x5c"] {
@@ -171,7 +175,7 @@ async fn a_token_holds_from_nbf_to_exp_give_or_take_the_leeway() {
     let mut config = config(|config| config.auth.leeway_seconds = 30);
     config.auth.key_file = Some(data.path().join("key"));
     std::fs::write(data.path().join("key"), "0123456789abcdef0123456789abcdef").expect("written");
-    let service = start_with(config, data.path()).await;
+    let service = started(config, data.path()).await;
     let client = Client::of(&service, None, None);
     let key = EncodingKey::from_secret(b"0123456789abcdef0123456789abcdef");
     let now = i64::try_from(now()).expect("before 2554");

@@ -7,9 +7,7 @@ use super::wire::{
     AlertInfo, Health, HeartbeatRequest, HeartbeatResponse, MaintenanceWindow, MetricData, SystemMetricsRequest,
     SystemMetricsResponse, TelemetryIngestionBatch, TelemetryIngestionResult,
 };
-use super::{
-    MOST_HEARTBEATS, MOST_POINTS, PathVariable, Writer, blocking, json_body, message, took, touchable, with_status,
-};
+use super::{MOST_POINTS, PathVariable, Writer, blocking, json_body, message, took, touchable, with_status};
 use crate::expose::{IntakeError, Rest};
 use axum::Json;
 use axum::extract::{Request, State};
@@ -125,7 +123,10 @@ struct Beat {
 }
 
 impl Beat {
-    fn prepare(rest: &Rest, caller: &Caller, value: Value, loc: &[Value], bytes: usize) -> Result<Self, Refusal> {
+    fn prepare(rest: &Rest, caller: &Caller, mut value: Value, loc: &[Value], bytes: usize) -> Result<Self, Refusal> {
+        if let Value::Object(fields) = &mut value {
+            fields.entry("heartbeat_interval_ms").or_insert_with(|| rest.config.heartbeat_interval_ms.into());
+        }
         let input = value.get("timestamp").cloned();
         let request: HeartbeatRequest = check::message(value, check::HEARTBEAT, loc).map_err(Refusal::Invalid)?;
         let now = rest.now();
@@ -474,10 +475,11 @@ pub async fn batch(
     let body = json_body(request).await?;
     let batch: TelemetryIngestionBatch =
         check::message(body.value, check::BATCH, &["body".into()]).map_err(ApiError::Invalid)?;
-    if batch.heartbeats.len() > MOST_HEARTBEATS {
+    if batch.heartbeats.len() > rest.config.most_heartbeats {
         return Err(ApiError::TooLarge(format!(
-            "{} heartbeats, at most {MOST_HEARTBEATS} are taken at once",
-            batch.heartbeats.len()
+            "{} heartbeats, at most {} are taken at once",
+            batch.heartbeats.len(),
+            rest.config.most_heartbeats
         )));
     }
     limit_points(batch.metrics.iter().map(points_of).sum())?;

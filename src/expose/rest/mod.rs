@@ -60,7 +60,7 @@ use vitals_core::series::AgentDesc;
 
 /// Most bytes of a body.
 pub const LARGEST_BODY: usize = 10 * 1024 * 1024;
-/// Most heartbeats of a batch.
+/// Most heartbeats of a batch, unless configured.
 pub const MOST_HEARTBEATS: usize = 1_000;
 /// Most metric points of a request.
 pub const MOST_POINTS: usize = 5_000;
