@@ -6,4 +6,5 @@ mod hostile;
 mod plugins;
 mod rooms;
 mod service;
+mod tokens;
 mod walls;

@@ -1,8 +1,9 @@
 //! `POST /health-check`.
 
 use super::check::{self, Problem};
+use super::components::components;
 use super::error::{AnyErrors, ApiError, BodyErrors, MissingError, TokenErrors};
-use super::insight::{Availability, DAY, Standing, components, trends, uptime_health};
+use super::insight::{Availability, DAY, Standing, trends, uptime_health};
 use super::time::{Time, iso_duration};
 use super::wire::{
     Assessment, FailurePattern, Health, HealthAssessment, HealthCheckRequest, HealthStatusResponse, SeriesTrend,

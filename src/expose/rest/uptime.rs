@@ -1,7 +1,8 @@
 //! `GET /uptime-status/{agent_id}` and `GET /uptime-summary/{target_id}`.
 
+use super::components::{components, uptime_by_component};
 use super::error::{AnyErrors, ApiError, MissingError, ParameterErrors, TokenErrors};
-use super::insight::{Availability, HOUR, Standing, components, uptime_by_component};
+use super::insight::{Availability, HOUR, Standing};
 use super::time::{Time, iso_duration, minutes};
 use super::wire::{
     DayUptime, HealthAssessment, HoursParams, Id, TimeRange, UptimeStatusResponse, UptimeSummaryResponse,
