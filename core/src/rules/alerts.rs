@@ -218,8 +218,8 @@ struct Told {
 /// One agent's open alerts, and what was told of it. What changes goes to an [`Output`]: the alerts as they are kept, and
 /// notices.
 ///
-/// `now` never goes back. Everything that is due by then happens first, at its own time, so how often
-/// [`Alerts::tick`] is called changes nothing but how soon.
+/// Everything that is due by `now` happens first, at its own time, so how often [`Alerts::tick`] is called changes nothing
+/// but how soon.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Alerts {
     open: Vec<Open>,
