@@ -4,7 +4,8 @@ use crate::auth::{Auth, AuthError};
 use crate::config::Config;
 use crate::evaluate::host::{HostError, PluginSet};
 use crate::evaluate::{Evaluator, StartError as EvaluateError};
-use crate::expose::otlp::{ExportError, Exporter};
+use crate::expose::alerts::{ChannelError, Notifier};
+use crate::expose::otlp::{ExportError, Exporter, Observer};
 use crate::expose::{self, Intake, IntakeError, Rest, ServiceStatus, Submitted};
 use crate::log::SqliteLog;
 use crate::normalize::{Normalizer, RulesError};
@@ -79,6 +80,9 @@ pub enum StartError {
     /// The exporter cannot be set up.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// A channel for notifications cannot be set up.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
 }
 
 /// Where the service listens.
@@ -100,6 +104,7 @@ pub struct Service {
     store: Arc<dyn Store>,
     evaluator: Evaluator,
     exporter: Option<Exporter>,
+    notifier: Arc<Notifier>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -142,6 +147,7 @@ impl Service {
             store: rooms.store,
             evaluator: rooms.evaluator,
             exporter: rooms.exporter,
+            notifier: rooms.notifier,
             stop,
             tasks,
         })
@@ -177,6 +183,7 @@ impl Service {
         if let Some(exporter) = self.exporter {
             exporter.stop().await;
         }
+        self.notifier.stop().await;
     }
 }
 
@@ -190,6 +197,7 @@ struct Rooms {
     store: Arc<dyn Store>,
     evaluator: Evaluator,
     exporter: Option<Exporter>,
+    notifier: Arc<Notifier>,
     shards: Vec<Sender<Delivery>>,
 }
 
@@ -217,6 +225,7 @@ impl Rooms {
             &data.join("plugin-cache"),
         )?);
         let exporter = Exporter::start(&config.export, registry.clone())?;
+        let notifier = Notifier::start(&config.channels, registry.clone())?;
         let board = Arc::new(Board::default());
         let judges = plugins.clone();
         let evaluator = Evaluator::start(
@@ -227,10 +236,10 @@ impl Rooms {
             store.clone(),
             board.clone(),
             inputs,
-            exporter.as_ref().map_or_else(|| Arc::new(|_: &Arc<Output>| ()) as Arc<_>, Exporter::observer),
+            observed_by(exporter.as_ref().map(Exporter::observer), notifier.observer()),
         )?;
         let normalizer = Arc::new(Normalizer::new(&config.normalize, registry.clone(), partitions)?);
-        Ok(Self { registry, normalizer, plugins, board, log, store, evaluator, exporter, shards: senders })
+        Ok(Self { registry, normalizer, plugins, board, log, store, evaluator, exporter, notifier, shards: senders })
     }
 
     /// Starts the listeners and the maintenance of the store; each ends when `stopped` says so.
@@ -362,6 +371,16 @@ async fn maintain(store: Arc<dyn Store>, stopped: watch::Receiver<bool>) {
             Err(error) => tracing::error!(%error, "the store's maintenance failed; trying again"),
         }
     }
+}
+
+/// Who hears of what evaluation makes.
+fn observed_by(exporter: Option<Observer>, notifier: Observer) -> Observer {
+    Arc::new(move |output: &Arc<Output>| {
+        if let Some(exporter) = &exporter {
+            exporter(output);
+        }
+        notifier(output);
+    })
 }
 
 /// OTLP requests: walked, logged, acknowledged.
