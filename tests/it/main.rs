@@ -2,5 +2,6 @@
 
 mod hostile;
 mod plugins;
+mod reload;
 mod rooms;
 mod service;

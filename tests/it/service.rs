@@ -65,14 +65,14 @@ fn gauge(host: &str, name: &str, points: &[(u64, f64)]) -> ExportMetricsServiceR
 }
 
 /// A client of the REST API.
-struct Client {
+pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
     token: String,
 }
 
 impl Client {
-    fn of(service: &Service, tenant: Option<&str>, agents: Option<&[&str]>) -> Self {
+    pub(crate) fn of(service: &Service, tenant: Option<&str>, agents: Option<&[&str]>) -> Self {
         let token = service
             .auth()
             .issue(TokenRequest {
@@ -88,12 +88,12 @@ impl Client {
         Self { http: reqwest::Client::new(), base, token }
     }
 
-    async fn get(&self, path: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         let request = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
         answer(request).await
     }
 
-    async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.token).json(body);
         answer(request).await
     }
@@ -126,7 +126,7 @@ async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
 }
 
 /// Asks again until `check` is content with what `ask` finds.
-async fn eventually<T: std::fmt::Debug>(ask: impl AsyncFn() -> T, check: impl Fn(&T) -> bool) -> T {
+pub(crate) async fn eventually<T: std::fmt::Debug>(ask: impl AsyncFn() -> T, check: impl Fn(&T) -> bool) -> T {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let found = ask().await;

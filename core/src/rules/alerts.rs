@@ -473,7 +473,9 @@ mod tests {
         let any = AlertConfig::new("*", Warning);
         let only_critical = AlertConfig::new("cpu_usage", Critical);
         let eager = AlertConfig { suppress_duplicates: false, ..any.clone() };
-        let cases: [(&str, &AlertConfig, &[(i64, Act)], &[&str]); 11] = [
+        /// What it is about, what is configured, what happens, and what is told.
+        type Case<'a> = (&'a str, &'a AlertConfig, &'a [(i64, Act)], &'a [&'a str]);
+        let cases: [Case; 11] = [
             (
                 "its beginning and its end",
                 &any,
