@@ -3,8 +3,8 @@
 #
 #   tests/interop/peers.sh [DEST] [PEER...]
 #
-# PEER: collector (OpenTelemetry Collector 0.160.0 and telemetrygen, 2 minutes cold), victoria-metrics (20 s),
-# prometheus (4 minutes), rotel. Default: collector. DEST: default $VITALS_PEERS, else target/peers.
+# PEER: collector (OpenTelemetry Collector 0.160.0 and telemetrygen, 2 minutes cold), alertmanager (Debian's package,
+# unpacked and not installed), victoria-metrics (20 s), prometheus (4 minutes), rotel. Default: collector. DEST: default $VITALS_PEERS, else target/peers.
 # A peer that is already there is not built again. Needs go >= 1.26.7 (rotel: python3.11, pip and unzip).
 set -euo pipefail
 
@@ -65,17 +65,28 @@ rotel() {
   install -m 0755 "$work/rotel/rotel-agent" "$dest/rotel-agent"
 }
 
+# Only the program: installed as a package it would be started as a service.
+alertmanager() {
+  (
+    cd "$work"
+    apt-get download -qq prometheus-alertmanager || { apt-get update -qq && apt-get download -qq prometheus-alertmanager; }
+    dpkg-deb --extract prometheus-alertmanager_*.deb alertmanager
+  )
+  install -m 0755 "$work/alertmanager/usr/bin/prometheus-alertmanager" "$dest/alertmanager"
+}
+
 for peer in "$@"; do
   case $peer in
     collector) binary=otelcol ;;
     rotel) binary=rotel-agent ;;
-    victoria-metrics | prometheus) binary=$peer ;;
-    *) echo "unknown peer: $peer (collector, victoria-metrics, prometheus, rotel)" >&2; exit 2 ;;
+    alertmanager | victoria-metrics | prometheus) binary=$peer ;;
+    *) echo "unknown peer: $peer (collector, alertmanager, victoria-metrics, prometheus, rotel)" >&2; exit 2 ;;
   esac
   [ -x "$dest/$binary" ] && continue
   echo "building $peer into $dest" >&2
   case $peer in
     collector) collector ;;
+    alertmanager) alertmanager ;;
     rotel) rotel ;;
     victoria-metrics)
       GOBIN="$dest" go install github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics@v1.148.8 ;;

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# A real Collector and real SDKs against `vitals`, on loopback.
+# A real Collector, real SDKs and a real Alertmanager against `vitals`, on loopback.
 #
 #   tests/interop/run.sh [VITALS]      VITALS: the program, default target/release/vitals
 #
-# Needs python3, node with npm, go (to build the Collector once). Ends with `N passed, N failed`; 5 minutes at most
+# Needs python3, node with npm, go (to build the Collector once), apt-get (to fetch the Alertmanager once). Ends with `N passed, N failed`; 5 minutes at most
 # after the first time.
 set -euo pipefail
 
@@ -11,7 +11,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 export VITALS_PEERS=${VITALS_PEERS:-$root/target/peers}
 export PYTHONDONTWRITEBYTECODE=1
-"$here/peers.sh" "$VITALS_PEERS" collector
+"$here/peers.sh" "$VITALS_PEERS" collector alertmanager
 
 sdk=$root/target/interop
 mkdir -p "$sdk"
