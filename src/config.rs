@@ -9,7 +9,7 @@
 use crate::auth::AuthConfig;
 use crate::evaluate::host::{PluginConfig, PluginLimits};
 use crate::evaluate::{EvaluateConfig, LivenessConfig, MaintenanceWindow};
-use crate::expose::alerts::{self, ChannelConfig, ChannelError};
+use crate::expose::alerts::{self, ChannelConfig, ChannelError, ChannelKind};
 use crate::expose::otlp::ExportConfig;
 use crate::expose::{ExposeConfig, Thresholds};
 use crate::log::LogConfig;
@@ -325,6 +325,13 @@ impl Config {
         for value in shown.export.headers.values_mut() {
             HIDDEN.clone_into(value);
         }
+        // The address of a webhook often is a secret by itself.
+        for channel in shown.channels.iter_mut().filter(|channel| channel.kind == ChannelKind::Webhook) {
+            let host = channel.url.find("://").map_or(0, |at| at + 3);
+            if let Some(path) = channel.url[host..].find(['/', '?']) {
+                channel.url.replace_range(host + path.., "/(hidden)");
+            }
+        }
         // URLs may hold a name and a password.
         let channels = shown.channels.iter_mut().map(|channel| &mut channel.url);
         let urls = [&mut shown.export.endpoint, &mut shown.auth.jwks_url].into_iter().flatten();
@@ -567,14 +574,20 @@ mod tests {
 
     #[test]
     fn secrets_are_not_shown() {
-        let file = "[export]\nendpoint = \"http://me:secret@host:4317\"\n[export.headers]\nauthorization = \"secret\"";
+        let file = "[export]\nendpoint = \"http://me:secret@host:4317\"\n[export.headers]\nauthorization = \"secret\"\n\
+            [[channels]]\nname = \"a\"\nkind = \"webhook\"\nurl = \"https://me:secret@hooks/secret?secret\"\n\
+            secret_env = \"X\"\n[[channels]]\nname = \"b\"\nkind = \"alertmanager\"\nurl = \"http://me:secret@am/x\"";
         let shown = layered(file, &[]).unwrap().shown();
+        let shown = shown.replace("secret_env", "named");
         assert!(
-            !shown.contains("secret") && shown.contains("authorization") && shown.contains("@host:4317"),
+            !shown.contains("secret")
+                && shown.contains("@am/x")
+                && shown.contains("authorization")
+                && shown.contains("@host:4317"),
             "{shown}"
         );
         // What is shown can be used as a file.
-        layered(&shown.replace("secret", ""), &[]).unwrap();
+        layered(&shown.replace("named", "secret_env"), &[]).unwrap();
     }
 
     #[test]

@@ -601,3 +601,55 @@ async fn listen(key: &'static str, to: &str) -> Result<TcpListener, StartError> 
 fn address(key: &'static str, to: &str, listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(|source| StartError::Listen { key, address: to.to_owned(), source })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vitals_core::ids::AgentId;
+    use vitals_core::seam::{Done, LogStats};
+
+    /// A log that never gets anything onto the disk.
+    struct Stuck;
+
+    impl Log for Stuck {
+        fn partitions(&self) -> u32 {
+            1
+        }
+
+        /// Kept for ever, as by a disk that does not answer.
+        fn append(&self, _: Partition, _: Record, ticket: Ticket, done: Done) {
+            std::mem::forget((ticket, done));
+        }
+
+        fn read(&self, _: Partition, _: Position, _: usize) -> Result<Vec<(Position, Record)>, LogError> {
+            Ok(Vec::new())
+        }
+
+        fn last(&self, _: Partition) -> Result<Position, LogError> {
+            Ok(Position(0))
+        }
+
+        fn cut(&self, _: Partition, _: Position) -> Result<(), LogError> {
+            Ok(())
+        }
+
+        fn skip(&self, _: Partition, _: Position) -> Result<(), LogError> {
+            Ok(())
+        }
+
+        fn stats(&self) -> LogStats {
+            LogStats::default()
+        }
+
+        fn close(&self) {}
+    }
+
+    #[tokio::test]
+    async fn rest_waits_no_longer_than_the_processing_timeout() {
+        let patience = Arc::new(AtomicU64::new(20));
+        let intake = RestIntake { log: Arc::new(Stuck), budget: Arc::new(Semaphore::new(100)), patience };
+        let record = Record::Maintenance { agent: AgentId(0), start: UnixNanos(0), end: UnixNanos(1) };
+        let answer = intake.submit(Partition(0), record, 1).await;
+        assert_eq!(answer, Err(IntakeError::Unavailable("not evaluated within 20 ms".to_owned())));
+    }
+}

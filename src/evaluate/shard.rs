@@ -280,8 +280,9 @@ impl Shard {
         }
         self.ticked = self.ticked.max(now);
         self.follow_plan(now);
-        for agent in &self.agents.all {
-            agent.repeat(self.seen.max(self.ticked), &self.config, &mut self.out);
+        let now = self.now();
+        for agent in &mut self.agents.all {
+            agent.repeat(now, &self.config, &mut self.out);
         }
         self.emit();
     }

@@ -70,10 +70,10 @@ async fn a_changed_file_is_in_force_without_a_restart() {
         };
 
         // Thresholds, the objective, a plugin's settings, a maintenance window.
-        let rest = "[evaluate.objective]\ntarget = 95.5\n\
+        let rest = "[telemetry]\nbatch_size = 1\ndefault_heartbeat_interval_ms = 5000\n[evaluate.objective]\ntarget = 95.5\n\
             [[plugins]]\nname = \"health-score\"\nconfig = { cpu_degraded = { over = 30.0, minus = 15.0 } }\n\
             [[maintenance]]\nagents = [\"db-*\"]\nfrom = \"00:00\"\nto = \"00:00\"\n";
-        write(format!("{}{rest}", threshold(40, 60)));
+        write(format!("{rest}{}", threshold(40, 60)));
         let found = eventually(async || breaches(&client).await, |found| *found != json!([])).await;
         assert_eq!(found, json!(["cpu_usage is 50.0 %, warning from 40.0 %"]));
         let (_, uptime) =
@@ -85,7 +85,17 @@ async fn a_changed_file_is_in_force_without_a_restart() {
         let (_, after) = client.get("/plugins").await;
         assert_ne!(scored(&before)["config"], scored(&after)["config"]);
         assert_eq!(beat(&client, "web-1", 50.0).await["calculated_health"], "degraded");
-        beat(&client, "db-1", 10.0).await;
+        // An interval that the heartbeat does not name, and how many of them one request may hold.
+        let answer = beat(&client, "db-1", 10.0).await;
+        let time = |key: &str| answer[key].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+        let next = time("next_expected_heartbeat").expect("a time");
+        let ahead = next.duration_since(jiff::Timestamp::now()).as_secs_f64();
+        assert!((3.0..=5.0).contains(&ahead), "{answer}");
+        let two = json!({
+            "batch_id": "b", "batch_timestamp": jiff::Timestamp::now().to_string(), "source_system": "s",
+            "heartbeats": [{}, {}],
+        });
+        assert_eq!(client.post("/batch", &two).await.0, 413);
         eventually(
             async || client.get("/agents").await.1,
             |agents| agents["agents"].as_array().is_some_and(|all| all.iter().any(is("maintenance"))),
@@ -93,7 +103,7 @@ async fn a_changed_file_is_in_force_without_a_restart() {
         .await;
 
         // A bad file changes nothing, and is told.
-        write(format!("{}{rest}", threshold(90, 60)));
+        write(format!("{rest}{}", threshold(90, 60)));
         eventually(async || metric(&service, "vitals_config_refused").await, |refused| refused.as_deref() == Some("1"))
             .await;
         assert_eq!(breaches(&client).await, found);
