@@ -69,7 +69,8 @@ rotel() {
 alertmanager() {
   (
     cd "$work"
-    apt-get download -qq prometheus-alertmanager || { apt-get update -qq && apt-get download -qq prometheus-alertmanager; }
+    get() { apt-get -qq -o APT::Sandbox::User=root download prometheus-alertmanager; }
+    get || { apt-get -qq update && get; }
     dpkg-deb --extract prometheus-alertmanager_*.deb alertmanager
   )
   install -m 0755 "$work/alertmanager/usr/bin/prometheus-alertmanager" "$dest/alertmanager"

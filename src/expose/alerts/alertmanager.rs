@@ -7,7 +7,7 @@
 //! Source: the API's `POST /api/v2/alerts`, and Prometheus' own notifier, whose end lies four times its interval ahead.
 
 use super::post::{self, Post};
-use super::{agent_of, now, rfc3339};
+use super::{Waiting, agent_of, now, rfc3339};
 use crate::expose::otlp::send::Failed;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -42,16 +42,16 @@ impl Alertmanager {
     }
 
     /// Sends what comes, and what is open, until nothing comes any more.
-    pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Notice>, mut closed: watch::Receiver<bool>) {
+    pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Waiting>, mut closed: watch::Receiver<bool>) {
         let mut failures = 0;
         let mut next = Instant::now() + self.repeat;
         loop {
             tokio::select! {
                 notice = waiting.recv() => {
-                    let Some(notice) = notice else { break };
-                    self.fold(notice);
-                    while let Ok(notice) = waiting.try_recv() {
-                        self.fold(notice);
+                    let Some(first) = notice else { break };
+                    self.fold(first.notice);
+                    while let Ok(next) = waiting.try_recv() {
+                        self.fold(next.notice);
                     }
                     post::queued(&self.post.channel, waiting.len());
                     // While it does not answer, the next attempt is when it is due.

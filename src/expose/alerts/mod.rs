@@ -32,7 +32,7 @@ use serde_json::{Map, Value, json};
 use signature::Secret;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use vitals_core::ids::UnixNanos;
@@ -49,11 +49,17 @@ pub struct Notifier {
     lines: RwLock<BTreeMap<String, Line>>,
 }
 
+/// What waits for a channel.
+struct Waiting {
+    notice: Notice,
+    since: Instant,
+}
+
 /// One channel at work.
 struct Line {
     config: ChannelConfig,
     secret: Option<Secret>,
-    queue: mpsc::Sender<Notice>,
+    queue: mpsc::Sender<Waiting>,
     closing: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -164,7 +170,7 @@ impl Line {
             return;
         }
         let name = &self.config.name;
-        if self.queue.try_send(notice.clone()).is_err() {
+        if self.queue.try_send(Waiting { notice: notice.clone(), since: Instant::now() }).is_err() {
             post::dead(name, 1, "its queue is full");
         }
         post::queued(name, self.queue.max_capacity() - self.queue.capacity());

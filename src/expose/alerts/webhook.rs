@@ -2,7 +2,7 @@
 
 use super::post::{self, Post};
 use super::signature::Secret;
-use super::{message, now};
+use super::{Waiting, message, now};
 use crate::expose::otlp::send::Failed;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
@@ -21,21 +21,20 @@ pub(super) struct Webhook {
 
 impl Webhook {
     /// Sends what comes, in order, until nothing comes any more. After `closed` each gets one attempt.
-    pub(super) async fn run(self, mut waiting: mpsc::Receiver<Notice>, mut closed: watch::Receiver<bool>) {
-        while let Some(notice) = waiting.recv().await {
-            if let Err(reason) = self.deliver(&notice, &mut closed).await {
+    pub(super) async fn run(self, mut waiting: mpsc::Receiver<Waiting>, mut closed: watch::Receiver<bool>) {
+        while let Some(Waiting { notice, since }) = waiting.recv().await {
+            if let Err(reason) = self.deliver(&notice, since, &mut closed).await {
                 post::dead(&self.post.channel, 1, &reason);
             }
             post::queued(&self.post.channel, waiting.len());
         }
     }
 
-    /// One notice, until it is taken, refused for good, or too old.
-    async fn deliver(&self, notice: &Notice, closed: &mut watch::Receiver<bool>) -> Result<(), String> {
+    /// One notice, until it is taken, refused for good, or has waited too long since it came.
+    async fn deliver(&self, notice: &Notice, since: Instant, closed: &mut watch::Receiver<bool>) -> Result<(), String> {
         // The same after a replay, so that a receiver knows what it has.
         let id = format!("{}-{}-{}", notice.alert.id, notice.event.name(), notice.at.0);
         let body = Bytes::from(message(&self.registry, notice).to_string());
-        let begun = Instant::now();
         let mut failures = 0;
         loop {
             let (reason, after) = match self.post.attempt(self.headers(&id, &body), body.clone()).await {
@@ -45,7 +44,7 @@ impl Webhook {
             };
             failures += 1;
             let pause = self.post.backoff.pause(failures, after);
-            if *closed.borrow() || begun.elapsed() + pause > self.post.give_up {
+            if *closed.borrow() || since.elapsed() + pause > self.post.give_up {
                 return Err(format!("{reason} ({failures} attempts)"));
             }
             self.post.again(failures, &reason);
