@@ -262,6 +262,7 @@ impl Config {
                 return Err(ConfigError::NoChannel { alert_type, channel: channel.clone() });
             }
         }
+        self.store().check().map_err(ConfigError::Room)?;
         self.evaluate().check().map_err(ConfigError::Room)
     }
 
@@ -334,8 +335,8 @@ impl Config {
         }
         // URLs may hold a name and a password.
         let channels = shown.channels.iter_mut().map(|channel| &mut channel.url);
-        let urls = [&mut shown.export.endpoint, &mut shown.auth.jwks_url].into_iter().flatten();
-        for url in urls.chain(channels) {
+        let urls = [shown.export.endpoint.as_mut(), shown.auth.jwks_url.as_mut(), Some(&mut shown.store.influxdb.url)];
+        for url in urls.into_iter().flatten().chain(channels) {
             if let (Some(from), Some(to)) = (url.find("://"), url.rfind('@')) {
                 url.replace_range(from + 3..to, HIDDEN);
             }

@@ -1,6 +1,6 @@
 //! The only file that wires the rooms together: a running service, from its configuration to its last sync.
 
-use crate::auth::{Auth, AuthError};
+use crate::auth::{self, Auth, AuthError};
 use crate::config::Config;
 use crate::evaluate::host::{HostError, PluginSet};
 use crate::evaluate::{Evaluator, StartError as EvaluateError};
@@ -11,7 +11,7 @@ use crate::log::SqliteLog;
 use crate::normalize::{Normalizer, RulesError};
 use crate::receive::{self, Accepted, Budget, Ingest, Refused};
 use crate::reload::needs_restart;
-use crate::store::EmbeddedStore;
+use crate::store;
 use bytes::Bytes;
 use crossbeam_channel::Sender;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -29,7 +29,7 @@ use vitals_core::caller::Caller;
 use vitals_core::ids::{Partition, Position, TenantId, UnixNanos};
 use vitals_core::record::{Delivery, Record, Ticket};
 use vitals_core::registry::{New, Registry};
-use vitals_core::seam::{Deliver, Log, LogError, Output, Store, StoreError};
+use vitals_core::seam::{Deliver, Log, LogError, OutboxStats, Output, Store, StoreError};
 
 /// How long a sender that was refused for overload should wait.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -148,7 +148,7 @@ impl Service {
     /// # Errors
     /// When a folder, a key, a plugin, the log, the store or a listener cannot be used; nothing is left running.
     pub async fn start(config: Config, data: &Path) -> Result<Self, StartError> {
-        std::fs::create_dir_all(data).map_err(|source| StartError::Data { path: data.into(), source })?;
+        auth::make_folder(data).map_err(|source| StartError::Data { path: data.into(), source })?;
         // Ports first: a second service on them should fail before it waits for a replay.
         let grpc = listen("receive.grpc", &config.receive.grpc).await?;
         let http = listen("receive.http", &config.receive.http).await?;
@@ -288,7 +288,7 @@ impl Rooms {
         let (senders, inputs): (Vec<_>, Vec<_>) = (0..partitions).map(|_| crossbeam_channel::unbounded()).unzip();
         let senders = shards.get_or_init(|| senders).clone();
 
-        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(&data.join("store.db"), &config.store())?);
+        let store = store::open(&data.join("store.db"), &config.store())?;
         let registry = Arc::new(Registry::new(config.quota, announce_to(log.clone())));
         let catalogue = store.catalogue()?;
         catalogue.agents.into_iter().for_each(|agent| registry.restore_agent(agent));
@@ -374,9 +374,9 @@ impl Rooms {
         Arc::new(move || {
             let waiting: usize = shards.iter().map(Sender::len).sum();
             // Asking for a checkpoint touches the disk, so that the answer is the truth and not a memory.
-            let database_status = match store.checkpoint(Partition(0)) {
-                Ok(_) => "connected".to_owned(),
-                Err(error) => error.to_string(),
+            let (usable, database_status) = match store.checkpoint(Partition(0)) {
+                Ok(_) => (true, store.outbox().map_or_else(|| "connected".to_owned(), |outbox| describe(&outbox))),
+                Err(error) => (false, error.to_string()),
             };
             let queued = log.stats().queued + waiting as u64;
             let processing_queue_status = match log.last(Partition(0)) {
@@ -384,7 +384,7 @@ impl Rooms {
                 Ok(_) if queued > BUSY => "overloaded".to_owned(),
                 Ok(_) => "healthy".to_owned(),
             };
-            let ready = database_status == "connected" && processing_queue_status == "healthy";
+            let ready = usable && processing_queue_status == "healthy";
             ServiceStatus { ready, database_status, processing_queue_status, queued }
         })
     }
@@ -404,8 +404,31 @@ impl Rooms {
             metrics::gauge!("vitals_store_bytes").set(stored.bytes as f64);
             metrics::gauge!("vitals_store_pending").set(stored.pending as f64);
             metrics::gauge!("vitals_series").set(registry.series_count() as f64);
+            if let Some(outbox) = store.outbox() {
+                let age = outbox.since.map_or(0, |since| now().since(since).max(0));
+                metrics::gauge!("vitals_store_outbox_samples").set(outbox.samples as f64);
+                metrics::gauge!("vitals_store_outbox_bytes").set(outbox.bytes as f64);
+                metrics::gauge!("vitals_store_outbox_age_seconds").set(age as f64 / UnixNanos::SECOND as f64);
+            }
             recorder.render()
         })
+    }
+}
+
+/// How a store does that sends to a server. What the server does not take waits, so this says nothing against taking more.
+fn describe(outbox: &OutboxStats) -> String {
+    let waits = || {
+        let age = outbox.since.map_or(0, |since| now().since(since).max(0) / UnixNanos::SECOND);
+        format!("{} samples ({} bytes) wait here, the oldest for {age} s", outbox.samples, outbox.bytes)
+    };
+    let refused = || outbox.refusal.as_ref().map(|why| format!("{} lines were refused: {why}", outbox.refused));
+    match (&outbox.trouble, refused()) {
+        (None, None) => "connected".to_owned(),
+        (None, Some(refused)) => format!("connected; {refused}"),
+        (Some(trouble), refused) => {
+            let refused = refused.map_or_else(String::new, |refused| format!("; {refused}"));
+            format!("the server takes nothing now ({trouble}); {}{refused}", waits())
+        }
     }
 }
 

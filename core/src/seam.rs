@@ -237,6 +237,23 @@ pub struct StoreStats {
     pub pending: u64,
 }
 
+/// What a store has still to send to a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutboxStats {
+    /// Samples that wait.
+    pub samples: u64,
+    /// Bytes that wait, on disk.
+    pub bytes: u64,
+    /// When the oldest of it was sealed.
+    pub since: Option<UnixNanos>,
+    /// Why the server takes nothing now, if it does not.
+    pub trouble: Option<String>,
+    /// Lines that the server refused for good, since the start.
+    pub refused: u64,
+    /// Why it refused the last ones.
+    pub refusal: Option<String>,
+}
+
 /// The store.
 ///
 /// What was written can be read at once, and becomes durable with the next [`Store::seal`] of its
@@ -287,6 +304,10 @@ pub trait Store: Send + Sync {
     fn maintain(&self, now: UnixNanos) -> Result<(), StoreError>;
     /// What is held.
     fn stats(&self) -> StoreStats;
+    /// What waits to be sent; `None` of a store that sends nothing.
+    fn outbox(&self) -> Option<OutboxStats> {
+        None
+    }
     /// Waits for seals under way and stops.
     fn close(&self);
 }

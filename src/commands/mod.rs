@@ -5,6 +5,7 @@
 //! - [`token`]: a token for REST
 //! - [`config`]: the configuration, checked or shown
 //! - [`plugin`]: the plugins, listed or checked
+//! - [`store`]: whether the store can be used
 //! - [`load`]: OTLP at a rate
 //!
 //! Results go to stdout, logs and progress to stderr.
@@ -16,6 +17,7 @@ pub mod logging;
 pub mod plugin;
 pub mod progress;
 pub mod serve;
+pub mod store;
 pub mod token;
 
 use crate::auth::AuthError;
@@ -61,6 +63,8 @@ enum Command {
     Config(config::Args),
     /// List or check plugins
     Plugin(plugin::Args),
+    /// Check whether InfluxDB can be used as the store
+    Store(store::Args),
     /// Send OTLP metrics at a rate and account for every point
     Load(load::Args),
 }
@@ -143,6 +147,7 @@ fn run(command: Command) -> Result<(), CommandError> {
         Command::Token(args) => token::run(args),
         Command::Config(args) => config::run(&args),
         Command::Plugin(args) => plugin::run(&args),
+        Command::Store(args) => store::run(&args),
     }
 }
 

@@ -177,9 +177,11 @@ impl Agent {
         Tally::of(&self.intervals[from..], start, now)
     }
 
-    /// Availability over the last 24 h, percent.
+    /// Availability over the last 24 h, percent; none while less than an hour of them is known, which is too little to
+    /// judge an agent by.
     pub(super) fn uptime_percent(&self, now: UnixNanos) -> Option<f64> {
-        self.tally(now, 86_400 * UnixNanos::SECOND).percent()
+        let tally = self.tally(now, 86_400 * UnixNanos::SECOND);
+        tally.percent().filter(|_| tally.counted() >= 3_600 * UnixNanos::SECOND)
     }
 
     /// Evidence of life.

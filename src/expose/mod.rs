@@ -52,6 +52,8 @@ pub struct ExposeConfig {
     pub heartbeat_max_age_seconds: u64,
     /// A heartbeat further ahead of our clock than this is refused.
     pub heartbeat_max_ahead_seconds: u64,
+    /// A metric further ahead of our clock than this is refused.
+    pub metric_max_ahead_seconds: u64,
     /// Where a measurement becomes degraded and critical.
     pub thresholds: Thresholds,
 }
@@ -70,6 +72,7 @@ impl Default for ExposeConfig {
             most_heartbeats: rest::MOST_HEARTBEATS,
             heartbeat_max_age_seconds: 600,
             heartbeat_max_ahead_seconds: 600,
+            metric_max_ahead_seconds: 86_400,
             thresholds: Thresholds::default(),
         }
     }

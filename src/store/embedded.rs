@@ -1,10 +1,11 @@
 //! The store in one SQLite file.
 
+use super::StoreConfig;
+use super::outbox::Outbox;
 use super::read::Readers;
 use super::schema;
 use super::seal::{Job, Message, Sealer, Writer};
 use super::tail::{Slot, Tail};
-use super::{StoreConfig, StoreKind};
 use crossbeam_channel::Sender;
 use parking_lot::{Mutex, RwLock};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -44,6 +45,8 @@ pub(super) struct Shared {
     /// Samples on disk.
     pub(super) samples: AtomicU64,
     pub(super) closing: AtomicBool,
+    /// What another store is still to get, if this is the front of one.
+    pub(super) outbox: Option<Outbox>,
 }
 
 impl Shared {
@@ -73,11 +76,17 @@ impl EmbeddedStore {
     /// # Errors
     /// When the file cannot be used, is in use by another process, or is no store.
     pub fn open(path: &Path, config: &StoreConfig) -> Result<Self, StoreError> {
-        match config.kind {
-            StoreKind::Embedded => {}
-        }
+        Self::open_as(path, config, None)
+    }
+
+    /// The same, as the front of another store: samples and verdicts stay until they are sent, in the order in
+    /// which they were sealed, and are not merged meanwhile.
+    pub(super) fn open_as(path: &Path, config: &StoreConfig, outbox: Option<Outbox>) -> Result<Self, StoreError> {
         let lock = lock(path)?;
         let connection = schema::open(path)?;
+        if let Some(outbox) = &outbox {
+            outbox.prepare(&connection)?;
+        }
         let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(schema::io);
         let samples = count("SELECT coalesce(sum(samples), 0) FROM block")?;
         let next = count("SELECT coalesce(max(seq), 0) + 1 FROM block")?;
@@ -90,6 +99,7 @@ impl EmbeddedStore {
             readers: Readers::new(path),
             samples: AtomicU64::new(samples.cast_unsigned()),
             closing: AtomicBool::new(false),
+            outbox,
         });
         let (jobs, queue) = crossbeam_channel::unbounded();
         let sealer = Sealer { shared: shared.clone(), queue };
@@ -146,7 +156,7 @@ impl Store for EmbeddedStore {
     fn maintain(&self, now: UnixNanos) -> Result<(), StoreError> {
         let _one_at_a_time = self.maintaining.lock();
         self.shared.expire(now)?;
-        self.shared.merge()
+        if self.shared.outbox.is_some() { Ok(()) } else { self.shared.merge() }
     }
 
     fn stats(&self) -> StoreStats {

@@ -185,8 +185,11 @@ impl Shared {
     /// Deletes what is older than the retention.
     pub(super) fn expire(&self, now: UnixNanos) -> Result<(), StoreError> {
         let before = |days: u32| now.plus(-i64::from(days).saturating_mul(DAY)).0;
-        let day = super::sorted::day_of(before(self.config.sample_retention_days));
-        while self.expire_blocks(day)? == DELETE_BLOCKS {}
+        // What is still to be sent is the other store's to forget.
+        if self.outbox.is_none() {
+            let day = super::sorted::day_of(before(self.config.sample_retention_days));
+            while self.expire_blocks(day)? == DELETE_BLOCKS {}
+        }
         let verdicts = before(self.config.verdict_retention_days);
         let sessions = before(self.config.session_retention_days);
         let delete = |table: &str, key: &str, old: &str, time: i64| -> Result<(), StoreError> {
@@ -203,7 +206,9 @@ impl Shared {
         };
         // Spelled by tenant and kind, so that the index finds what is old.
         let old = "tenant IN (SELECT id FROM tenant) AND kind IN (0, 1, 2) AND time < ?1";
-        delete("verdict", "agent, kind, time, plugin, series", old, verdicts)?;
+        if self.outbox.is_none() {
+            delete("verdict", "agent, kind, time, plugin, series", old, verdicts)?;
+        }
         delete("interval", "agent, start", "end IS NOT NULL AND end < ?1", sessions)?;
         delete("alert", "id", "resolved IS NOT NULL AND resolved < ?1", sessions)
     }

@@ -8,12 +8,16 @@
 //! - `seal`: the thread that makes tails durable
 //! - `read`: questions, answered from the file and the tails together
 //! - `maintain`: merging of small blocks, and retention
+//! - `outbox`: what a store elsewhere has still to get
+//! - [`influx`]: samples and verdicts in InfluxDB, with the embedded store as its front
 
 mod block;
 #[cfg(test)]
 mod conformance;
 mod embedded;
+pub mod influx;
 mod maintain;
+mod outbox;
 mod read;
 mod schema;
 mod seal;
@@ -23,8 +27,12 @@ mod tail;
 mod tests;
 
 pub use embedded::EmbeddedStore;
+pub use influx::{InfluxConfig, InfluxStore};
 
 use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::sync::Arc;
+use vitals_core::seam::{Store, StoreError};
 
 /// Which store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +41,8 @@ pub enum StoreKind {
     /// One SQLite file in the data folder.
     #[default]
     Embedded,
+    /// Samples and verdicts in InfluxDB 2, the rest in the data folder.
+    InfluxDb,
 }
 
 /// The section `[store]`.
@@ -55,6 +65,32 @@ pub struct StoreConfig {
     pub session_retention_days: u32,
     /// About how many samples a compressed block holds at most. Larger ones take fewer bytes and longer to read.
     pub block_samples: usize,
+    /// The server, for `kind = "influxdb"`.
+    pub influxdb: InfluxConfig,
+}
+
+impl StoreConfig {
+    /// Whether the settings can be used.
+    ///
+    /// # Errors
+    /// The first one that cannot, with what to write instead.
+    pub fn check(&self) -> Result<(), String> {
+        match self.kind {
+            StoreKind::Embedded => Ok(()),
+            StoreKind::InfluxDb => self.influxdb.check(),
+        }
+    }
+}
+
+/// Opens the configured store, its file at `path`.
+///
+/// # Errors
+/// When the file or the settings cannot be used.
+pub fn open(path: &Path, config: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match config.kind {
+        StoreKind::Embedded => Arc::new(EmbeddedStore::open(path, config)?),
+        StoreKind::InfluxDb => Arc::new(InfluxStore::open(path, config)?),
+    })
 }
 
 impl Default for StoreConfig {
@@ -65,6 +101,7 @@ impl Default for StoreConfig {
             verdict_retention_days: 30,
             session_retention_days: 365,
             block_samples: 16 * 1024,
+            influxdb: InfluxConfig::default(),
         }
     }
 }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vitals_core::availability::{Interval, State};
-use vitals_core::ids::{AgentId, Partition, Position, TenantId, UnixNanos};
+use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use vitals_core::seam::{Aggregation, AlertQuery, Catalogue, Checkpoint, SampleQuery, StoreError, VerdictQuery};
 use vitals_core::series::{AgentDesc, Attributes, SeriesDesc};
 use vitals_core::verdict::{Alert, Evidence, Verdict};
@@ -37,7 +37,7 @@ impl Readers {
     }
 
     /// A read transaction that sees the file as it is now.
-    fn begin(&self) -> Result<Snapshot<'_>, StoreError> {
+    pub(super) fn begin(&self) -> Result<Snapshot<'_>, StoreError> {
         let idle = self.idle.lock().pop();
         let connection = match idle {
             Some(connection) => connection,
@@ -58,7 +58,7 @@ pub(super) struct Snapshot<'a> {
 }
 
 impl Snapshot<'_> {
-    fn get(&self) -> Result<&Connection, StoreError> {
+    pub(super) fn get(&self) -> Result<&Connection, StoreError> {
         self.connection.as_ref().ok_or_else(|| StoreError::Io("the connection is gone".into()))
     }
 }
@@ -140,8 +140,21 @@ impl Shared {
 
     pub(super) fn samples(&self, query: &SampleQuery) -> Result<Vec<(UnixNanos, f64)>, StoreError> {
         let SampleQuery { series, start, end, step, limit } = *query;
+        let mut folder = Folder::new(start, step, limit);
+        self.each_sample(series, start, end, |time, value| folder.add(time, value))?;
+        folder.finish()
+    }
+
+    /// Hands each sample of a series in `start..end` to `visit`, by time.
+    pub(super) fn each_sample(
+        &self,
+        series: SeriesId,
+        start: UnixNanos,
+        end: UnixNanos,
+        mut visit: impl FnMut(i64, f64) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         if start >= end {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let mut late: BTreeMap<i64, Vec<(i64, f64)>> = BTreeMap::new();
         let snapshot = self.view(|tail| {
@@ -154,7 +167,6 @@ impl Shared {
         for &day in late.keys() {
             days.entry(day).or_default();
         }
-        let mut folder = Folder::new(start, step, limit);
         // Blocks keep to days, so a day at a time is in memory and no more.
         for (day, mut blocks) in days {
             blocks.sort_unstable();
@@ -169,10 +181,10 @@ impl Shared {
                 rows.dedup_by_key(|row| row.0);
             }
             for (time, value) in rows {
-                folder.add(time, value)?;
+                visit(time, value)?;
             }
         }
-        folder.finish()
+        Ok(())
     }
 
     pub(super) fn verdicts(&self, query: &VerdictQuery) -> Result<Vec<Verdict>, StoreError> {
@@ -263,12 +275,12 @@ impl Shared {
 }
 
 /// Newest first, then whatever tells verdicts of one time apart.
-fn verdict_key(verdict: &Verdict) -> (Reverse<UnixNanos>, AgentId, &str, &str, i64) {
+pub(super) fn verdict_key(verdict: &Verdict) -> (Reverse<UnixNanos>, AgentId, &str, &str, i64) {
     let Verdict { agent, time, evidence, body, .. } = verdict;
     (Reverse(*time), *agent, body.kind(), &evidence.plugin, series_of(body))
 }
 
-fn decode<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, StoreError> {
+pub(super) fn decode<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, StoreError> {
     let body = row.get_ref(column).map_err(io)?;
     let body = body.as_blob().map_err(|error| StoreError::Damaged(error.to_string()))?;
     postcard::from_bytes(body).map_err(damaged)
@@ -280,7 +292,7 @@ fn tenant_id(connection: &Connection, tenant: &TenantId) -> Result<Option<i64>, 
     statement.query_row([&*tenant.0], |row| row.get(0)).optional().map_err(io)
 }
 
-fn state(number: u8) -> Result<State, StoreError> {
+pub(super) fn state(number: u8) -> Result<State, StoreError> {
     match number {
         0 => Ok(State::Up),
         1 => Ok(State::Silent),
@@ -345,7 +357,7 @@ fn stored_verdicts(
         let which = if agent.is_some() { "agent = ?5 AND" } else { "" };
         let sql = format!(
             "SELECT agent, time, evidence, body FROM verdict
-             WHERE {which} tenant = ?1 AND kind = ?2 AND time >= ?3 AND time < ?4 ORDER BY time DESC"
+             WHERE {which} tenant = ?1 AND kind = ?2 AND time >= ?3 AND time < ?4 ORDER BY time DESC, agent, plugin, series"
         );
         let mut values: Vec<Value> =
             vec![tenant.into(), (kind as i64).into(), query.start.0.into(), query.end.0.into()];
@@ -372,7 +384,7 @@ fn stored_verdicts(
     }
 }
 
-fn known_evidence(
+pub(super) fn known_evidence(
     connection: &Connection,
     known: &mut HashMap<i64, Arc<Evidence>>,
     id: i64,
@@ -402,7 +414,7 @@ fn stored_alerts(
         let which = if agent.is_some() { "agent = ?4 AND" } else { "" };
         let sql = format!(
             "SELECT body FROM alert
-             WHERE {open} {which} tenant = ?1 AND started >= ?2 AND started < ?3 ORDER BY started DESC"
+             WHERE {open} {which} tenant = ?1 AND started >= ?2 AND started < ?3 ORDER BY started DESC, id"
         );
         let mut values: Vec<Value> = vec![tenant.into(), query.start.0.into(), query.end.0.into()];
         values.extend(agent.map(|agent| Value::from(i64::from(agent.0))));
@@ -427,7 +439,7 @@ fn stored_alerts(
 }
 
 /// Makes points of samples that come in order of time.
-struct Folder {
+pub(super) struct Folder {
     start: UnixNanos,
     step: Option<(u64, Aggregation)>,
     limit: usize,
@@ -438,13 +450,13 @@ struct Folder {
 }
 
 impl Folder {
-    fn new(start: UnixNanos, step: Option<(i64, Aggregation)>, limit: usize) -> Self {
+    pub(super) fn new(start: UnixNanos, step: Option<(i64, Aggregation)>, limit: usize) -> Self {
         // A step of nothing or less is taken as the shortest.
         let step = step.map(|(nanos, how)| (nanos.max(1).unsigned_abs(), how));
         Self { start, step, limit, points: Vec::new(), current: 0, values: Vec::new() }
     }
 
-    fn add(&mut self, time: i64, value: f64) -> Result<(), StoreError> {
+    pub(super) fn add(&mut self, time: i64, value: f64) -> Result<(), StoreError> {
         let Some((nanos, how)) = self.step else { return self.point(UnixNanos(time), value) };
         let at = time.abs_diff(self.start.0) / nanos;
         if at != self.current {
@@ -476,7 +488,7 @@ impl Folder {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Vec<(UnixNanos, f64)>, StoreError> {
+    pub(super) fn finish(mut self) -> Result<Vec<(UnixNanos, f64)>, StoreError> {
         if let Some((nanos, how)) = self.step {
             self.close_step(nanos, how)?;
         }

@@ -2,6 +2,7 @@
 
 use super::block::{self, Effort};
 use super::embedded::Shared;
+use super::outbox;
 use super::schema::{damaged, io, kind_number};
 use super::sorted::{Lane, Sorted};
 use super::tail::{Slot, Tail};
@@ -61,6 +62,16 @@ impl Sealer {
     fn seal(&self, job: Job) {
         let started = Instant::now();
         let Job { partition, slot, tail, checkpoint, done } = job;
+        if let Some(outbox) = &self.shared.outbox
+            && !outbox.wait_for_room(&self.shared.closing)
+        {
+            tracing::warn!(
+                partition = partition.0,
+                "not sealed, because the outbox is full and the store is closing; the log has these records still"
+            );
+            slot.end_seal();
+            return;
+        }
         let blocks = blocks(Sorted::from_chunks(&tail.samples), self.shared.config.block_samples);
         let mut pause = FIRST_PAUSE;
         let mut tries = 0;
@@ -102,7 +113,11 @@ impl Sealer {
     ) -> Result<(), StoreError> {
         let samples: usize = blocks.iter().map(|block| block.samples).sum();
         let mut writer = self.shared.writer.lock();
-        writer.seal(partition, tail, checkpoint, blocks)?;
+        let (seq, verdicts) = writer.seal(partition, tail, checkpoint, blocks, self.shared.outbox.is_some())?;
+        if let Some(outbox) = &self.shared.outbox {
+            let bytes: usize = blocks.iter().map(|block| block.body.len()).sum();
+            outbox.sealed(seq, samples as u64, bytes as u64, verdicts);
+        }
         // Before the lock is given back, so that a merge does not take away what was not counted yet.
         self.shared.samples.fetch_add(samples as u64, Ordering::Relaxed);
         metrics::counter!("vitals_store_sealed_samples_total").increment(samples as u64);
@@ -193,13 +208,15 @@ impl Writer {
         Ok(())
     }
 
+    /// The number of the seal, and how many verdicts were new.
     fn seal(
         &mut self,
         partition: Partition,
         tail: &Tail,
         checkpoint: &Checkpoint,
         blocks: &[NewBlock],
-    ) -> Result<(), StoreError> {
+        outbox: bool,
+    ) -> Result<(i64, usize), StoreError> {
         if self.stale {
             self.learn()?;
         }
@@ -218,22 +235,30 @@ impl Writer {
         for series in &tail.series {
             write_series(&transaction, resources, series)?;
         }
+        let mut verdicts = 0;
         for verdict in &tail.verdicts {
-            write_verdict(&transaction, tenants, evidence, verdict)?;
+            verdicts += write_verdict(&transaction, tenants, evidence, verdict)?;
         }
         for ((agent, start), interval) in &tail.intervals {
             let sql = "INSERT OR REPLACE INTO interval(agent, start, end, state) VALUES (?1, ?2, ?3, ?4)";
             let values = params![agent.0, start.0, interval.end.map(|end| end.0), state_number(interval.state)];
             transaction.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(io)?;
+            if outbox {
+                outbox::mark_interval(&transaction, *agent, *start, *next_seq)?;
+            }
         }
         for alert in tail.alerts.values() {
             write_alert(&transaction, tenants, alert)?;
+            if outbox {
+                outbox::mark_alert(&transaction, &alert.id, *next_seq)?;
+            }
         }
         write_checkpoint(&transaction, partition, checkpoint)?;
         transaction.commit().map_err(io)?;
+        let seq = *next_seq;
         *next_seq += 1;
         *stale = false;
-        Ok(())
+        Ok((seq, verdicts))
     }
 }
 
@@ -294,12 +319,13 @@ pub(super) fn series_of(body: &VerdictBody) -> i64 {
     }
 }
 
+/// How many verdicts were new: one or none.
 fn write_verdict(
     transaction: &Transaction<'_>,
     tenants: &mut HashMap<TenantId, i64>,
     known: &mut HashMap<Evidence, i64>,
     verdict: &Verdict,
-) -> Result<(), StoreError> {
+) -> Result<usize, StoreError> {
     let tenant = tenant_id(transaction, tenants, &verdict.tenant)?;
     let evidence = match known.get(&*verdict.evidence) {
         Some(&id) => id,
@@ -319,8 +345,7 @@ fn write_verdict(
     let kind = kind_number(&verdict.body);
     let values =
         params![agent.0, kind, time.0, verdict.evidence.plugin, series_of(&verdict.body), tenant, evidence, body];
-    transaction.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(io)?;
-    Ok(())
+    transaction.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(io)
 }
 
 fn write_alert(

@@ -1,6 +1,6 @@
 //! The embedded store: the suite, and what only it promises.
 
-use super::conformance::{NOON, ZERO, raw, rows, seal};
+use super::conformance::{NOON, Subject, ZERO, raw, rows, seal};
 use super::maintain::FAN;
 use super::{EmbeddedStore, StoreConfig};
 use rusqlite::Connection;
@@ -15,11 +15,12 @@ fn store(folder: &Path) -> EmbeddedStore {
     EmbeddedStore::open(&folder.join("store.db"), &config).unwrap()
 }
 
-fn open(folder: &Path) -> Arc<dyn Store> {
-    Arc::new(store(folder))
+fn subject() -> Option<Subject> {
+    let open = Box::new(|folder: &Path| -> Arc<dyn Store> { Arc::new(store(folder)) });
+    Some(Subject { open, nan: true, times: i64::MIN..=i64::MAX - 1, counts: true })
 }
 
-super::conformance::suite!(open);
+super::conformance::suite!(subject);
 
 #[test]
 fn a_second_process_is_refused() {

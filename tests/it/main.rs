@@ -1,7 +1,10 @@
 //! Tests at the boundary that users touch.
 
+mod contract;
+mod data_folder;
 mod hostile;
 mod plugins;
 mod reload;
 mod rooms;
 mod service;
+mod walls;
