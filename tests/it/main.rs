@@ -3,6 +3,7 @@
 mod contract;
 mod data_folder;
 mod hostile;
+mod notify;
 mod plugins;
 mod reload;
 mod rooms;
