@@ -292,6 +292,7 @@ impl Config {
         };
         ExposeConfig {
             sla_target: self.evaluate.objective.target,
+            sla_period_days: self.evaluate.objective.period_days,
             heartbeat_interval_ms: self.telemetry.default_heartbeat_interval_ms,
             most_heartbeats: self.telemetry.batch_size,
             thresholds: Thresholds {
@@ -551,7 +552,7 @@ mod tests {
             [[telemetry.default_thresholds]]\nmetric_type = \"response_time\"\nwarning_threshold = 2\n\
             critical_threshold = 1\nthreshold_operator = \"less_than\"\n\
             [[telemetry.alert_configs]]\nalert_type = \"*\"\nseverity = \"warning\"\n\
-            [evaluate]\nmemory_total_mb = 100.0\n[evaluate.objective]\ntarget = 99.0\n\
+            [evaluate]\nmemory_total_mb = 100.0\n[evaluate.objective]\ntarget = 99.0\nperiod_days = 7\n\
             [expose.thresholds]\nerror_rate = [1.0, 2.0]\n\
             [[maintenance]]\nagents = [\"web-*\"]\ndays = [\"sat\"]\nfrom = \"02:00\"\nto = \"04:00\"";
         let config = layered(file, &[]).unwrap();
@@ -562,6 +563,7 @@ mod tests {
         assert_eq!((evaluate.alerts.len(), evaluate.maintenance.len()), (1, 1));
         assert_eq!((expose.heartbeat_interval_ms, expose.most_heartbeats), (7_000, 6));
         assert!((expose.sla_target - 99.0).abs() < f64::EPSILON);
+        assert_eq!(expose.sla_period_days, 7);
         let limits = expose.thresholds;
         assert_eq!((limits.cpu, limits.error_rate), ([50.0, 60.0], [1.0, 2.0]));
         assert_eq!((limits.memory, limits.response_ms), (NEVER, NEVER));
