@@ -3,7 +3,9 @@
 mod contract;
 mod data_folder;
 mod hostile;
+mod notify;
 mod plugins;
+mod reload;
 mod rooms;
 mod service;
 mod tokens;

@@ -19,8 +19,6 @@ use vitals_core::verdict::{AgentHealth, SlaVerdict, VerdictBody};
 
 pub const HOUR: i64 = 3_600 * UnixNanos::SECOND;
 pub const DAY: i64 = 24 * HOUR;
-/// The period of the availability objective.
-const PERIOD: i64 = 30 * DAY;
 /// Most series of one agent whose trends are looked at.
 const MOST_SERIES: usize = 24;
 /// Points that a trend is fitted to.
@@ -286,9 +284,10 @@ impl Availability {
         (start, end): (UnixNanos, UnixNanos),
         now: UnixNanos,
     ) -> Result<Self, StoreError> {
-        let intervals = rest.store.intervals(agent.id, start.min(now.plus(-PERIOD)), now)?;
+        let period = i64::from(rest.config.sla_period_days) * DAY;
+        let intervals = rest.store.intervals(agent.id, start.min(now.plus(-period)), now)?;
         let reported = standing.live.as_ref().and_then(|live| live.sla.clone());
-        let sla = reported.unwrap_or_else(|| objective(&intervals, rest.config.sla_target, now));
+        let sla = reported.unwrap_or_else(|| objective(&intervals, rest.config.sla_target, period, now));
         let summary = summary(&intervals, start, end, now);
         let mut peers = Vec::new();
         if !summary.outages.is_empty() && agent.profile.location.is_some() {
@@ -398,14 +397,14 @@ impl Availability {
 
 /// The objective's report from intervals, by the rule that the built-in plugin applies.
 #[allow(clippy::cast_precision_loss)]
-fn objective(intervals: &[Interval], target: f64, now: UnixNanos) -> SlaVerdict {
+fn objective(intervals: &[Interval], target: f64, period: i64, now: UnixNanos) -> SlaVerdict {
     let over = |length: i64| {
         let tally = Tally::of(intervals, now.plus(-length), now);
         let seconds = |nanos: i64| nanos as f64 / UnixNanos::SECOND as f64;
         (seconds(tally.counted()), seconds(tally.down))
     };
     let windows =
-        Windows { period: over(PERIOD), hour: over(HOUR), six_hours: over(6 * HOUR), three_days: over(3 * DAY) };
+        Windows { period: over(period), hour: over(HOUR), six_hours: over(6 * HOUR), three_days: over(3 * DAY) };
     sla::evaluate(&SlaConfig::default(), target, &windows)
 }
 

@@ -282,7 +282,8 @@ impl Service {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        tokio::spawn(serve(listener, Arc::new(rest), async {
+        let (_, rest) = tokio::sync::watch::channel(Arc::new(rest));
+        tokio::spawn(serve(listener, rest, async {
             let _ = stopped.await;
         }));
         Self { address, auth, store, judge, registry, _stop: stop }
