@@ -15,10 +15,12 @@ use vitals_core::verdict::{
     AgentHealth, Alert, Evidence, HealthStatus, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
 };
 
+pub(super) type Open = dyn Fn(&Path) -> Arc<dyn Store>;
+
 /// An implementation, and what it cannot keep.
 pub(super) struct Subject {
     /// Opens a store in a folder; a folder opened again, after the store before it is dropped, holds the same store.
-    pub(super) open: Box<dyn Fn(&Path) -> Arc<dyn Store>>,
+    pub(super) open: Box<Open>,
     /// Whether NaN is kept.
     pub(super) nan: bool,
     /// The times that are kept.
