@@ -2,6 +2,7 @@
 
 mod differential;
 mod failing;
+mod lines;
 mod server;
 
 use super::super::conformance::{self, Subject};
