@@ -99,13 +99,13 @@ fn is_separator(byte: u8) -> bool {
 fn tag_end(text: &[u8], at: usize, to: usize) -> (usize, bool) {
     const EVERY: u64 = 0x0101_0101_0101_0101;
     // The top bit of the lowest byte that is zero, and of none below it.
-    let zeros = |word: u64| word.wrapping_sub(EVERY) & !word & EVERY << 7;
+    let zeros = |word: u64| word.wrapping_sub(EVERY) & !word & (EVERY << 7);
     let (words, rest) = text[at..to].as_chunks::<8>();
     let (mut end, mut key) = (at, false);
     for word in words {
         let word = u64::from_le_bytes(*word);
-        let found = zeros(word ^ EVERY * b',' as u64) | zeros(word ^ EVERY * b' ' as u64);
-        let equals = zeros(word ^ EVERY * b'=' as u64);
+        let found = zeros(word ^ (EVERY * b',' as u64)) | zeros(word ^ (EVERY * b' ' as u64));
+        let equals = zeros(word ^ (EVERY * b'=' as u64));
         key |= equals.trailing_zeros() < found.trailing_zeros();
         if found != 0 {
             return (end + found.trailing_zeros() as usize / 8, key);
