@@ -432,12 +432,24 @@ fn warn_if_shared(path: &Path) {
 #[cfg(not(unix))]
 fn warn_if_shared(_: &Path) {}
 
+/// Makes the data folder if it is not there, for nobody else to read: it holds what was sent, and the key.
+///
+/// # Errors
+/// When the system refuses.
+pub fn make_folder(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
 /// Writes a fresh secret to `path`, unless someone else does so first.
 fn make_secret(data_dir: &Path, path: &Path) -> Result<(), AuthError> {
     let mut bytes = [0_u8; 32];
     getrandom::fill(&mut bytes).map_err(AuthError::Random)?;
     let file_error = |source| AuthError::File { path: path.to_owned(), source };
-    fs::create_dir_all(data_dir).map_err(file_error)?;
+    make_folder(data_dir).map_err(file_error)?;
     // Written whole under another name first: nobody ever reads half a secret.
     let draft = data_dir.join(format!(".{KEY_FILE}.{}", std::process::id()));
     let mut options = fs::OpenOptions::new();

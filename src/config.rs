@@ -1,13 +1,17 @@
 //! The configuration: embedded defaults, a file over them, `VITALS__SECTION__KEY` over that.
 //!
-//! Each section is the configuration of one room and defined there; this file only lays the layers over each other and
-//! checks what no room can check alone. A key that nobody knows is an error that names where it stands.
+//! Each section is the configuration of one room and defined there; this file lays the layers over each other, hands
+//! each room its part of what is set for several, and checks what no room can check alone. A key that nobody knows is an
+//! error that names where it stands.
+//!
+//! - [`TelemetryConfig`]: the section that several rooms share
 
 use crate::auth::AuthConfig;
-use crate::evaluate::EvaluateConfig;
 use crate::evaluate::host::{PluginConfig, PluginLimits};
-use crate::expose::ExposeConfig;
+use crate::evaluate::{EvaluateConfig, LivenessConfig, MaintenanceWindow};
+use crate::expose::alerts::{self, ChannelConfig, ChannelError};
 use crate::expose::otlp::ExportConfig;
+use crate::expose::{ExposeConfig, Thresholds};
 use crate::log::LogConfig;
 use crate::normalize::NormalizeConfig;
 use crate::receive::ReceiveConfig;
@@ -18,6 +22,11 @@ use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use vitals_core::registry::Quota;
+use vitals_core::rules::thresholds::{Operator, Threshold};
+use vitals_core::series::MetricKind;
+
+mod telemetry;
+pub use telemetry::TelemetryConfig;
 
 /// Every setting with its default, commented.
 pub const DEFAULT: &str = include_str!("default.toml");
@@ -30,6 +39,12 @@ const PREFIX: &str = "VITALS__";
 pub struct Config {
     /// More plugins: every `.wasm` file in this folder.
     pub plugin_folder: Option<PathBuf>,
+    /// Intervals, retention, thresholds, alerts: shared by several rooms.
+    pub telemetry: TelemetryConfig,
+    /// When which agents are down on purpose.
+    pub maintenance: Vec<MaintenanceWindow>,
+    /// Where notifications of alerts go.
+    pub channels: Vec<ChannelConfig>,
     /// The OTLP listeners.
     pub receive: ReceiveConfig,
     /// From wire bytes to columns.
@@ -123,25 +138,26 @@ pub enum ConfigError {
         /// Which listener that is.
         key: &'static str,
     },
-    /// Two rooms were told different things.
-    #[error("{first} is {one}, {second} is {other}; they must be the same")]
-    Differ {
-        /// One key.
-        first: &'static str,
-        /// What it says.
-        one: f64,
-        /// The other key.
-        second: &'static str,
-        /// What that says.
-        other: f64,
-    },
     /// A number is out of its range.
-    #[error("{key} must be at least {least}")]
+    #[error("{key} is {is}, must be at least {least}")]
     TooLittle {
         /// Which key.
         key: &'static str,
+        /// What it says.
+        is: u64,
         /// The least that makes sense.
         least: u64,
+    },
+    /// A channel cannot be used.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// An alert would be sent to nowhere.
+    #[error("telemetry.alert_configs: {alert_type:?} names the channel {channel:?}, and no [[channels]] has that name")]
+    NoChannel {
+        /// Which alert.
+        alert_type: String,
+        /// Which channel.
+        channel: String,
     },
     /// A room does not take its settings.
     #[error("{0}")]
@@ -228,31 +244,78 @@ impl Config {
                 return Err(ConfigError::Loop { endpoint: endpoint.clone(), key });
             }
         }
-        for (key, value) in [
-            ("export.interval_seconds", self.export.interval_seconds),
-            ("export.timeout_seconds", self.export.timeout_seconds),
-            ("export.queue_batches", self.export.queue_batches as u64),
-        ] {
-            if value == 0 {
-                return Err(ConfigError::TooLittle { key, least: 1 });
+        let least = [
+            ("export.interval_seconds", self.export.interval_seconds, 1),
+            ("export.timeout_seconds", self.export.timeout_seconds, 1),
+            ("export.queue_batches", self.export.queue_batches as u64, 1),
+        ];
+        for (key, is, least) in least.into_iter().chain(self.telemetry.least()) {
+            if is < least {
+                return Err(ConfigError::TooLittle { key, is, least });
             }
         }
-        self.evaluate.check().map_err(ConfigError::Room)?;
+        alerts::check_all(&self.channels)?;
+        for config in &self.telemetry.alert_configs {
+            let is_there = |name: &String| self.channels.iter().any(|channel| channel.name == *name);
+            if let Some(channel) = config.notification_channels.iter().find(|name| !is_there(name)) {
+                let alert_type = config.alert_type.clone();
+                return Err(ConfigError::NoChannel { alert_type, channel: channel.clone() });
+            }
+        }
         self.store.check().map_err(ConfigError::Room)?;
-        for (first, one, second, other) in [
-            ("evaluate.objective.target", self.evaluate.objective.target, "expose.sla_target", self.expose.sla_target),
-            (
-                "evaluate.memory_total_mb",
-                self.evaluate.memory_total_mb,
-                "expose.thresholds.memory_total_mb",
-                self.expose.thresholds.memory_total_mb,
-            ),
-        ] {
-            if (one - other).abs() > f64::EPSILON {
-                return Err(ConfigError::Differ { first, one, second, other });
-            }
+        self.evaluate().check().map_err(ConfigError::Room)
+    }
+
+    /// What evaluation is told: its section, with its part of what is set for several rooms.
+    #[must_use]
+    pub fn evaluate(&self) -> EvaluateConfig {
+        let own = &self.evaluate;
+        EvaluateConfig {
+            thresholds: self.telemetry.default_thresholds.clone(),
+            alerts: self.telemetry.alert_configs.clone(),
+            maintenance: self.maintenance.clone(),
+            liveness: LivenessConfig {
+                default_interval_ms: self.telemetry.default_metrics_interval_ms,
+                ..own.liveness
+            },
+            ..own.clone()
         }
-        Ok(())
+    }
+
+    /// What REST is told, likewise.
+    #[must_use]
+    pub fn expose(&self) -> ExposeConfig {
+        let own = &self.expose;
+        let judged = |kind: MetricKind, otherwise: [f64; 2]| {
+            let threshold = self.telemetry.default_thresholds.iter().find(|t| t.metric_type == kind);
+            threshold.map_or(otherwise, bounds)
+        };
+        ExposeConfig {
+            sla_target: self.evaluate.objective.target,
+            heartbeat_interval_ms: self.telemetry.default_heartbeat_interval_ms,
+            most_heartbeats: self.telemetry.batch_size,
+            thresholds: Thresholds {
+                cpu: judged(MetricKind::CpuUsage, NEVER),
+                memory: judged(MetricKind::MemoryUsage, NEVER),
+                disk: judged(MetricKind::DiskUsage, NEVER),
+                response_ms: judged(MetricKind::ResponseTime, NEVER),
+                error_rate: judged(MetricKind::ErrorRate, own.thresholds.error_rate),
+                memory_total_mb: self.evaluate.memory_total_mb,
+                ..own.thresholds.clone()
+            },
+            ..own.clone()
+        }
+    }
+
+    /// What the store is told, likewise.
+    #[must_use]
+    pub fn store(&self) -> StoreConfig {
+        StoreConfig {
+            sample_retention_days: self.telemetry.metrics_retention_days,
+            verdict_retention_days: self.telemetry.heartbeat_retention_days,
+            session_retention_days: self.telemetry.snapshot_retention_days,
+            ..self.store.clone()
+        }
     }
 
     /// The settings that hold, as TOML, without secrets.
@@ -264,8 +327,9 @@ impl Config {
             HIDDEN.clone_into(value);
         }
         // URLs may hold a name and a password.
+        let channels = shown.channels.iter_mut().map(|channel| &mut channel.url);
         let urls = [shown.export.endpoint.as_mut(), shown.auth.jwks_url.as_mut(), Some(&mut shown.store.influxdb.url)];
-        for url in urls.into_iter().flatten() {
+        for url in urls.into_iter().flatten().chain(channels) {
             if let (Some(from), Some(to)) = (url.find("://"), url.rfind('@')) {
                 url.replace_range(from + 3..to, HIDDEN);
             }
@@ -280,6 +344,17 @@ impl Config {
                 *address = format!("{host}:0");
             }
         }
+    }
+}
+
+/// Bounds that no value reaches.
+const NEVER: [f64; 2] = [f64::INFINITY; 2];
+
+/// From where a component is degraded and critical: only a threshold on high values says that.
+fn bounds(threshold: &Threshold) -> [f64; 2] {
+    match threshold.threshold_operator {
+        Operator::GreaterThan => [threshold.warning_threshold, threshold.critical_threshold],
+        Operator::LessThan | Operator::Equal | Operator::NotEqual => NEVER,
     }
 }
 
@@ -433,7 +508,23 @@ mod tests {
             ("[export]\nendpoint = \"http://localhost:4317\"", Some("receive.grpc")),
             ("[export]\nendpoint = \"http://localhost:5317\"", None),
             ("[export]\ntimeout_seconds = 0", Some("export.timeout_seconds")),
-            ("[expose]\nsla_target = 99.0", Some("evaluate.objective.target")),
+            ("[evaluate.objective]\ntarget = 0", Some("evaluate.objective.target")),
+            ("[telemetry]\nbatch_size = 0", Some("telemetry.batch_size is 0")),
+            ("[telemetry]\nprocessing_timeout_ms = 10", Some("telemetry.processing_timeout_ms is 10")),
+            (
+                "[[telemetry.default_thresholds]]\nmetric_type = \"cpu_usage\"\nwarning_threshold = 9\n\
+                 critical_threshold = 8",
+                Some("critical_threshold for cpu_usage"),
+            ),
+            ("[[telemetry.alert_configs]]\nalert_type = \"cpu\"\nseverity = \"info\"", Some("alert_type \"cpu\"")),
+            (
+                "[[telemetry.alert_configs]]\nalert_type = \"*\"\nseverity = \"info\"\nnotification_channels = [\"x\"]",
+                Some("the channel \"x\""),
+            ),
+            ("[[channels]]\nname = \"x\"\nkind = \"webhook\"\nurl = \"http://h/\"", Some("needs a secret")),
+            ("[[channels]]\nname = \"x\"\nkind = \"alertmanager\"\nurl = \"h:9093\"", Some("url of \"x\"")),
+            ("[[channels]]\nname = \"x\"\nkind = \"alertmanager\"\nurl = \"http://h:9093\"", None),
+            ("[[maintenance]]\nagents = [\"*\"]\nfrom = \"2\"\nto = \"03:00\"", Some("maintenance: from")),
         ] {
             let found = layered(file, &[]).unwrap().check();
             match (expect, found) {
@@ -442,6 +533,37 @@ mod tests {
                 (_, found) => panic!("{file}: {found:?}"),
             }
         }
+    }
+
+    #[test]
+    fn each_room_is_told_its_part() {
+        let file = "[telemetry]\ndefault_heartbeat_interval_ms = 7000\ndefault_metrics_interval_ms = 9000\n\
+            heartbeat_retention_days = 3\nmetrics_retention_days = 4\nsnapshot_retention_days = 5\nbatch_size = 6\n\
+            [[telemetry.default_thresholds]]\nmetric_type = \"cpu_usage\"\nwarning_threshold = 50\n\
+            critical_threshold = 60\nevaluation_window = \"90s\"\n\
+            [[telemetry.default_thresholds]]\nmetric_type = \"response_time\"\nwarning_threshold = 2\n\
+            critical_threshold = 1\nthreshold_operator = \"less_than\"\n\
+            [[telemetry.alert_configs]]\nalert_type = \"*\"\nseverity = \"warning\"\n\
+            [evaluate]\nmemory_total_mb = 100.0\n[evaluate.objective]\ntarget = 99.0\n\
+            [expose.thresholds]\nerror_rate = [1.0, 2.0]\n\
+            [[maintenance]]\nagents = [\"web-*\"]\ndays = [\"sat\"]\nfrom = \"02:00\"\nto = \"04:00\"";
+        let config = layered(file, &[]).unwrap();
+        config.check().unwrap();
+        let (evaluate, expose, store) = (config.evaluate(), config.expose(), config.store());
+        assert_eq!(evaluate.liveness.default_interval_ms, 9_000);
+        assert_eq!(evaluate.thresholds.len(), 2);
+        assert_eq!((evaluate.alerts.len(), evaluate.maintenance.len()), (1, 1));
+        assert_eq!((expose.heartbeat_interval_ms, expose.most_heartbeats), (7_000, 6));
+        assert!((expose.sla_target - 99.0).abs() < f64::EPSILON);
+        let limits = expose.thresholds;
+        assert_eq!((limits.cpu, limits.error_rate), ([50.0, 60.0], [1.0, 2.0]));
+        assert_eq!((limits.memory, limits.response_ms), (NEVER, NEVER));
+        assert!((limits.memory_total_mb - 100.0).abs() < f64::EPSILON);
+        let days = (store.verdict_retention_days, store.sample_retention_days, store.session_retention_days);
+        assert_eq!(days, (3, 4, 5));
+        // Unless told otherwise each room is as it would be alone.
+        let config = Config::default();
+        assert_eq!((config.evaluate(), config.expose()), (EvaluateConfig::default(), ExposeConfig::default()));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The only file that wires the rooms together: a running service, from its configuration to its last sync.
 
-use crate::auth::{Auth, AuthError};
+use crate::auth::{self, Auth, AuthError};
 use crate::config::Config;
 use crate::evaluate::host::{HostError, PluginSet};
 use crate::evaluate::{Evaluator, StartError as EvaluateError};
@@ -110,7 +110,7 @@ impl Service {
     /// # Errors
     /// When a folder, a key, a plugin, the log, the store or a listener cannot be used; nothing is left running.
     pub async fn start(config: Config, data: &Path) -> Result<Self, StartError> {
-        std::fs::create_dir_all(data).map_err(|source| StartError::Data { path: data.into(), source })?;
+        auth::make_folder(data).map_err(|source| StartError::Data { path: data.into(), source })?;
         // Ports first: a second service on them should fail before it waits for a replay.
         let grpc = listen("receive.grpc", &config.receive.grpc).await?;
         let http = listen("receive.http", &config.receive.http).await?;
@@ -204,7 +204,7 @@ impl Rooms {
         let (senders, inputs): (Vec<_>, Vec<_>) = (0..partitions).map(|_| crossbeam_channel::unbounded()).unzip();
         let senders = shards.get_or_init(|| senders).clone();
 
-        let store = store::open(&data.join("store.db"), &config.store)?;
+        let store = store::open(&data.join("store.db"), &config.store())?;
         let registry = Arc::new(Registry::new(config.quota, announce_to(log.clone())));
         let catalogue = store.catalogue()?;
         catalogue.agents.into_iter().for_each(|agent| registry.restore_agent(agent));
@@ -220,7 +220,7 @@ impl Rooms {
         let board = Arc::new(Board::default());
         let judges = plugins.clone();
         let evaluator = Evaluator::start(
-            &config.evaluate,
+            &config.evaluate(),
             Arc::new(move |tenant: &TenantId| judges.instances(tenant)),
             registry.clone(),
             log.clone(),
@@ -254,7 +254,7 @@ impl Rooms {
             plugins: self.list_plugins(),
             status: self.status(),
             metrics: self.metrics(),
-            config: config.expose.clone(),
+            config: config.expose(),
             partitions: self.log.partitions(),
             clock: Arc::new(now),
         };

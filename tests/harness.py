@@ -5,6 +5,7 @@ Standard library only. Every process started here ends with the program that sta
 """
 
 import atexit
+import csv
 import ctypes
 import datetime
 import http.client
@@ -245,6 +246,63 @@ class Vitals:
         """SIGKILL: no chance to write anything."""
         self.child.kill()
         self.child.wait()
+
+
+class Influx:
+    """An `influxd` of this run, with an organisation, a bucket and a token, on a free loopback port."""
+
+    ORG, BUCKET, TOKEN = "vitals-test", "vitals", "a-token-of-this-run"
+
+    def __init__(self, work, program, name="influxd"):
+        self.work, self.program, self.name, self.port = work, program, name, free_port()
+        self.child = None
+
+    def start(self):
+        """Starts it, sets it up the first time, and waits until it answers."""
+        data = self.work.path / self.name
+        self.child = self.work.start(
+            self.name, self.program, "--http-bind-address", f"127.0.0.1:{self.port}", "--bolt-path", data / "bolt",
+            "--engine-path", data / "engine", "--sqlite-path", data / "sqlite", "--reporting-disabled",
+        )
+        rest = Rest(self.port)
+        wait_for(f"{self.name} answers", 60, lambda: listening(self.port) and rest.call("GET", "/health").status == 200)
+        rest.call("POST", "/api/v2/setup", {
+            "username": "test", "password": "a-password", "org": self.ORG, "bucket": self.BUCKET, "token": self.TOKEN,
+        })
+        return self
+
+    def make_bucket(self, name):
+        """One more bucket, for a service of its own."""
+        rest = Rest(self.port, self.TOKEN)
+        org = rest.call("GET", f"/api/v2/orgs?org={self.ORG}").json()["orgs"][0]["id"]
+        made = rest.call("POST", "/api/v2/buckets", {"orgID": org, "name": name, "retentionRules": []})
+        if made.status != 201:
+            raise RuntimeError(f"bucket {name}: {made.status} {made.body[:300]!r}")
+
+    def kill(self):
+        """SIGKILL: no chance to write anything."""
+        self.child.kill()
+        self.child.wait()
+
+    def store(self, **changes):
+        """The section of vitals' configuration that stores here; the token goes by the environment."""
+        settings = {"url": f"http://127.0.0.1:{self.port}", "org": self.ORG, "bucket": self.BUCKET} | changes
+        lines = "".join(f'{key} = "{value}"\n' for key, value in settings.items())
+        return f'[store]\nkind = "influxdb"\n[store.influxdb]\n{lines}'
+
+    def environment(self, token=TOKEN):
+        return {"VITALS__STORE__INFLUXDB__TOKEN": token}
+
+    def query(self, flux):
+        """The rows that a Flux query answers, as dictionaries of texts."""
+        answer = Rest(self.port, self.TOKEN).call("POST", f"/api/v2/query?org={self.ORG}", {"query": flux}, timeout=60)
+        if answer.status != 200:
+            raise RuntimeError(f"{flux}: {answer.status} {answer.body[:300]!r}")
+        rows = []
+        # Tables of other columns are apart by an empty line, each with a head of its own.
+        for table in answer.body.decode().replace("\r\n", "\n").split("\n\n"):
+            rows += csv.DictReader(table.splitlines())
+        return rows
 
 
 class Account:

@@ -23,6 +23,7 @@ from harness import cpu_seconds, free_port, listening, resident_mib, wait_for  #
 
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 SECONDS = int(os.environ.get("SECONDS_OF_LOAD", "10"))
+RATE = int(os.environ.get("POINTS_A_SECOND", "0"))
 PEERS = pathlib.Path(os.environ.get("VITALS_PEERS", harness.ROOT / "target/peers"))
 # Longer than the peers and vitals put work off for (a seal comes every 15 s), then until there is next to none.
 AFTERWARDS, IDLE_SHARE, IDLE_LIMIT = 17, 0.02, 60
@@ -37,6 +38,13 @@ class Server:
 
 def vitals(work, name):
     service = harness.Vitals(work, PROGRAM, name)
+    service.start()
+    return Server(service.child, service.http, "/v1/metrics")
+
+
+def vitals_influxdb(work, name):
+    influx = harness.Influx(work, PEERS / "influxd", f"{name}-influxd").start()
+    service = harness.Vitals(work, PROGRAM, name, influx.store(), env=influx.environment())
     service.start()
     return Server(service.child, service.http, "/v1/metrics")
 
@@ -90,6 +98,7 @@ def rotel(work, name):
 # name -> (how to start it, what it does with a point)
 KINDS = {
     "vitals": (vitals, "stores with fsync before the answer, three plugins judge"),
+    "influxdb": (vitals_influxdb, "vitals with InfluxDB as its store; the CPU is that of vitals"),
     "victoria-metrics": (victoria_metrics, "stores, answers before anything is synced"),
     "collector": (collector, "decodes, drops (OTLP -> nop)"),
     "prometheus": (prometheus, "stores in head and WAL, unsynced"),
@@ -117,7 +126,7 @@ def one_round(work, peer, number):
     try:
         wait_for(f"{peer} listens", 60, lambda: listening(server.port))
         load = lambda seconds: harness.load(  # noqa: E731
-            PROGRAM, work, f"load-{name}", target=server.url, protocol="http", rate=0, duration=f"{seconds}s",
+            PROGRAM, work, f"load-{name}", target=server.url, protocol="http", rate=RATE, duration=f"{seconds}s",
             series=10_000, points=1_000, connections=4, seconds=seconds + 60,
         )
         load(2)  # series are made, pages touched, code compiled: the steady state is what is compared

@@ -3,9 +3,10 @@
 #
 #   benches/peers/run.sh [VITALS] [PEER...]
 #
-# VITALS: the program, default target/release/vitals. PEER: victoria-metrics, collector, prometheus, rotel; default the
-# first two. Prints a Markdown table. About two minutes a peer, after building it once (needs go; rotel: python3.11).
-# ROUNDS (3) and SECONDS_OF_LOAD (10) make it shorter or longer.
+# VITALS: the program, default target/release/vitals. PEER: victoria-metrics, collector, prometheus, rotel, influxdb (vitals
+# itself, storing in InfluxDB); default the first two. Prints a Markdown table. About two minutes a peer, after building it once (needs go; rotel: python3.11).
+# ROUNDS (3) and SECONDS_OF_LOAD (10) make it shorter or longer. POINTS_A_SECOND (0: as fast as each answers) is for peers
+# that cannot keep up: InfluxDB beside everything else on two cores.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

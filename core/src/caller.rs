@@ -52,7 +52,8 @@ impl Caller {
 }
 
 /// Whether `text` matches `glob`, where `*` is any run of characters and `?` any one.
-fn matches(glob: &str, text: &str) -> bool {
+#[must_use]
+pub fn matches(glob: &str, text: &str) -> bool {
     let (glob, text): (Vec<char>, Vec<char>) = (glob.chars().collect(), text.chars().collect());
     let (mut g, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;

@@ -4,6 +4,7 @@ use crate::availability::Interval;
 use crate::columns::Columns;
 use crate::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use crate::record::{Delivery, Record, Ticket};
+use crate::rules::alerts::Notice;
 use crate::series::{AgentDesc, SeriesDesc};
 use crate::verdict::{Alert, Verdict};
 use std::sync::Arc;
@@ -131,6 +132,8 @@ pub struct Output {
     pub intervals: Vec<(AgentId, Interval)>,
     /// Alerts, new or changed; the key is the id.
     pub alerts: Vec<Alert>,
+    /// What someone should hear of alerts; not kept.
+    pub notices: Vec<Notice>,
 }
 
 /// Where a partition can resume.

@@ -4,10 +4,11 @@ use super::config::EvaluateConfig;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use vitals_core::availability::{Interval, State, Tally, Timing, Tracker};
+use vitals_core::availability::{Beat, Interval, State, Tally, Timing, Tracker};
 use vitals_core::board::AgentLive;
 use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use vitals_core::record::Vitals;
+use vitals_core::rules::alerts::{self, Alerts, Policy};
 use vitals_core::rules::thresholds::{BreachState, Step};
 use vitals_core::seam::Output;
 use vitals_core::series::MetricKind;
@@ -25,12 +26,21 @@ pub(super) enum Subject {
     Series(SeriesId),
 }
 
-/// Where a subject stands, with its open alert.
+/// Where a subject stands, with the id of its open alert.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Breach {
     subject: Subject,
+    kind: MetricKind,
     state: BreachState,
-    alert: Option<Alert>,
+    alert: Option<String>,
+}
+
+/// A maintenance window, and whether the configuration has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Window {
+    pub(super) start: UnixNanos,
+    pub(super) end: UnixNanos,
+    pub(super) configured: bool,
 }
 
 /// A verdict that was stored, so that the same one is not stored again and again.
@@ -58,9 +68,14 @@ pub(super) struct Agent {
     pub(super) last_heartbeat: UnixNanos,
     /// The intervals of the objective's period, by start.
     intervals: Vec<Interval>,
-    silence: Option<Alert>,
-    ill: Option<Alert>,
+    alerts: Alerts,
+    /// The open alert on silence: its id, and when the outage began.
+    silence: Option<(String, UnixNanos)>,
+    /// The id of the open alert on health.
+    ill: Option<String>,
     breaches: Vec<Breach>,
+    /// Maintenance windows that are not over.
+    windows: Vec<Window>,
     told_health: Vec<Told<(HealthStatus, f64)>>,
     told_sla: Vec<Told<(Risk, Option<i64>)>>,
     #[serde(skip)]
@@ -131,9 +146,11 @@ impl Agent {
             sla: None,
             last_heartbeat: UnixNanos(i64::MIN),
             intervals: Vec::new(),
+            alerts: Alerts::default(),
             silence: None,
             ill: None,
             breaches: Vec::new(),
+            windows: Vec::new(),
             told_health: Vec::new(),
             told_sla: Vec::new(),
             changed: false,
@@ -160,13 +177,73 @@ impl Agent {
         Tally::of(&self.intervals[from..], start, now)
     }
 
-    /// Availability over the last 24 h, percent.
+    /// Availability over the last 24 h, percent; none while less than an hour of them is known, which is too little to
+    /// judge an agent by.
     pub(super) fn uptime_percent(&self, now: UnixNanos) -> Option<f64> {
-        self.tally(now, 86_400 * UnixNanos::SECOND).percent()
+        let tally = self.tally(now, 86_400 * UnixNanos::SECOND);
+        tally.percent().filter(|_| tally.counted() >= 3_600 * UnixNanos::SECOND)
+    }
+
+    /// Evidence of life.
+    pub(super) fn beat(&mut self, beat: Beat, received: UnixNanos, timing: &Timing, changes: &mut Vec<Interval>) {
+        if let Some(tracker) = &mut self.tracker {
+            tracker.beat(beat, received, timing, changes);
+            return;
+        }
+        let mut tracker = Tracker::new(beat, received, timing, changes);
+        // Windows that were set before it was first seen.
+        for window in &self.windows {
+            tracker.maintain(window.start, window.end, received, timing, changes);
+        }
+        self.tracker = Some(tracker);
+    }
+
+    /// A maintenance window.
+    pub(super) fn plan(&mut self, window: Window, now: UnixNanos, timing: &Timing, changes: &mut Vec<Interval>) {
+        self.windows.retain(|known| known.end > now);
+        if !self.windows.contains(&window) {
+            self.windows.push(window);
+        }
+        if let Some(tracker) = &mut self.tracker {
+            tracker.maintain(window.start, window.end, now, timing, changes);
+        }
+    }
+
+    /// The configuration has none but `kept` of its maintenance windows any more.
+    pub(super) fn unplan(
+        &mut self,
+        kept: &[(UnixNanos, UnixNanos)],
+        now: UnixNanos,
+        timing: &Timing,
+        changes: &mut Vec<Interval>,
+    ) {
+        let is_gone = |window: &Window| window.configured && !kept.contains(&(window.start, window.end));
+        for window in self.windows.extract_if(.., |window| is_gone(window)) {
+            if let Some(tracker) = &mut self.tracker {
+                tracker.cut_short(window.start, window.end, now, timing, changes);
+            }
+        }
+    }
+
+    /// Whether planned maintenance is under way, by a window or because the agent says so.
+    fn is_planned(&self, now: UnixNanos) -> bool {
+        self.windows.iter().any(|window| window.start <= now && now < window.end)
+            || self.tracker.as_ref().and_then(Tracker::running).is_some_and(|r| r.state == State::Maintenance)
+    }
+
+    fn policy<'a>(&self, now: UnixNanos, config: &'a EvaluateConfig) -> Policy<'a> {
+        Policy { configs: &config.alerts, planned: self.is_planned(now) }
     }
 
     /// Takes what the tracker said has changed: intervals, and the alert on silence.
-    pub(super) fn moved(&mut self, changes: &mut Vec<Interval>, name: &dyn Fn(AgentId) -> Arc<str>, out: &mut Output) {
+    pub(super) fn moved(
+        &mut self,
+        changes: &mut Vec<Interval>,
+        name: &dyn Fn(AgentId) -> Arc<str>,
+        now: UnixNanos,
+        config: &EvaluateConfig,
+        out: &mut Output,
+    ) {
         for change in changes.drain(..) {
             match self.intervals.binary_search_by_key(&change.start, |i| i.start) {
                 Ok(at) if change.end == Some(change.start) => {
@@ -180,20 +257,46 @@ impl Agent {
         }
         let running = self.tracker.as_ref().and_then(Tracker::running);
         let silent = running.filter(|r| r.state == State::Silent);
-        match (silent, &mut self.silence) {
+        let policy = self.policy(now, config);
+        match (silent, &self.silence) {
             (Some(outage), None) => {
                 let message = format!("{} has been silent since {}", name(self.id), rfc3339(outage.start));
-                let alert = self.alert("availability", None, Severity::Critical, message, outage.start);
-                out.alerts.push(alert.clone());
-                self.silence = Some(alert);
+                let alert = self.alert(alerts::AVAILABILITY, None, Severity::Critical, message, outage.start);
+                self.silence = Some((alert.id.clone(), outage.start));
+                self.alerts.raise(alert, now, policy, out);
             }
-            (None, Some(alert)) => {
-                let ended = self.intervals.iter().find(|i| i.start == alert.started && i.state == State::Silent);
+            (None, Some((id, started))) => {
+                let ended = self.intervals.iter().find(|i| i.start == *started && i.state == State::Silent);
                 // An outage that was taken back ended when it began.
-                alert.resolved = Some(ended.and_then(|i| i.end).unwrap_or(alert.started));
-                out.alerts.extend(self.silence.take());
+                let ended = ended.and_then(|i| i.end).unwrap_or(*started);
+                self.alerts.resolve(id, ended, now, policy, out);
+                self.silence = None;
             }
             _ => {}
+        }
+    }
+
+    /// Time has come to `now`: alerts that are due are escalated or notified.
+    pub(super) fn tick(&mut self, now: UnixNanos, config: &EvaluateConfig, out: &mut Output) {
+        if !self.alerts.is_empty() {
+            let policy = self.policy(now, config);
+            self.alerts.tick(now, policy, out);
+        }
+    }
+
+    /// Says again which alerts are open, for receivers that forget.
+    pub(super) fn repeat(&self, now: UnixNanos, config: &EvaluateConfig, out: &mut Output) {
+        self.alerts.repeat(now, self.policy(now, config), out);
+    }
+
+    /// Alerts of thresholds that are gone are over.
+    pub(super) fn drop_unjudged(&mut self, now: UnixNanos, config: &EvaluateConfig, out: &mut Output) {
+        let policy = self.policy(now, config);
+        let is_judged = |kind: MetricKind| config.thresholds.iter().any(|t| t.metric_type == kind);
+        for breach in self.breaches.extract_if(.., |breach| !is_judged(breach.kind)) {
+            if let Some(id) = breach.alert {
+                self.alerts.resolve(&id, now, now, policy, out);
+            }
         }
     }
 
@@ -205,62 +308,58 @@ impl Agent {
     }
 
     /// The agent is gone for good: its open alerts are closed and its liveness is no longer followed.
-    pub(super) fn retire(&mut self, now: UnixNanos, out: &mut Output) {
-        let open = [self.silence.take(), self.ill.take()].into_iter().flatten();
-        for mut alert in open.chain(self.breaches.drain(..).filter_map(|b| b.alert)) {
-            alert.resolved = Some(now);
-            out.alerts.push(alert);
-        }
+    pub(super) fn retire(&mut self, now: UnixNanos, config: &EvaluateConfig, out: &mut Output) {
+        let policy = self.policy(now, config);
+        self.alerts.resolve_all(now, now, policy, out);
         *self = Self { last_heartbeat: self.last_heartbeat, ..Self::new(self.id, self.tenant.clone()) };
     }
 
-    /// Applies the threshold of `kind` to a new value; the alert that it raised.
+    /// Applies the threshold of `kind` to the value at `time`; the alert that it raised. In planned maintenance
+    /// no value is a breach, but a good one is good.
     pub(super) fn watch(
         &mut self,
         subject: Subject,
         kind: MetricKind,
-        value: f64,
-        time: UnixNanos,
+        (time, value): (UnixNanos, f64),
+        now: UnixNanos,
         config: &EvaluateConfig,
         out: &mut Output,
     ) -> Option<Alert> {
-        let threshold = config.thresholds.iter().find(|t| t.kind == kind)?;
+        let threshold = config.thresholds.iter().find(|t| t.metric_type == kind)?;
         let severity = threshold.judge(value);
         let at = self.breaches.iter().position(|b| b.subject == subject);
-        let at = match (at, severity) {
-            (Some(at), _) => at,
-            (None, None) => return None,
-            (None, Some(_)) => {
-                self.breaches.push(Breach { subject, state: BreachState::default(), alert: None });
-                self.breaches.len() - 1
-            }
-        };
-        let seen = self.breaches[at].alert.as_ref().is_some_and(|a| a.acknowledged.is_some());
-        let step = self.breaches[at].state.step(threshold, severity, seen);
+        if at.is_none() && severity.is_none() {
+            return None;
+        }
+        let policy = self.policy(now, config);
+        if policy.planned && severity.is_some() {
+            return None;
+        }
+        let at = at.unwrap_or_else(|| {
+            self.breaches.push(Breach { subject, kind, state: BreachState::default(), alert: None });
+            self.breaches.len() - 1
+        });
+        let id = self.breaches[at].alert.clone();
+        let open = id.as_deref().and_then(|id| self.alerts.get(id));
+        let seen = open.is_some_and(|alert| alert.acknowledged.is_some());
         let mut raised = None;
-        match step {
-            Step::None => {}
-            Step::Raise(severity) => {
-                let source = format!("threshold:{}", kind.name());
+        match (self.breaches[at].state.step(threshold, severity, time, seen), id) {
+            (Step::Raise(severity), _) => {
                 let series = if let Subject::Series(id) = subject { Some(id) } else { None };
-                let alert = self.alert(&source, series, severity, threshold.sentence(value, severity), time);
-                out.alerts.push(alert.clone());
-                raised = Some(alert.clone());
-                self.breaches[at].alert = Some(alert);
+                let message = threshold.sentence(value, severity);
+                let alert = self.alert(&alerts::source_of(kind), series, severity, message, time);
+                self.breaches[at].alert = Some(alert.id.clone());
+                self.alerts.raise(alert.clone(), now, policy, out);
+                raised = Some(alert);
             }
-            Step::Change(severity) => {
-                if let Some(alert) = &mut self.breaches[at].alert {
-                    alert.severity = severity;
-                    alert.message = threshold.sentence(value, severity);
-                    out.alerts.push(alert.clone());
-                }
+            (Step::Change(severity), Some(id)) => {
+                self.alerts.change(&id, severity, threshold.sentence(value, severity), now, policy, out);
             }
-            Step::Resolve => {
-                if let Some(mut alert) = self.breaches[at].alert.take() {
-                    alert.resolved = Some(time);
-                    out.alerts.push(alert);
-                }
+            (Step::Resolve, Some(id)) => {
+                self.breaches[at].alert = None;
+                self.alerts.resolve(&id, time, now, policy, out);
             }
+            _ => {}
         }
         if self.breaches[at].state == BreachState::default() {
             self.breaches.swap_remove(at);
@@ -299,31 +398,41 @@ impl Agent {
         }
     }
 
-    /// Raises or resolves the alert on critical health.
-    pub(super) fn health_alert(&mut self, health: &AgentHealth, time: UnixNanos, out: &mut Output) {
-        match (health.status == HealthStatus::Critical, &mut self.ill) {
-            (true, None) => {
+    /// Raises or resolves the alert on critical health; planned maintenance raises none.
+    pub(super) fn health_alert(
+        &mut self,
+        health: &AgentHealth,
+        time: UnixNanos,
+        now: UnixNanos,
+        config: &EvaluateConfig,
+        out: &mut Output,
+    ) {
+        let policy = self.policy(now, config);
+        match (health.status == HealthStatus::Critical, &self.ill) {
+            (true, None) if !policy.planned => {
                 let message = format!("health is critical, score {:.0}: {}", health.score, health.reasons.join("; "));
-                let alert = self.alert("health", None, Severity::Critical, message, time);
-                out.alerts.push(alert.clone());
-                self.ill = Some(alert);
+                let alert = self.alert(alerts::HEALTH, None, Severity::Critical, message, time);
+                self.ill = Some(alert.id.clone());
+                self.alerts.raise(alert, now, policy, out);
             }
-            (false, Some(alert)) => {
-                alert.resolved = Some(time);
-                out.alerts.extend(self.ill.take());
+            (false, Some(id)) => {
+                self.alerts.resolve(id, time, now, policy, out);
+                self.ill = None;
             }
             _ => {}
         }
     }
 
     /// A person has seen an open alert; whether it is one of this agent's.
-    pub(super) fn acknowledge(&mut self, id: &str, by: &str, at: UnixNanos, out: &mut Output) -> bool {
-        let breaches = self.breaches.iter_mut().filter_map(|b| b.alert.as_mut());
-        let mut open = self.silence.iter_mut().chain(self.ill.iter_mut()).chain(breaches);
-        let Some(alert) = open.find(|alert| alert.id == id) else { return false };
-        alert.acknowledged.get_or_insert_with(|| (by.to_owned(), at));
-        out.alerts.push(alert.clone());
-        true
+    pub(super) fn acknowledge(
+        &mut self,
+        (id, by, at): (&str, &str, UnixNanos),
+        now: UnixNanos,
+        config: &EvaluateConfig,
+        out: &mut Output,
+    ) -> bool {
+        let policy = self.policy(now, config);
+        self.alerts.acknowledge(id, by, at, now, policy, out)
     }
 
     fn verdict(&self, evidence: &Arc<Evidence>, time: UnixNanos, body: VerdictBody) -> Verdict {

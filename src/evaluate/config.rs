@@ -1,9 +1,11 @@
 //! The `[evaluate]` section.
 
+use super::maintenance::MaintenanceWindow;
 use serde::{Deserialize, Serialize};
 use vitals_core::availability::Timing;
 use vitals_core::ids::UnixNanos;
-use vitals_core::rules::thresholds::Threshold;
+use vitals_core::rules::alerts::{self, AlertConfig};
+use vitals_core::rules::thresholds::{self, Threshold};
 use vitals_core::rules::timeout::TimeoutRules;
 
 /// How records are judged, and how often the result is made durable.
@@ -38,8 +40,15 @@ pub struct EvaluateConfig {
     pub objective: Objective,
     /// When an agent counts as late or offline.
     pub liveness: LivenessConfig,
-    /// Which values raise alerts.
+    /// Which values raise alerts; from `telemetry.default_thresholds`.
+    #[serde(skip)]
     pub thresholds: Vec<Threshold>,
+    /// Who hears of alerts; from `telemetry.alert_configs`.
+    #[serde(skip)]
+    pub alerts: Vec<AlertConfig>,
+    /// When which agents are down on purpose; from `maintenance`.
+    #[serde(skip)]
+    pub maintenance: Vec<MaintenanceWindow>,
 }
 
 /// A service level objective.
@@ -58,8 +67,10 @@ pub struct Objective {
 pub struct LivenessConfig {
     /// The adaptive timeout's constants.
     pub timeout: TimeoutRules,
-    /// The interval of an agent that declares none, until it is learned from its exports.
-    pub default_interval_seconds: u32,
+    /// The interval of an agent that declares none, until it is learned from its exports, milliseconds; from
+    /// `telemetry.default_metrics_interval_ms`.
+    #[serde(skip)]
+    pub default_interval_ms: u64,
     /// The shortest interval that is learned.
     pub least_interval_seconds: u32,
     /// Exports of an agent within this time count as one.
@@ -86,6 +97,8 @@ impl Default for EvaluateConfig {
             objective: Objective::default(),
             liveness: LivenessConfig::default(),
             thresholds: Threshold::defaults(),
+            alerts: Vec::new(),
+            maintenance: Vec::new(),
         }
     }
 }
@@ -100,7 +113,7 @@ impl Default for LivenessConfig {
     fn default() -> Self {
         Self {
             timeout: TimeoutRules::default(),
-            default_interval_seconds: 60,
+            default_interval_ms: 60_000,
             least_interval_seconds: 5,
             burst_millis: 1_000,
             planned_silence_seconds: 4 * 3_600,
@@ -113,7 +126,9 @@ impl LivenessConfig {
         let seconds = |n: u32| i64::from(n) * UnixNanos::SECOND;
         Timing {
             timeout: self.timeout,
-            default_interval: seconds(self.default_interval_seconds.max(1)),
+            default_interval: i64::try_from(self.default_interval_ms.max(1))
+                .unwrap_or(i64::MAX)
+                .saturating_mul(1_000_000),
             least_interval: seconds(self.least_interval_seconds.max(1)),
             burst: i64::from(self.burst_millis) * 1_000_000,
             planned_silence: seconds(self.planned_silence_seconds),
@@ -153,11 +168,8 @@ impl EvaluateConfig {
         if !(2..=20).contains(&rules.beats) {
             return Err(format!("evaluate.liveness.timeout.beats is {}, must be 2 to 20", rules.beats));
         }
-        for threshold in &self.thresholds {
-            if !(threshold.warning.is_finite() && threshold.critical.is_finite()) {
-                return Err(format!("the threshold for {} has a bound that is no number", threshold.kind.name()));
-            }
-        }
-        Ok(())
+        thresholds::check_all(&self.thresholds).map_err(|wrong| format!("telemetry.default_thresholds: {wrong}"))?;
+        alerts::check_all(&self.alerts).map_err(|wrong| format!("telemetry.alert_configs: {wrong}"))?;
+        self.maintenance.iter().try_for_each(|window| window.check().map_err(|wrong| format!("maintenance: {wrong}")))
     }
 }

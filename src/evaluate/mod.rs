@@ -11,6 +11,7 @@
 //! - `vitals`: from series to an agent's CPU, memory, disk, errors
 //! - `agents`: availability, health and alerts of each agent
 //! - `state`: what a checkpoint keeps
+//! - [`MaintenanceWindow`]: planned windows of the configuration
 //! - [`judges`]: what a shard asks of the plugins
 //! - [`native`]: the same rules without WebAssembly, for comparison
 //! - [`host`]: the plugins, as WebAssembly components
@@ -20,6 +21,7 @@ mod config;
 pub mod host;
 mod intake;
 pub mod judges;
+mod maintenance;
 pub mod native;
 mod run;
 mod shard;
@@ -30,6 +32,7 @@ mod tests;
 mod vitals;
 
 pub use config::{EvaluateConfig, LivenessConfig, Objective};
+pub use maintenance::MaintenanceWindow;
 pub use run::{Evaluator, StartError};
 pub use shard::{MakeJudges, Observe};
 pub use state::StateError;

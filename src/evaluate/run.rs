@@ -70,7 +70,8 @@ pub enum StartError {
 }
 
 enum Control {
-    Reload(Arc<EvaluateConfig>),
+    /// New settings; and whether the plugins are to be made anew.
+    Reload(Arc<EvaluateConfig>, bool),
     Stop,
 }
 
@@ -140,15 +141,16 @@ impl Evaluator {
         Ok(evaluator)
     }
 
-    /// New settings, from each shard's next record on.
+    /// New settings, from each shard's next record on. With `new_plugins` each tenant's plugins are made anew, and take
+    /// over the state of those before.
     ///
     /// # Errors
     /// When they make no sense; then nothing changes.
-    pub fn reload(&self, config: &EvaluateConfig) -> Result<(), String> {
+    pub fn reload(&self, config: &EvaluateConfig, new_plugins: bool) -> Result<(), String> {
         config.check()?;
         let config = Arc::new(config.clone());
         for (control, _) in &self.shards {
-            let _ = control.send(Control::Reload(config.clone()));
+            let _ = control.send(Control::Reload(config.clone(), new_plugins));
         }
         Ok(())
     }
@@ -321,9 +323,9 @@ impl Runner {
                     Err(_) => input = crossbeam_channel::never(),
                 },
                 recv(self.orders) -> order => match order {
-                    Ok(Control::Reload(config)) => {
+                    Ok(Control::Reload(config, new_plugins)) => {
                         self.config = config.clone();
-                        self.shard.reload(config);
+                        self.shard.reload(config, new_plugins);
                     }
                     Ok(Control::Stop) | Err(_) => break,
                 },

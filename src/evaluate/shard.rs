@@ -2,22 +2,24 @@
 //!
 //! A shard is plain and synchronous, and never asks the clock; [`super::run`] drives it.
 
-use super::agents::{Agents, Subject, vital};
+use super::agents::{Agents, Subject, Window, vital};
 use super::config::EvaluateConfig;
 use super::intake::{Intake, NO_CHILDREN, NO_GAUGE, Sifted, flag};
 use super::judges::{AgentView, DerivedSeries, Judges, SlaView};
+use super::maintenance::Planned;
 use super::sort::{self, Sorter};
 use super::state::{self, Living, PluginState, StateError};
 use super::vitals::Reading;
 use hashbrown::HashMap;
 use std::mem;
 use std::sync::Arc;
-use vitals_core::availability::{Beat, State, Timing, Tracker};
+use vitals_core::availability::{Beat, Interval, State, Timing};
 use vitals_core::board::{Board, Liveness};
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use vitals_core::record::{Delivery, Heartbeat, Outcome, Record, Samples, Vitals};
 use vitals_core::registry::Registry;
+use vitals_core::rules::alerts::Event;
 use vitals_core::rules::thresholds::judged_value;
 use vitals_core::seam::{AlertQuery, Checkpoint, Output, Store};
 use vitals_core::series::{MetricKind, Origin, Part, SeriesSpec, Shape};
@@ -91,6 +93,10 @@ pub(super) struct Shard {
     partition: Partition,
     config: Arc<EvaluateConfig>,
     timing: Timing,
+    /// The configured maintenance windows.
+    plan: Vec<Planned>,
+    /// Those of them that are under way: which, and from when to when.
+    under_way: Vec<(usize, UnixNanos, UnixNanos)>,
     around: Surroundings,
     intake: Intake,
     tenants: Vec<Tenant>,
@@ -121,6 +127,8 @@ impl Shard {
         Self {
             partition,
             timing: config.liveness.timing(),
+            plan: Planned::all(&config.maintenance),
+            under_way: Vec::new(),
             config,
             intake: Intake::new(around.registry.clone()),
             around,
@@ -149,10 +157,80 @@ impl Shard {
         self.seen
     }
 
-    /// New settings, from the next record on.
-    pub(super) fn reload(&mut self, config: Arc<EvaluateConfig>) {
+    /// The latest time that anything said.
+    fn now(&self) -> UnixNanos {
+        self.seen.max(self.ticked)
+    }
+
+    /// New settings, from the next record on. With `new_plugins` the plugins are made anew, and take over the state.
+    pub(super) fn reload(&mut self, config: Arc<EvaluateConfig>, new_plugins: bool) {
         self.timing = config.liveness.timing();
+        self.plan = Planned::all(&config.maintenance);
         self.config = config;
+        if new_plugins {
+            for at in 0..self.tenants.len() {
+                self.put_down(at);
+            }
+        }
+        let now = self.now();
+        self.under_way.clear();
+        self.follow_plan(now);
+        for at in 0..self.agents.all.len() {
+            let kept = self.windows_of(at);
+            let mut changes = Vec::new();
+            self.agents.all[at].unplan(&kept, now, &self.timing, &mut changes);
+            self.moved(at, &mut changes);
+            let agent = &mut self.agents.all[at];
+            agent.drop_unjudged(now, &self.config, &mut self.out);
+            agent.repeat(now, &self.config, &mut self.out);
+        }
+        self.emit();
+    }
+
+    /// Begins the configured maintenance windows whose time has come. They end by themselves.
+    fn follow_plan(&mut self, now: UnixNanos) {
+        let current = |(at, planned): (usize, &Planned)| planned.current(now).map(|(start, end)| (at, start, end));
+        let under_way: Vec<_> = self.plan.iter().enumerate().filter_map(current).collect();
+        if under_way != self.under_way {
+            self.under_way = under_way;
+            for at in 0..self.agents.all.len() {
+                self.join_plan(at);
+            }
+        }
+    }
+
+    /// The configured maintenance windows of an agent that are under way.
+    fn windows_of(&self, at: usize) -> Vec<(UnixNanos, UnixNanos)> {
+        let agent = &self.agents.all[at];
+        let covers = |planned: &Planned| {
+            let desc = self.around.registry.agent(agent.id);
+            desc.is_some_and(|desc| planned.covers(&agent.tenant, &desc.key))
+        };
+        let under_way = self.under_way.iter().filter(|(planned, ..)| covers(&self.plan[*planned]));
+        under_way.map(|&(_, start, end)| (start, end)).collect()
+    }
+
+    /// Begins what is under way for one agent.
+    fn join_plan(&mut self, at: usize) {
+        for (start, end) in self.windows_of(at) {
+            self.plan_window(at, Window { start, end, configured: true });
+        }
+    }
+
+    fn plan_window(&mut self, at: usize, window: Window) {
+        let (now, mut changes) = (self.now(), Vec::new());
+        self.agents.all[at].plan(window, now, &self.timing, &mut changes);
+        self.moved(at, &mut changes);
+    }
+
+    /// Where an agent is, made if it is new.
+    fn place(&mut self, id: AgentId, tenant: &TenantId) -> usize {
+        let before = self.agents.all.len();
+        let at = self.agents.place(id, tenant);
+        if self.agents.all.len() > before {
+            self.join_plan(at);
+        }
+        at
     }
 
     /// Puts the plugins back to where the checkpoint's state left them. The records up to `stored` are to be
@@ -180,6 +258,8 @@ impl Shard {
         }
         self.seen = living.seen;
         self.ticked = living.seen;
+        self.under_way.clear();
+        self.follow_plan(living.seen);
         self.position = self.position.max(checkpoint.stored);
         self.rebuilding = false;
         self.rows = 0;
@@ -199,6 +279,10 @@ impl Shard {
             }
         }
         self.ticked = self.ticked.max(now);
+        self.follow_plan(now);
+        for agent in &self.agents.all {
+            agent.repeat(self.seen.max(self.ticked), &self.config, &mut self.out);
+        }
         self.emit();
     }
 
@@ -308,9 +392,10 @@ impl Shard {
             let (id, time, value) = (SeriesId(rows.series[row]), UnixNanos(rows.times[row]), rows.values[row]);
             let Some((kind, value)) = self.watched(id, value) else { continue };
             let agent = self.intake.series[id.0 as usize].agent;
-            let place = self.agents.place(agent, &self.tenants[tenant].id);
+            let tenant = self.tenants[tenant].id.clone();
+            let (place, now) = (self.place(agent, &tenant), self.now());
             let agent = &mut self.agents.all[place];
-            raised.extend(agent.watch(Subject::Series(id), kind, value, time, &self.config, &mut self.out));
+            raised.extend(agent.watch(Subject::Series(id), kind, (time, value), now, &self.config, &mut self.out));
         }
         raised
     }
@@ -329,7 +414,7 @@ impl Shard {
     fn breaches(&self, columns: &Columns) -> Vec<String> {
         let judge = |(id, _, value): (SeriesId, UnixNanos, f64)| {
             let (kind, value) = self.watched(id, value)?;
-            let threshold = self.config.thresholds.iter().find(|t| t.kind == kind)?;
+            let threshold = self.config.thresholds.iter().find(|t| t.metric_type == kind)?;
             Some(threshold.sentence(value, threshold.judge(value)?))
         };
         columns.rows().filter_map(judge).collect()
@@ -356,40 +441,38 @@ impl Shard {
 
     /// Evidence of life.
     fn beat(&mut self, agent: AgentId, tenant: &TenantId, beat: Beat, received: UnixNanos) -> usize {
-        let at = self.agents.place(agent, tenant);
+        let at = self.place(agent, tenant);
         let mut changes = Vec::new();
-        let agent = &mut self.agents.all[at];
-        match &mut agent.tracker {
-            Some(tracker) => tracker.beat(beat, received, &self.timing, &mut changes),
-            None => agent.tracker = Some(Tracker::new(beat, received, &self.timing, &mut changes)),
-        }
+        self.agents.all[at].beat(beat, received, &self.timing, &mut changes);
         self.moved(at, &mut changes);
         at
     }
 
     /// Takes what a tracker said has changed.
-    fn moved(&mut self, at: usize, changes: &mut Vec<vitals_core::availability::Interval>) {
-        let registry = &self.around.registry;
+    fn moved(&mut self, at: usize, changes: &mut Vec<Interval>) {
+        let (registry, now) = (&self.around.registry, self.now());
         let name =
             |id: AgentId| registry.agent(id).map_or_else(|| Arc::from("an agent"), |a| Arc::from(a.key.as_str()));
         if !changes.is_empty() {
-            self.agents.all[at].moved(changes, &name, &mut self.out);
+            self.agents.all[at].moved(changes, &name, now, &self.config, &mut self.out);
         }
         self.agents.touch(at);
     }
 
     fn maintain(&mut self, agent: AgentId, start: UnixNanos, end: UnixNanos) {
         let Some(desc) = self.around.registry.agent(agent) else { return };
-        let at = self.agents.place(agent, &desc.tenant);
-        let mut changes = Vec::new();
-        if let Some(tracker) = &mut self.agents.all[at].tracker {
-            tracker.maintain(start, end, self.seen, &self.timing, &mut changes);
-            self.moved(at, &mut changes);
+        let at = self.place(agent, &desc.tenant);
+        if end > start {
+            self.plan_window(at, Window { start, end, configured: false });
         }
     }
 
     fn acknowledge(&mut self, alert: &str, agent: AgentId, by: &str, at: UnixNanos) {
-        let open = self.agents.get_mut(agent).is_some_and(|a| a.acknowledge(alert, by, at, &mut self.out));
+        let now = self.now();
+        let open = self
+            .agents
+            .get_mut(agent)
+            .is_some_and(|a| a.acknowledge((alert, by, at), now, &self.config, &mut self.out));
         if open || self.rebuilding {
             return;
         }
@@ -588,7 +671,7 @@ impl Shard {
         let mut views: HashMap<TenantId, Vec<AgentView>> = HashMap::new();
         for (agent, reading) in readings.drain(..) {
             let Some(desc) = self.around.registry.agent(agent) else { continue };
-            let at = self.agents.place(agent, &desc.tenant);
+            let (at, now) = (self.place(agent, &desc.tenant), self.now());
             let agent = &mut self.agents.all[at];
             agent.memory_total_mb = reading.memory_total_mb.or(agent.memory_total_mb);
             if reading.vitals == Vitals::default() || reading.time < agent.vitals_time {
@@ -598,7 +681,8 @@ impl Shard {
             agent.vitals_time = reading.time;
             for kind in MetricKind::ALL {
                 if let Some(value) = vital(&reading.vitals, kind) {
-                    agent.watch(Subject::Vitals(kind), kind, value, reading.time, &self.config, &mut self.out);
+                    let measured = (reading.time, value);
+                    agent.watch(Subject::Vitals(kind), kind, measured, now, &self.config, &mut self.out);
                 }
             }
             views.entry(desc.tenant.clone()).or_default().push(AgentView {
@@ -612,8 +696,9 @@ impl Shard {
         self.scratch.readings = readings;
         for (tenant, views) in views {
             for (agent, time, health) in self.ask_scorers(&tenant, &views, &[]) {
+                let now = self.now();
                 if let Some(agent) = self.agents.get_mut(agent) {
-                    agent.health_alert(&health, time, &mut self.out);
+                    agent.health_alert(&health, time, now, &self.config, &mut self.out);
                     agent.health = Some(health);
                 }
             }
@@ -687,7 +772,7 @@ impl Shard {
         let news: Vec<bool> = group
             .iter()
             .map(|p| {
-                let at = self.agents.place(p.heartbeat.agent, &tenant);
+                let at = self.place(p.heartbeat.agent, &tenant);
                 p.heartbeat.timestamp > self.agents.all[at].last_heartbeat
             })
             .collect();
@@ -705,6 +790,7 @@ impl Shard {
             };
             let beat = Beat { at: heartbeat.timestamp, interval: Some(heartbeat.interval), says: Some(says) };
             let at = self.beat(heartbeat.agent, &tenant, beat, heartbeat.received_at);
+            let now = self.now();
             let agent = &mut self.agents.all[at];
             let mut outcome = Outcome {
                 outliers: among(found, &heartbeat.columns),
@@ -714,15 +800,14 @@ impl Shard {
             };
             for kind in [MetricKind::CpuUsage, MetricKind::ResponseTime] {
                 let Some(value) = vital(&view.vitals, kind) else { continue };
-                if let Some(threshold) = self.config.thresholds.iter().find(|t| t.kind == kind)
+                if let Some(threshold) = self.config.thresholds.iter().find(|t| t.metric_type == kind)
                     && let Some(severity) = threshold.judge(value)
                 {
                     outcome.breaches.push(threshold.sentence(value, severity));
                 }
                 if new {
-                    let subject = Subject::Vitals(kind);
-                    let time = heartbeat.timestamp;
-                    outcome.alerts.extend(agent.watch(subject, kind, value, time, &self.config, &mut self.out));
+                    let (subject, measured) = (Subject::Vitals(kind), (heartbeat.timestamp, value));
+                    outcome.alerts.extend(agent.watch(subject, kind, measured, now, &self.config, &mut self.out));
                 }
             }
             if new {
@@ -740,7 +825,7 @@ impl Shard {
 
     /// What the scorers see of a heartbeat.
     fn view(&mut self, heartbeat: &Heartbeat) -> AgentView {
-        let at = self.agents.place(heartbeat.agent, &heartbeat.tenant);
+        let at = self.place(heartbeat.agent, &heartbeat.tenant);
         let agent = &self.agents.all[at];
         let mut vitals = heartbeat.vitals;
         let total = agent.memory_total_mb.unwrap_or(self.config.memory_total_mb);
@@ -764,10 +849,12 @@ impl Shard {
             return;
         }
         self.ticked = now;
+        self.follow_plan(now);
         let mut changes = Vec::new();
         let forget = nanos(self.config.forget_seconds);
         for at in 0..self.agents.all.len() {
             let agent = &mut self.agents.all[at];
+            agent.tick(now, &self.config, &mut self.out);
             let Some(tracker) = &mut agent.tracker else { continue };
             if tracker.is_due(now) {
                 let liveness = tracker.tick(now, &self.timing, &mut changes);
@@ -775,7 +862,7 @@ impl Shard {
                     self.moved(at, &mut changes);
                 }
             } else if tracker.liveness() == Liveness::Offline && now.since(tracker.last_contact()) > forget {
-                agent.retire(now, &mut self.out);
+                agent.retire(now, &self.config, &mut self.out);
                 self.around.board.remove(agent.id);
             }
         }
@@ -838,20 +925,24 @@ impl Shard {
     /// Puts plugins away that had nothing to do for long. Their state stays.
     fn put_away(&mut self, now: UnixNanos) {
         let idle = nanos(self.config.idle_seconds);
-        for tenant in &mut self.tenants {
-            if now.since(tenant.used) <= idle {
-                continue;
-            }
-            if let Some(mut judges) = tenant.judges.take() {
-                tenant.snapshot = judges.snapshot();
-                tenant.report_from = now.plus(nanos(self.config.repeat_seconds));
-                for id in tenant.opened.drain(..) {
-                    if let Some(state) = self.intake.series.get_mut(id.0 as usize) {
-                        state.flags &= !flag::OPEN;
-                    }
-                }
+        for at in 0..self.tenants.len() {
+            if now.since(self.tenants[at].used) > idle && self.put_down(at) {
+                self.tenants[at].report_from = now.plus(nanos(self.config.repeat_seconds));
             }
         }
+    }
+
+    /// Takes a tenant's plugins down to their state; whether there were any.
+    fn put_down(&mut self, at: usize) -> bool {
+        let tenant = &mut self.tenants[at];
+        let Some(mut judges) = tenant.judges.take() else { return false };
+        tenant.snapshot = judges.snapshot();
+        for id in tenant.opened.drain(..) {
+            if let Some(state) = self.intake.series.get_mut(id.0 as usize) {
+                state.flags &= !flag::OPEN;
+            }
+        }
+        true
     }
 
     /// Writes what was made to the store and tells the board.
@@ -868,6 +959,10 @@ impl Shard {
             return;
         }
         self.dirty = true;
+        let suppressed = self.out.notices.iter().filter(|notice| notice.event == Event::Suppressed).count();
+        if suppressed > 0 {
+            metrics::counter!("vitals_alerts_suppressed_total").increment(suppressed as u64);
+        }
         let out = Arc::new(mem::take(&mut self.out));
         (self.around.observe)(&out);
         self.around.store.write(self.partition, Arc::unwrap_or_clone(out));

@@ -1,8 +1,10 @@
 //! What comes out: the REST API with its page of documentation, probes, and verdicts as OTLP.
 //!
+//! - [`alerts`]: notifications of alerts, to Alertmanager and webhooks
 //! - [`otlp`]: verdicts, and on request samples, to another OTLP receiver
 //! - [`rest`]: the routes of the contract, and those that make series, verdicts and alerts queryable
 
+pub mod alerts;
 pub mod otlp;
 pub mod rest;
 
@@ -37,12 +39,21 @@ pub struct ExposeConfig {
     pub max_body_bytes: usize,
     /// At shutdown, requests under way have this long to finish.
     pub shutdown_seconds: u64,
-    /// Availability objective, percent.
+    /// Availability objective, percent; from `evaluate.objective.target`.
+    #[serde(skip)]
     pub sla_target: f64,
+    /// The interval of a heartbeat that names none, milliseconds; from `telemetry.default_heartbeat_interval_ms`.
+    #[serde(skip)]
+    pub heartbeat_interval_ms: u64,
+    /// Most heartbeats of a batch; from `telemetry.batch_size`.
+    #[serde(skip)]
+    pub most_heartbeats: usize,
     /// A heartbeat older than this is refused.
     pub heartbeat_max_age_seconds: u64,
     /// A heartbeat further ahead of our clock than this is refused.
     pub heartbeat_max_ahead_seconds: u64,
+    /// A metric further ahead of our clock than this is refused.
+    pub metric_max_ahead_seconds: u64,
     /// Where a measurement becomes degraded and critical.
     pub thresholds: Thresholds,
 }
@@ -57,8 +68,11 @@ impl Default for ExposeConfig {
             max_body_bytes: 64 * 1024 * 1024,
             shutdown_seconds: 10,
             sla_target: 99.9,
+            heartbeat_interval_ms: 30_000,
+            most_heartbeats: rest::MOST_HEARTBEATS,
             heartbeat_max_age_seconds: 600,
             heartbeat_max_ahead_seconds: 600,
+            metric_max_ahead_seconds: 86_400,
             thresholds: Thresholds::default(),
         }
     }
@@ -68,21 +82,26 @@ impl Default for ExposeConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Thresholds {
-    /// Percent of CPU.
+    /// Percent of CPU; from `telemetry.default_thresholds`.
+    #[serde(skip)]
     pub cpu: [f64; 2],
-    /// Percent of memory.
+    /// Percent of memory; from `telemetry.default_thresholds`.
+    #[serde(skip)]
     pub memory: [f64; 2],
-    /// Percent of the fullest file system.
+    /// Percent of the fullest file system; from `telemetry.default_thresholds`.
+    #[serde(skip)]
     pub disk: [f64; 2],
-    /// Milliseconds to answer.
+    /// Milliseconds to answer; from `telemetry.default_thresholds`.
+    #[serde(skip)]
     pub response_ms: [f64; 2],
     /// Milliseconds of network latency.
     pub latency_ms: [f64; 2],
     /// Percent of packets lost.
     pub packet_loss: [f64; 2],
-    /// Percent of requests that failed.
+    /// Percent of requests that failed; a threshold for `error_rate` in `telemetry.default_thresholds` comes first.
     pub error_rate: [f64; 2],
-    /// What memory in megabytes is a percentage of, unless the agent's total is known.
+    /// What memory in megabytes is a percentage of, unless the agent's total is known; from `evaluate.memory_total_mb`.
+    #[serde(skip)]
     pub memory_total_mb: f64,
 }
 
@@ -138,6 +157,7 @@ pub struct ServiceStatus {
 }
 
 /// All that the REST room needs.
+#[derive(Clone)]
 pub struct Rest {
     /// Agents and series.
     pub registry: Arc<Registry>,

@@ -51,11 +51,17 @@ pub enum StoreKind {
 pub struct StoreConfig {
     /// Which store.
     pub kind: StoreKind,
-    /// Samples are deleted when the day (UTC) that they fall in is older than this.
+    /// Samples are deleted when the day (UTC) that they fall in is older than this; from
+    /// `telemetry.metrics_retention_days`.
+    #[serde(skip)]
     pub sample_retention_days: u32,
-    /// Verdicts older than this are deleted.
+    /// Verdicts older than this are deleted; from
+    /// `telemetry.heartbeat_retention_days`.
+    #[serde(skip)]
     pub verdict_retention_days: u32,
-    /// Sessions, outages and resolved alerts that ended longer ago than this are deleted.
+    /// Sessions, outages and resolved alerts that ended longer ago than this are deleted; from
+    /// `telemetry.snapshot_retention_days`.
+    #[serde(skip)]
     pub session_retention_days: u32,
     /// About how many samples a compressed block holds at most. Larger ones take fewer bytes and longer to read.
     pub block_samples: usize,
@@ -92,7 +98,7 @@ impl Default for StoreConfig {
         Self {
             kind: StoreKind::Embedded,
             sample_retention_days: 90,
-            verdict_retention_days: 90,
+            verdict_retention_days: 30,
             session_retention_days: 365,
             block_samples: 16 * 1024,
             influxdb: InfluxConfig::default(),

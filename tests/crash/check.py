@@ -20,7 +20,8 @@ import urllib.request
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import harness  # noqa: E402
-from harness import nanos, rfc3339, wait_for  # noqa: E402
+import loaded  # noqa: E402
+from harness import nanos, wait_for  # noqa: E402
 
 KILLS = int(os.environ.get("KILLS", "10"))
 SECONDS = float(os.environ.get("SECONDS_OF_LOAD", "4"))
@@ -72,48 +73,6 @@ class Heartbeats:
         self.sent.append(at)
 
 
-def value(series, at):
-    """What `vitals load` sends of a series at a time; its help and `src/commands/load/template.rs` say the same."""
-    mask = 2**64 - 1
-    z = ((series << 48) + at) & mask
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
-    z ^= z >> 31
-    return (100 * (20 + series % 50) + z % 1000 + (100_000 if z >> 52 == 0 else 0)) / 100
-
-
-def acknowledged(file):
-    """What the load program saw acknowledged: number of a series -> times in nanoseconds."""
-    found = collections.defaultdict(set)
-    for line in file.read_text().splitlines():
-        first, count, start, step, rounds = (int(field) for field in line.split())
-        for series in range(first, first + count):
-            found[series].update(range(start, start + step * rounds, step))
-    return found
-
-
-def compare(rest, wanted, began):
-    """Points missing, points twice, points with another value, points in all."""
-    missing = twice = other = total = 0
-    window = {"start": rfc3339(began), "end": rfc3339(time.time_ns() + 3600 * 1_000_000_000), "limit": 100_000}
-    ids = {}
-    for agent in {series // 100 for series in wanted}:
-        for series in rest.get("/series", agent=f"load-{agent}@load-host-{agent}")["series"]:
-            if series["metric_name"] == "load.gauge":
-                ids[int(series["attributes"]["series"])] = series["series_id"]
-    for number, times in wanted.items():
-        total += len(times)
-        if number not in ids:
-            missing += len(times)
-            continue
-        stored = [(nanos(s["time"]), s["value"]) for s in rest.get(f"/series/{ids[number]}/samples", **window)["samples"]]
-        values = dict(stored)
-        twice += len(stored) - len(values)
-        missing += len(times - values.keys())
-        other += sum(1 for at in times & values.keys() if values[at] != value(number, at))
-    return missing, twice, other, total
-
-
 def a_kill(number, vitals, steady, beats, began):
     """One load with a kill in it, and the account after the restart."""
     acked = WORK.path / f"acked-{number}"
@@ -133,7 +92,7 @@ def a_kill(number, vitals, steady, beats, began):
     began_start = time.monotonic()
     vitals.start()
     print(f"        ready again after {time.monotonic() - began_start:.1f} s", flush=True)
-    missing, twice, other, total = compare(vitals.rest, acknowledged(acked), began)
+    missing, twice, other, total = loaded.compare(vitals.rest, loaded.acknowledged(acked), began)
     check(
         f"kill {number}: all {total:,} acknowledged points are there once", total > 0 and not (missing or twice or other),
         f"{missing} missing, {twice} twice, {other} with another value",
@@ -157,9 +116,9 @@ def kills():
         a_kill(number, vitals, steady, beats, began)
     everything = collections.defaultdict(set)
     for number in range(1, KILLS + 1):
-        for series, times in acknowledged(WORK.path / f"acked-{number}").items():
+        for series, times in loaded.acknowledged(WORK.path / f"acked-{number}").items():
             everything[series] |= times
-    missing, twice, other, total = compare(vitals.rest, everything, began)
+    missing, twice, other, total = loaded.compare(vitals.rest, everything, began)
     check(
         f"after all kills: {total:,} points are there once", not (missing or twice or other),
         f"{missing} missing, {twice} twice, {other} with another value",

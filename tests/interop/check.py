@@ -3,7 +3,8 @@
 usage: check.py [VITALS]          started by run.sh, which builds and installs what this needs
 
 VITALS_PEERS: folder with `otelcol`. INTEROP_PYTHON: a Python with the OpenTelemetry SDK. INTEROP_MODULES: a folder
-with the JavaScript SDK's node_modules.
+with the JavaScript SDK's node_modules. INTEROP_STORE: "embedded", the default, or "influxdb", for which `influxd` must be
+among the peers; everything is the same with it.
 """
 
 import collections
@@ -25,6 +26,7 @@ SCRAPES = int(os.environ.get("INTEROP_SCRAPES", "8"))
 PEERS = pathlib.Path(os.environ.get("VITALS_PEERS", harness.ROOT / "target/peers"))
 PYTHON = os.environ.get("INTEROP_PYTHON", sys.executable)
 MODULES = os.environ.get("INTEROP_MODULES", "")
+STORE = os.environ.get("INTEROP_STORE", "embedded")
 
 WORK = harness.Work("interop")
 ACCOUNT = harness.Account(WORK)
@@ -34,6 +36,16 @@ check = ACCOUNT.check
 HEALTH_METRICS = ["vitals.health.score", "vitals.health.status"]
 SLA_METRICS = ["vitals.availability", "vitals.sla.error_budget.remaining", "vitals.sla.burn_rate"]
 OUTLIER_METRICS = ["vitals.outlier", "vitals.outlier.value", "vitals.outlier.bound", "vitals.outlier.count"]
+
+
+def serve(name, config):
+    """A `vitals` of its own, with the store that is asked for."""
+    env = {}
+    if INFLUX:
+        INFLUX.make_bucket(name)
+        config += INFLUX.store(bucket=name)
+        env = INFLUX.environment()
+    return harness.Vitals(WORK, PROGRAM, name, config, env=env).start()
 
 
 class Combination:
@@ -197,7 +209,7 @@ def through_a_collector(number, combination):
     config = sink.export()
     if combination.authenticated:
         config += "[auth]\notlp = true\n"
-    vitals = harness.Vitals(WORK, PROGRAM, f"vitals-{number}", config).start()
+    vitals = serve(f"vitals-{number}", config)
     token = vitals.token("collector-1") if combination.authenticated else None
     sent = WORK.path / f"sent-{number}.json"
     collector = start_collector(f"collector-{number}", collector_config(combination, vitals, token, sent))
@@ -273,7 +285,7 @@ def exported_score(sink, rest, agent):
 
 def through_the_sdks():
     sink = Sink("sink-sdk", "grpc")
-    vitals = harness.Vitals(WORK, PROGRAM, "vitals-sdk", sink.export()).start()
+    vitals = serve("vitals-sdk", sink.export())
     source = (HERE / "sdk/expected.py", HERE / "sdk/send.py", HERE / "sdk/send.mjs")
     numbers = WORK.path / "expected.json"
     numbers.write_text(json.dumps({"bounds": expected.BOUNDS, "turns": [expected.turn(n) for n in range(expected.TURNS)]}))
@@ -327,6 +339,7 @@ def through_an_sdk(vitals, instance, command, protocol, temporality, numbers):
 
 
 PROGRAM = harness.binary()
+INFLUX = harness.Influx(WORK, PEERS / "influxd").start() if STORE == "influxdb" else None
 for count, combination in enumerate(COMBINATIONS, 1):
     ACCOUNT.part(f"Collector: {combination.name}", through_a_collector, count, combination)
 ACCOUNT.part("SDKs", through_the_sdks)

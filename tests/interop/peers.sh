@@ -4,8 +4,9 @@
 #   tests/interop/peers.sh [DEST] [PEER...]
 #
 # PEER: collector (OpenTelemetry Collector 0.160.0 and telemetrygen, 2 minutes cold), victoria-metrics (20 s),
-# prometheus (4 minutes), rotel. Default: collector. DEST: default $VITALS_PEERS, else target/peers.
-# A peer that is already there is not built again. Needs go >= 1.26.7 (rotel: python3.11, pip and unzip).
+# prometheus (4 minutes), influxdb (InfluxDB 2.9.1, 5 minutes), rotel. Default: collector. DEST: default $VITALS_PEERS, else target/peers.
+# A peer that is already there is not built again. Needs go >= 1.26.7 (rotel: python3.11, pip and unzip; influxdb: gcc
+# and rustup).
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -65,18 +66,44 @@ rotel() {
   install -m 0755 "$work/rotel/rotel-agent" "$dest/rotel-agent"
 }
 
+# The server without its web page. Its query language is a library in Rust that `go build` finds through a pkg-config
+# of InfluxData's own, and that names an older toolchain than the one that is installed; RUSTUP_TOOLCHAIN overrides it.
+influxdb() {
+  mkdir "$work/influxd"
+  cat > "$work/influxd/go.mod" <<'MOD'
+module influxd
+go 1.25.10
+require github.com/influxdata/influxdb/v2 v2.9.1
+replace github.com/nats-io/nats-streaming-server v0.11.2 => github.com/influxdata/nats-streaming-server v0.11.3-0.20201112040610-c277f7560803
+replace google.golang.org/protobuf v1.30.0 => google.golang.org/protobuf v1.33.0
+MOD
+  printf '//go:build tools\n\npackage tools\n\nimport _ "github.com/influxdata/influxdb/v2/cmd/influxd"\n' \
+    > "$work/influxd/tools.go"
+  GOBIN="$work" go install github.com/influxdata/pkg-config@v0.3.0
+  (
+    cd "$work/influxd"
+    RUSTUP_TOOLCHAIN=$(rustup show active-toolchain | cut -d' ' -f1) PKG_CONFIG="$work/pkg-config" \
+      go build -mod=mod -buildvcs=false -tags 'sqlite_foreign_keys,sqlite_json' -ldflags '-s -w' -o "$work/influxd/out" \
+      github.com/influxdata/influxdb/v2/cmd/influxd
+  )
+  install -m 0755 "$work/influxd/out" "$dest/.influxd.new"
+  mv "$dest/.influxd.new" "$dest/influxd"
+}
+
 for peer in "$@"; do
   case $peer in
     collector) binary=otelcol ;;
     rotel) binary=rotel-agent ;;
+    influxdb) binary=influxd ;;
     victoria-metrics | prometheus) binary=$peer ;;
-    *) echo "unknown peer: $peer (collector, victoria-metrics, prometheus, rotel)" >&2; exit 2 ;;
+    *) echo "unknown peer: $peer (collector, victoria-metrics, prometheus, influxdb, rotel)" >&2; exit 2 ;;
   esac
   [ -x "$dest/$binary" ] && continue
   echo "building $peer into $dest" >&2
   case $peer in
     collector) collector ;;
     rotel) rotel ;;
+    influxdb) influxdb ;;
     victoria-metrics)
       GOBIN="$dest" go install github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics@v1.148.8 ;;
     prometheus) GOBIN="$dest" go install github.com/prometheus/prometheus/cmd/prometheus@v0.316.0 ;;

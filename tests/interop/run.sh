@@ -3,7 +3,8 @@
 #
 #   tests/interop/run.sh [VITALS]      VITALS: the program, default target/release/vitals
 #
-# Needs python3, node with npm, go (to build the Collector once). Ends with `N passed, N failed`; 5 minutes at most
+# INTEROP_STORE=influxdb does it with a real InfluxDB as the store.
+# Needs python3, node with npm, go (to build the peers once). Ends with `N passed, N failed`; 5 minutes at most
 # after the first time.
 set -euo pipefail
 
@@ -11,7 +12,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 export VITALS_PEERS=${VITALS_PEERS:-$root/target/peers}
 export PYTHONDONTWRITEBYTECODE=1
-"$here/peers.sh" "$VITALS_PEERS" collector
+peers=(collector)
+[ "${INTEROP_STORE:-embedded}" = influxdb ] && peers+=(influxdb)
+"$here/peers.sh" "$VITALS_PEERS" "${peers[@]}"
 
 sdk=$root/target/interop
 mkdir -p "$sdk"

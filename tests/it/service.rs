@@ -17,16 +17,22 @@ use vitals::pipeline::Service;
 /// Longest that anything here may take to show.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn start(data: &Path) -> Service {
-    let mut config = Config::default();
-    for address in [&mut config.receive.grpc, &mut config.receive.http, &mut config.expose.rest] {
-        "127.0.0.1:0".clone_into(address);
-    }
+pub(crate) async fn start(data: &Path) -> Service {
+    let mut config = local();
     config.evaluate.sla_seconds = 1;
     Service::start(config, data).await.expect("the service starts")
 }
 
-fn now() -> u64 {
+/// The defaults, on ports that are free.
+pub(crate) fn local() -> Config {
+    let mut config = Config::default();
+    for address in [&mut config.receive.grpc, &mut config.receive.http, &mut config.expose.rest] {
+        "127.0.0.1:0".clone_into(address);
+    }
+    config
+}
+
+pub(crate) fn now() -> u64 {
     u64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_nanos())
         .expect("before 2554")
 }
@@ -40,7 +46,7 @@ fn text(key: &str, value: &str) -> KeyValue {
 }
 
 /// One gauge of the host `host`, with these (time, value) points.
-fn gauge(host: &str, name: &str, points: &[(u64, f64)]) -> ExportMetricsServiceRequest {
+pub(crate) fn gauge(host: &str, name: &str, points: &[(u64, f64)]) -> ExportMetricsServiceRequest {
     let data_points = points
         .iter()
         .map(|&(time_unix_nano, value)| NumberDataPoint {
@@ -65,14 +71,14 @@ fn gauge(host: &str, name: &str, points: &[(u64, f64)]) -> ExportMetricsServiceR
 }
 
 /// A client of the REST API.
-struct Client {
-    http: reqwest::Client,
-    base: String,
-    token: String,
+pub(crate) struct Client {
+    pub(crate) http: reqwest::Client,
+    pub(crate) base: String,
+    pub(crate) token: String,
 }
 
 impl Client {
-    fn of(service: &Service, tenant: Option<&str>, agents: Option<&[&str]>) -> Self {
+    pub(crate) fn of(service: &Service, tenant: Option<&str>, agents: Option<&[&str]>) -> Self {
         let token = service
             .auth()
             .issue(TokenRequest {
@@ -88,12 +94,12 @@ impl Client {
         Self { http: reqwest::Client::new(), base, token }
     }
 
-    async fn get(&self, path: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         let request = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
         answer(request).await
     }
 
-    async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.token).json(body);
         answer(request).await
     }
@@ -119,14 +125,14 @@ impl Client {
     }
 }
 
-async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+pub(crate) async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
     let response = request.send().await.expect("an answer");
     let status = response.status().as_u16();
     (status, response.json().await.unwrap_or(Value::Null))
 }
 
 /// Asks again until `check` is content with what `ask` finds.
-async fn eventually<T: std::fmt::Debug>(ask: impl AsyncFn() -> T, check: impl Fn(&T) -> bool) -> T {
+pub(crate) async fn eventually<T: std::fmt::Debug>(ask: impl AsyncFn() -> T, check: impl Fn(&T) -> bool) -> T {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let found = ask().await;
@@ -138,7 +144,10 @@ async fn eventually<T: std::fmt::Debug>(ask: impl AsyncFn() -> T, check: impl Fn
     }
 }
 
-async fn export_http(service: &Service, request: &ExportMetricsServiceRequest) -> ExportMetricsServiceResponse {
+pub(crate) async fn export_http(
+    service: &Service,
+    request: &ExportMetricsServiceRequest,
+) -> ExportMetricsServiceResponse {
     let response = reqwest::Client::new()
         .post(format!("http://{}/v1/metrics", service.addresses().http))
         .header("content-type", "application/x-protobuf")

@@ -180,6 +180,28 @@ impl Tracker {
         }
     }
 
+    /// A maintenance window is taken back: what is left of it after `now` is none any more.
+    pub fn cut_short(
+        &mut self,
+        start: UnixNanos,
+        end: UnixNanos,
+        now: UnixNanos,
+        timing: &Timing,
+        changes: &mut Vec<Interval>,
+    ) {
+        let before = self.windows.len();
+        self.windows.retain(|window| *window != (start, end));
+        if self.windows.len() == before {
+            return;
+        }
+        if start < now {
+            self.windows.push((start, end.min(now)));
+            self.windows.sort_unstable();
+        }
+        self.publish(now, timing, changes);
+        self.refresh(now, timing);
+    }
+
     /// Nobody listened from `from` to `until`: silence then proves nothing.
     pub fn was_blind(&mut self, from: UnixNanos, until: UnixNanos, timing: &Timing, changes: &mut Vec<Interval>) {
         if until > from {

@@ -1,5 +1,6 @@
 //! The formulas. Each module names its source.
 
+pub mod alerts;
 pub mod health;
 pub mod iqr;
 pub mod pack;

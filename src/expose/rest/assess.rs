@@ -1,10 +1,13 @@
 //! `POST /health-check`.
 
 use super::check::{self, Problem};
-use super::error::{ApiError, CommonErrors, ErrorBody};
+use super::error::{AnyErrors, ApiError, BodyErrors, MissingError, TokenErrors};
 use super::insight::{Availability, DAY, Standing, components, trends, uptime_health};
 use super::time::{Time, iso_duration};
-use super::wire::{Health, HealthAssessment, HealthCheckRequest, HealthStatusResponse, TimeRange};
+use super::wire::{
+    Assessment, FailurePattern, Health, HealthAssessment, HealthCheckRequest, HealthStatusResponse, SeriesTrend,
+    TimeRange,
+};
 use super::{Reader, message};
 use crate::expose::Rest;
 use axum::Json;
@@ -36,11 +39,11 @@ struct Depth {
 impl Depth {
     fn of(request: &HealthCheckRequest) -> Self {
         let historical = request.include_historical;
-        let (components, deep, forecast) = match request.assessment_type.as_str() {
-            "quick" | "basic" => (false, false, false),
-            "component" => (true, false, false),
-            "predictive" => (true, true, true),
-            _ => (true, true, false),
+        let (components, deep, forecast) = match request.assessment_type {
+            Assessment::Quick | Assessment::Basic => (false, false, false),
+            Assessment::Component => (true, false, false),
+            Assessment::Predictive => (true, true, true),
+            Assessment::Full | Assessment::Comprehensive => (true, true, false),
         };
         Self { components, trends: deep && (historical || forecast), forecast, patterns: deep && historical }
     }
@@ -48,16 +51,15 @@ impl Depth {
 
 /// Assess an agent or system
 ///
-/// `quick` and `basic` look at the health and the availability, `component` adds the components, `full` and
-/// `comprehensive` trends and failure patterns, `predictive` the time to the thresholds.
+/// `quick` and `basic` look at the health and the availability, `component` at all components, `full` and
+/// `comprehensive` at trends and failure patterns, `predictive` the time to the thresholds.
 #[utoipa::path(
     post, path = "/api/v1/telemetry/health-check", tag = "telemetry", security(("token" = [])),
     request_body = HealthCheckRequest,
     responses(
-        (status = 200, body = HealthStatusResponse),
-        (status = 404, body = ErrorBody, description = "no telemetry for the target"),
-        (status = 413, body = ErrorBody, description = "the body is larger than 10 MB"),
-        CommonErrors
+        (status = 200, body = HealthStatusResponse, description = "the assessment"),
+        MissingError,
+        TokenErrors, BodyErrors, AnyErrors
     )
 )]
 pub async fn health_check(
@@ -77,11 +79,8 @@ pub async fn health_check(
         .ask(move |rest| {
             let standing = Standing::of(rest, &agent, now)?;
             let availability = Availability::of(rest, &caller, &agent, &standing, (start, end), now)?;
-            let mut parts = if depth.components || !request.components.is_empty() {
-                components(rest, &agent, &standing, now)?
-            } else {
-                BTreeMap::new()
-            };
+            let deep = depth.components || !request.components.is_empty();
+            let mut parts = components(rest, &agent, &standing, now, deep)?;
             if !request.components.is_empty() {
                 // What was asked for and is not measured is unknown, not missing.
                 parts = request
@@ -131,7 +130,11 @@ pub async fn health_check(
 }
 
 /// What to plan: components that are not well, trends that end at a threshold, times at which it keeps failing.
-fn suggestions(parts: &BTreeMap<String, Health>, trends: &BTreeMap<String, Value>, patterns: &[Value]) -> Vec<String> {
+fn suggestions(
+    parts: &BTreeMap<String, Health>,
+    trends: &BTreeMap<String, SeriesTrend>,
+    patterns: &[FailurePattern],
+) -> Vec<String> {
     let mut plans = Vec::new();
     for (name, health) in parts {
         match health {
@@ -141,7 +144,7 @@ fn suggestions(parts: &BTreeMap<String, Health>, trends: &BTreeMap<String, Value
         }
     }
     for (name, trend) in trends {
-        match trend["hours_to_critical"].as_f64() {
+        match trend.hours_to_critical.flatten() {
             Some(hours) if hours > 0.0 => {
                 plans.push(format!("{name} reaches its critical threshold in about {hours:.0} h: act before that."));
             }
@@ -150,8 +153,8 @@ fn suggestions(parts: &BTreeMap<String, Health>, trends: &BTreeMap<String, Value
         }
     }
     for pattern in patterns {
-        if let Some(hour) = pattern["hour_utc"].as_i64() {
-            plans.push(format!("Move what is scheduled at {hour:02}:00 UTC, or plan a maintenance window for it."));
+        if let FailurePattern::RecurringHour { from, to, .. } = pattern {
+            plans.push(format!("Move what runs between {from} and {to} UTC, or plan a maintenance window for it."));
         }
     }
     plans

@@ -13,32 +13,46 @@ const MOST_PROBLEMS: usize = 100;
 /// Most bytes of an input that are sent back.
 const LONGEST_INPUT: usize = 1_000;
 /// Longest id of an agent or system, in characters.
-pub const LONGEST_ID: usize = 100;
+const LONGEST_ID: usize = 100;
 /// Longest name of a metric, in characters.
 const LONGEST_NAME: usize = 1_000;
 
+/// What is said of a name with a control character in it.
+const NO_CONTROL: &str = "String should have no control characters";
+
+/// Control characters, and those that turn the direction of text: a name with one can pass for another.
+fn is_control(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-#[schema(example = json!({
-    "type": "less_than_equal",
-    "loc": ["body", "cpu_usage_percent"],
-    "msg": "Input should be less than or equal to 100",
-    "input": 101
-}))]
 pub struct Problem {
     /// `missing`, `string_type`, `float_type`, `int_type`, `bool_type`, `dict_type`, `list_type`, `enum`,
     /// `greater_than_equal`, `less_than_equal`, `too_short`, `too_long`, `string_too_short`, `string_too_long`,
-    /// `datetime_parsing`, `json_invalid`, `value_error`.
+    /// `string_pattern_mismatch`, `datetime_parsing`, `json_invalid`, `value_error`.
     #[serde(rename = "type")]
     pub kind: String,
     /// Where: `body`, `query` or `path`, then fields and positions.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Place>)]
     pub loc: Vec<Value>,
     /// One sentence.
     pub msg: String,
-    /// What was there.
-    #[schema(value_type = Object)]
+    /// What was there, cut if it is long; null if nothing was.
     pub input: Value,
+}
+
+/// A field's name or a position in a list.
+#[derive(ToSchema)]
+#[schema(as = Place)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "only described, never made")]
+enum Place {
+    /// A field.
+    Field(String),
+    /// A position.
+    Position(u32),
 }
 
 impl Problem {
@@ -88,6 +102,8 @@ fn shortened(input: &Value) -> Value {
 pub enum Rule {
     /// Text of a length in characters.
     Text(usize, usize),
+    /// The same, without control characters.
+    Name(usize, usize),
     /// An RFC 3339 time.
     Time,
     /// A number within bounds, inclusive.
@@ -130,7 +146,7 @@ const fn nullable(name: &'static str, rule: Rule) -> Field {
 }
 
 const TEXT: Rule = Rule::Text(0, usize::MAX);
-const ID: Rule = Rule::Text(1, LONGEST_ID);
+const ID: Rule = Rule::Name(1, LONGEST_ID);
 const PERCENT: Rule = Rule::Number(0.0, 100.0);
 const NOT_NEGATIVE: Rule = Rule::Number(0.0, f64::MAX);
 const COUNT: Rule = Rule::Integer(0.0, f64::MAX);
@@ -183,10 +199,10 @@ pub const HEARTBEAT: &[Field] = &[
 ];
 
 const METRIC: &[Field] = &[
-    required("metric_name", Rule::Text(1, LONGEST_NAME)),
+    required("metric_name", Rule::Name(1, LONGEST_NAME)),
     required("metric_type", KIND),
     required("value", Rule::Number(f64::MIN, f64::MAX)),
-    required("unit", Rule::Text(0, LONGEST_NAME)),
+    required("unit", Rule::Name(0, LONGEST_NAME)),
     nullable("timestamp", Rule::Time),
     optional("dimensions", Rule::AnyObject),
     optional("tags", Rule::List(0, &TEXT)),
@@ -201,7 +217,7 @@ pub const SYSTEM_METRICS: &[Field] = &[
     required("collection_method", TEXT),
     optional("collection_interval_ms", INTERVAL),
     nullable("service_name", TEXT),
-    nullable("component_name", Rule::Text(0, LONGEST_NAME)),
+    nullable("component_name", Rule::Name(0, LONGEST_NAME)),
     nullable("region", TEXT),
 ];
 
@@ -237,8 +253,8 @@ pub const DASHBOARD: &[Field] = &[
     required("aggregation_window", TEXT),
     optional("environments", Rule::List(0, &TEXT)),
     optional("regions", Rule::List(0, &TEXT)),
-    optional("agent_ids", Rule::List(0, &TEXT)),
-    optional("system_ids", Rule::List(0, &TEXT)),
+    optional("agent_ids", Rule::List(0, &ID)),
+    optional("system_ids", Rule::List(0, &ID)),
     optional("metric_types", Rule::List(0, &KIND)),
     optional("health_statuses", Rule::List(0, &HEALTH)),
     optional("include_alerts", Rule::Bool),
@@ -266,6 +282,14 @@ pub fn json(body: &[u8]) -> Result<Value, Vec<Problem>> {
 pub fn problems(value: &Value, fields: &'static [Field], loc: &[Value]) -> Vec<Problem> {
     let mut checker = Checker { loc: loc.to_vec(), found: Vec::new() };
     checker.value(value, &Rule::Object(fields));
+    checker.found
+}
+
+/// Everything that is wrong with `value` as the id of an agent or system.
+#[must_use]
+pub fn id(value: &Value, loc: &[Value]) -> Vec<Problem> {
+    let mut checker = Checker { loc: loc.to_vec(), found: Vec::new() };
+    checker.value(value, &ID);
     checker.found
 }
 
@@ -301,6 +325,12 @@ impl Checker {
     fn value(&mut self, value: &Value, rule: &Rule) {
         match rule {
             Rule::Text(least, most) => self.text(value, *least, *most),
+            Rule::Name(least, most) => {
+                self.text(value, *least, *most);
+                if value.as_str().is_some_and(|text| text.contains(is_control)) {
+                    self.report("string_pattern_mismatch", NO_CONTROL, value);
+                }
+            }
             Rule::Time => self.time(value),
             Rule::Number(least, most) => match value.as_f64().filter(|_| value.is_number()) {
                 Some(number) => self.bounds(number, *least, *most, value),

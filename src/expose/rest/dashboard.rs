@@ -2,10 +2,13 @@
 
 use super::assess::range_of;
 use super::check::{self, Problem};
-use super::error::{ApiError, CommonErrors, ErrorBody};
+use super::error::{AnyErrors, ApiError, BodyErrors, TokenErrors};
 use super::insight::{Standing, label, liveness_name, trend};
-use super::time::{Time, parse_duration};
-use super::wire::{AlertInfo, DashboardQuery, Health, TelemetryDashboardData};
+use super::time::{Time, parse_duration, seconds};
+use super::wire::{
+    AggregationName, AlertInfo, Anomaly, Chart, DashboardQuery, Health, SamplePoint, SeriesTrend,
+    TelemetryDashboardData,
+};
 use super::{Reader, message, took, touchable};
 use crate::expose::Rest;
 use axum::Json;
@@ -24,6 +27,8 @@ use vitals_core::verdict::VerdictBody;
 
 /// Most alerts and anomalies listed.
 const MOST_LISTED: usize = 200;
+/// Most open alerts that are counted.
+const MOST_COUNTED: usize = 100_000;
 /// Fewest points that a series is shown with; more series than fit with so many are left out.
 const FEWEST_POINTS: usize = 2;
 
@@ -32,9 +37,8 @@ const FEWEST_POINTS: usize = 2;
     post, path = "/api/v1/telemetry/dashboard", tag = "telemetry", security(("token" = [])),
     request_body = DashboardQuery,
     responses(
-        (status = 200, body = TelemetryDashboardData),
-        (status = 413, body = ErrorBody, description = "the body is larger than 10 MB"),
-        CommonErrors
+        (status = 200, body = TelemetryDashboardData, description = "everything in the range"),
+        TokenErrors, BodyErrors, AnyErrors
     )
 )]
 pub async fn dashboard(
@@ -67,8 +71,8 @@ struct Board<'a> {
 /// What is shown of the series.
 #[derive(Default)]
 struct Charts {
-    data: Vec<Value>,
-    trends: BTreeMap<String, Value>,
+    data: Vec<Chart>,
+    trends: BTreeMap<String, SeriesTrend>,
     points: usize,
     newest: Option<UnixNanos>,
     left_out: usize,
@@ -118,7 +122,7 @@ impl Board<'_> {
             agent_summary,
             system_summary,
             time_series_data: charts.data,
-            active_alerts: alerts,
+            active_alerts: alerts.into_iter().take(MOST_LISTED).collect(),
             alert_summary,
             trends: charts.trends,
             anomalies,
@@ -182,20 +186,17 @@ impl Board<'_> {
             {
                 charts.trends.insert(format!("{}: {}", agent.key, label(&one)), trend);
             }
-            charts.data.push(json!({
-                "agent_id": agent.key,
-                "series_id": one.id.0,
-                "metric_name": one.spec.metric,
-                "metric_type": one.spec.kind.name(),
-                "unit": one.spec.unit,
-                "label": label(&one),
-                "aggregation": "mean",
-                "step_seconds": seconds(step),
-                "points": points
-                    .iter()
-                    .map(|&(time, value)| json!([Time(time).to_string(), value]))
-                    .collect::<Vec<_>>(),
-            }));
+            charts.data.push(Chart {
+                agent_id: agent.key.clone(),
+                series_id: one.id.0,
+                metric_name: one.spec.metric.clone(),
+                metric_type: one.spec.kind.name().to_owned(),
+                unit: one.spec.unit.clone(),
+                label: label(&one),
+                aggregation: AggregationName::Mean,
+                step_seconds: seconds(step),
+                points: points.into_iter().map(SamplePoint::from).collect(),
+            });
         }
         Ok(charts)
     }
@@ -207,13 +208,13 @@ impl Board<'_> {
             open_only: true,
             start: UnixNanos(i64::MIN),
             end: self.range.1,
-            limit: MOST_LISTED,
+            limit: MOST_COUNTED,
         };
         let alerts = self.rest.store.alerts(&query)?;
         Ok(alerts.iter().map(|alert| AlertInfo::of(alert, keys.get(&alert.agent).map(|&key| key.into()))).collect())
     }
 
-    fn anomalies(&self, keys: &HashMap<AgentId, &str>) -> Result<Vec<Value>, StoreError> {
+    fn anomalies(&self, keys: &HashMap<AgentId, &str>) -> Result<Vec<Anomaly>, StoreError> {
         let query = VerdictQuery {
             tenant: self.caller.tenant.clone(),
             agents: Some(keys.keys().copied().collect()),
@@ -226,18 +227,18 @@ impl Board<'_> {
         let anomalies = verdicts.iter().filter_map(|verdict| {
             let VerdictBody::Outlier(outlier) = &verdict.body else { return None };
             let series = self.rest.registry.series(outlier.series)?;
-            Some(json!({
-                "agent_id": keys.get(&verdict.agent),
-                "series_id": outlier.series.0,
-                "metric_name": series.spec.metric,
-                "time": Time(verdict.time).to_string(),
-                "value": outlier.value,
-                "lower": outlier.lower,
-                "upper": outlier.upper,
-                "score": outlier.score,
-                "window": outlier.window,
-                "plugin": verdict.evidence.plugin,
-            }))
+            Some(Anomaly {
+                agent_id: (*keys.get(&verdict.agent)?).to_owned(),
+                series_id: outlier.series.0,
+                metric_name: series.spec.metric.clone(),
+                time: Time(verdict.time),
+                value: outlier.value,
+                lower: finite(outlier.lower),
+                upper: finite(outlier.upper),
+                score: finite(outlier.score),
+                window: outlier.window,
+                plugin: verdict.evidence.plugin.clone(),
+            })
         });
         Ok(anomalies.collect())
     }
@@ -273,6 +274,11 @@ impl Board<'_> {
     }
 }
 
+/// JSON has no infinity.
+fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
+}
+
 fn name_of(health: Health) -> String {
     vitals_core::verdict::HealthStatus::from(health).name().to_owned()
 }
@@ -280,11 +286,6 @@ fn name_of(health: Health) -> String {
 #[allow(clippy::cast_precision_loss)]
 fn average(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn seconds(nanos: i64) -> f64 {
-    nanos as f64 / UnixNanos::SECOND as f64
 }
 
 /// A checked whole number of at most 10,000.

@@ -25,6 +25,8 @@ pub enum ApiError {
     SlowBody,
     /// More than a request may hold.
     TooLarge(String),
+    /// Not JSON.
+    Media,
     /// A compressed body.
     Encoding,
     /// What was sent does not fit the contract.
@@ -43,7 +45,6 @@ pub enum ApiError {
 
 /// The body of every error but 422.
 #[derive(Serialize, ToSchema)]
-#[schema(example = json!({"detail": "there is no telemetry for web-1"}))]
 pub struct ErrorBody {
     /// One sentence.
     pub detail: String,
@@ -56,25 +57,67 @@ pub struct InvalidBody {
     pub detail: Vec<Problem>,
 }
 
-/// The errors that any route with a token can answer, for the documentation.
+/// The errors that any route can answer, for the documentation.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "only described, never made")]
-pub enum CommonErrors {
-    /// No token or a bad one; with `WWW-Authenticate: Bearer`.
+pub enum AnyErrors {
+    /// A bug here.
+    #[response(status = 500)]
+    Internal(ErrorBody),
+    /// Not available now, or it took too long; with `Retry-After`.
+    #[response(status = 503)]
+    Unavailable(ErrorBody),
+}
+
+/// The errors that a route with a token can answer besides.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "only described, never made")]
+pub enum TokenErrors {
+    /// No token or a bad one.
     #[response(status = 401)]
     Unauthorized(ErrorBody),
     /// The token may not touch that agent or system, or lacks the scope.
     #[response(status = 403)]
     Forbidden(ErrorBody),
+}
+
+/// The errors that a route with parameters can answer besides.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "only described, never made")]
+pub enum ParameterErrors {
     /// The request does not fit the contract.
     #[response(status = 422)]
     Invalid(InvalidBody),
-    /// A quota is used up, or too much is in flight; with `Retry-After`.
+}
+
+/// The errors that a route with a body can answer besides.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "only described, never made")]
+pub enum BodyErrors {
+    /// The body did not come in time.
+    #[response(status = 408)]
+    Slow(ErrorBody),
+    /// The request holds more than it may.
+    #[response(status = 413)]
+    TooLarge(ErrorBody),
+    /// Something else than JSON, or JSON in an encoding.
+    #[response(status = 415)]
+    Media(ErrorBody),
+    /// The request does not fit the contract.
+    #[response(status = 422)]
+    Invalid(InvalidBody),
+    /// Too much is in flight, or a quota is used up; with `Retry-After`.
     #[response(status = 429)]
     TooMany(ErrorBody),
-    /// Not available now; with `Retry-After`.
-    #[response(status = 503)]
-    Unavailable(ErrorBody),
+}
+
+/// The error of a route about one thing.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "only described, never made")]
+pub enum MissingError {
+    /// There is no such thing.
+    #[response(status = 404)]
+    Missing(ErrorBody),
 }
 
 impl From<Denied> for ApiError {
@@ -120,6 +163,10 @@ impl ApiError {
             Self::Method => plain(StatusCode::METHOD_NOT_ALLOWED, "the route does not take this method"),
             Self::SlowBody => plain(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
             Self::TooLarge(what) => (StatusCode::PAYLOAD_TOO_LARGE, what, None),
+            Self::Media => plain(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "the body must be JSON: send `Content-Type: application/json`",
+            ),
             Self::Encoding => plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the JSON without Content-Encoding"),
             Self::Intake(IntakeError::Overloaded { retry_after }) => {
                 let seconds = retry_after.as_secs().max(1);

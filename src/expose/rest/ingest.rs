@@ -1,15 +1,13 @@
 //! What clients send: validated, made into records, submitted, and answered with what evaluation made of it.
 
 use super::check::{self, Problem};
-use super::error::{ApiError, CommonErrors, ErrorBody};
+use super::error::{AnyErrors, ApiError, BodyErrors, ErrorBody, MissingError, ParameterErrors, TokenErrors};
 use super::time::Time;
 use super::wire::{
     AlertInfo, Health, HeartbeatRequest, HeartbeatResponse, MaintenanceWindow, MetricData, SystemMetricsRequest,
     SystemMetricsResponse, TelemetryIngestionBatch, TelemetryIngestionResult,
 };
-use super::{
-    MOST_HEARTBEATS, MOST_POINTS, PathVariable, Writer, blocking, json_body, message, took, touchable, with_status,
-};
+use super::{MOST_POINTS, PathVariable, Writer, blocking, json_body, message, took, touchable, with_status};
 use crate::expose::{IntakeError, Rest};
 use axum::Json;
 use axum::extract::{Request, State};
@@ -71,8 +69,7 @@ impl From<Refusal> for ApiError {
     request_body = HeartbeatRequest,
     responses(
         (status = 201, body = HeartbeatResponse, description = "durable and judged"),
-        (status = 413, body = ErrorBody, description = "the body is larger than 10 MB"),
-        CommonErrors
+        TokenErrors, BodyErrors, AnyErrors
     )
 )]
 pub async fn heartbeat(
@@ -126,7 +123,10 @@ struct Beat {
 }
 
 impl Beat {
-    fn prepare(rest: &Rest, caller: &Caller, value: Value, loc: &[Value], bytes: usize) -> Result<Self, Refusal> {
+    fn prepare(rest: &Rest, caller: &Caller, mut value: Value, loc: &[Value], bytes: usize) -> Result<Self, Refusal> {
+        if let Value::Object(fields) = &mut value {
+            fields.entry("heartbeat_interval_ms").or_insert_with(|| rest.config.heartbeat_interval_ms.into());
+        }
         let input = value.get("timestamp").cloned();
         let request: HeartbeatRequest = check::message(value, check::HEARTBEAT, loc).map_err(Refusal::Invalid)?;
         let now = rest.now();
@@ -167,6 +167,15 @@ impl Beat {
     }
 }
 
+fn nanos_of(seconds: u64) -> i64 {
+    i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(UnixNanos::SECOND)
+}
+
+fn ahead_of_clock(seconds: u64) -> String {
+    format!("Input should be at most {seconds} seconds ahead of the server's clock")
+}
+
+/// A heartbeat says how an agent is now.
 fn check_age(
     rest: &Rest,
     timestamp: UnixNanos,
@@ -174,13 +183,12 @@ fn check_age(
     input: Option<&Value>,
     loc: &[Value],
 ) -> Result<(), Refusal> {
-    let nanos = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(UnixNanos::SECOND);
     let (oldest, newest) = (rest.config.heartbeat_max_age_seconds, rest.config.heartbeat_max_ahead_seconds);
     let age = now.since(timestamp);
-    let msg = if age > nanos(oldest) {
+    let msg = if age > nanos_of(oldest) {
         format!("Input should be at most {oldest} seconds old")
-    } else if age < -nanos(newest) {
-        format!("Input should be at most {newest} seconds ahead of the server's clock")
+    } else if age < -nanos_of(newest) {
+        ahead_of_clock(newest)
     } else {
         return Ok(());
     };
@@ -256,8 +264,7 @@ fn columns_of(rest: &Rest, caller: &Caller, agent: AgentId, request: &HeartbeatR
     request_body = SystemMetricsRequest,
     responses(
         (status = 201, body = SystemMetricsResponse, description = "durable and judged"),
-        (status = 413, body = ErrorBody, description = "more than 5,000 metrics or 10 MB"),
-        CommonErrors
+        TokenErrors, BodyErrors, AnyErrors
     )
 )]
 pub async fn system_metrics(
@@ -324,8 +331,9 @@ impl Report {
         let request: SystemMetricsRequest =
             check::message(value, check::SYSTEM_METRICS, loc).map_err(Refusal::Invalid)?;
         no_twins(&request.metrics, loc)?;
-        touchable(caller, &request.system_id)?;
         let now = rest.now();
+        check_times(rest, &request, now, loc)?;
+        touchable(caller, &request.system_id)?;
         let profile = AgentProfile {
             name: request.service_name.clone(),
             environment: Some(request.environment.clone()),
@@ -373,6 +381,30 @@ impl Report {
     fn mean_quality(&self) -> f64 {
         mean(self.quality.values().copied()).unwrap_or(1.0)
     }
+}
+
+/// Measurements may be old, but a series would not be judged again until a time far ahead has come.
+fn check_times(rest: &Rest, request: &SystemMetricsRequest, now: UnixNanos, loc: &[Value]) -> Result<(), Refusal> {
+    let most = rest.config.metric_max_ahead_seconds;
+    let wrong = |time: Time, place: &[Value]| {
+        let msg = if time.0 < UnixNanos(0) {
+            "Input should be in or after 1970".to_owned()
+        } else if time.0.since(now) > nanos_of(most) {
+            ahead_of_clock(most)
+        } else {
+            return None;
+        };
+        let place = loc.iter().chain(place).cloned();
+        Some(Problem::new("value_error", place, msg, Some(&time.to_string().into())))
+    };
+    let own = wrong(request.timestamp, &["timestamp".into()]);
+    let theirs = request
+        .metrics
+        .iter()
+        .enumerate()
+        .filter_map(|(at, metric)| wrong(metric.timestamp?, &["metrics".into(), at.into(), "timestamp".into()]));
+    let problems: Vec<Problem> = own.into_iter().chain(theirs).collect();
+    if problems.is_empty() { Ok(()) } else { Err(Refusal::Invalid(problems)) }
 }
 
 /// Each metric name once.
@@ -431,8 +463,7 @@ fn spec_of(metric: &MetricData, component: &str, resource: &Arc<Attributes>) -> 
     request_body = TelemetryIngestionBatch,
     responses(
         (status = 202, body = TelemetryIngestionResult, description = "what became of each item"),
-        (status = 413, body = ErrorBody, description = "more than 1,000 heartbeats, 5,000 metric points or 10 MB"),
-        CommonErrors
+        TokenErrors, BodyErrors, AnyErrors
     )
 )]
 pub async fn batch(
@@ -444,10 +475,11 @@ pub async fn batch(
     let body = json_body(request).await?;
     let batch: TelemetryIngestionBatch =
         check::message(body.value, check::BATCH, &["body".into()]).map_err(ApiError::Invalid)?;
-    if batch.heartbeats.len() > MOST_HEARTBEATS {
+    if batch.heartbeats.len() > rest.config.most_heartbeats {
         return Err(ApiError::TooLarge(format!(
-            "{} heartbeats, at most {MOST_HEARTBEATS} are taken at once",
-            batch.heartbeats.len()
+            "{} heartbeats, at most {} are taken at once",
+            batch.heartbeats.len(),
+            rest.config.most_heartbeats
         )));
     }
     limit_points(batch.metrics.iter().map(points_of).sum())?;
@@ -623,8 +655,8 @@ fn per_second(count: usize, seconds: f64) -> f64 {
     request_body = MaintenanceWindow,
     responses(
         (status = 201, body = MaintenanceWindow, description = "neither up nor down in this window"),
-        (status = 404, body = ErrorBody, description = "no telemetry for the agent"),
-        CommonErrors
+        MissingError,
+        TokenErrors, BodyErrors, AnyErrors
     )
 )]
 pub async fn maintenance(
@@ -650,8 +682,9 @@ pub async fn maintenance(
     params(("id" = String, Path, description = "the alert's id")),
     responses(
         (status = 200, body = AlertInfo, description = "acknowledged, now or before"),
-        (status = 404, body = ErrorBody, description = "no such alert"),
-        CommonErrors
+        (status = 429, body = ErrorBody, description = "too much is in flight; with `Retry-After`"),
+        MissingError,
+        TokenErrors, ParameterErrors, AnyErrors
     )
 )]
 pub async fn acknowledge(

@@ -3,9 +3,8 @@
 //! Everything here asks the store and may block.
 
 use super::time::{Time, minutes};
-use super::wire::Health;
+use super::wire::{Direction, FailurePattern, Health, Period, SeriesTrend};
 use crate::expose::{Rest, Thresholds};
-use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use vitals_core::availability::{AvailabilitySummary, Interval, Outage, State, Tally, summary};
@@ -14,9 +13,11 @@ use vitals_core::caller::Caller;
 use vitals_core::ids::UnixNanos;
 use vitals_core::record::Vitals;
 use vitals_core::rules::sla::{self, SlaConfig, Windows};
+use vitals_core::rules::thresholds::is_percent;
 use vitals_core::seam::{Aggregation, SampleQuery, StoreError, VerdictQuery};
 use vitals_core::series::{AgentDesc, MetricKind, Origin, Part, SeriesDesc, Shape};
 use vitals_core::verdict::{AgentHealth, SlaVerdict, VerdictBody};
+use vitals_core::vitals::{VitalRole, role};
 
 pub const HOUR: i64 = 3_600 * UnixNanos::SECOND;
 pub const DAY: i64 = 24 * HOUR;
@@ -26,6 +27,8 @@ const PERIOD: i64 = 30 * DAY;
 const RECENT: i64 = HOUR;
 /// Most series that are looked at for one agent's components or trends.
 const MOST_SERIES: usize = 24;
+/// Steps into which a window is cut for the uptime of components: 5 minutes of a day.
+const COMPONENT_STEPS: i64 = 288;
 /// Points that a trend is fitted to.
 const TREND_POINTS: i64 = 60;
 /// A fitted change below this share of the mean counts as none.
@@ -36,6 +39,12 @@ const MOST_PEERS: usize = 200;
 const TOGETHER: i64 = 60 * UnixNanos::SECOND;
 /// So many outages within an hour are flapping.
 const FLAPPING: usize = 3;
+/// So many outages with the same time from one to the next are a pattern.
+const PERIODIC: usize = 4;
+/// By so much of their mean the times may differ.
+const REGULAR: f64 = 0.1;
+/// Less known time than this is too little to judge an agent by.
+const LEAST_KNOWN: i64 = HOUR;
 /// So many outages at the same hour on different days are a pattern, if they are at least half of all.
 const RECURRING: usize = 3;
 
@@ -139,12 +148,14 @@ pub fn uptime_health(percent: f64) -> Health {
     }
 }
 
-/// The health of each component that is measured: the agent's vitals, and the typed REST metrics by their component.
+/// The health of each component that is measured: the agent's vitals, and with `deep` the typed REST metrics too, by
+/// their component.
 pub fn components(
     rest: &Rest,
     agent: &AgentDesc,
     standing: &Standing,
     now: UnixNanos,
+    deep: bool,
 ) -> Result<BTreeMap<String, Health>, StoreError> {
     let limits = &rest.config.thresholds;
     let vitals = standing.vitals();
@@ -155,20 +166,24 @@ pub fn components(
     });
     let mut found = BTreeMap::new();
     for (name, value, bounds) in [
-        ("cpu", vitals.cpu_percent, limits.cpu),
-        ("memory", memory, limits.memory),
-        ("disk", vitals.disk_percent, limits.disk),
-        ("network", vitals.latency_ms, limits.latency_ms),
-        ("network", vitals.packet_loss_percent, limits.packet_loss),
-        ("response_time", vitals.response_ms, limits.response_ms),
-        ("error_rate", errors, limits.error_rate),
+        (CPU, vitals.cpu_percent, limits.cpu),
+        (MEMORY, memory, limits.memory),
+        (DISK, vitals.disk_percent, limits.disk),
+        (NETWORK, vitals.latency_ms, limits.latency_ms),
+        (NETWORK, vitals.packet_loss_percent, limits.packet_loss),
+        (RESPONSE_TIME, vitals.response_ms, limits.response_ms),
+        (ERROR_RATE, errors, limits.error_rate),
     ] {
         if let Some(value) = value {
             worsen(&mut found, name, grade(value, bounds));
         }
     }
-    for series in component_series(rest, agent) {
-        let Some(bounds) = bounds(limits, &series) else { continue };
+    if !deep {
+        return Ok(found);
+    }
+    // What a heartbeat or an OTLP metric means to its agent is in the vitals.
+    let told = |series: &SeriesDesc| series.spec.origin == Origin::Rest && series.spec.scope != HEARTBEAT;
+    for (series, judged) in judged_series(rest, agent).iter().filter(|(series, _)| told(series)) {
         let query = SampleQuery {
             series: series.id,
             start: now.plus(-RECENT),
@@ -177,11 +192,20 @@ pub fn components(
             limit: 2,
         };
         if let Some(&(_, value)) = rest.store.samples(&query)?.last() {
-            worsen(&mut found, component_of(&series), grade(value, bounds));
+            worsen(&mut found, &judged.component, grade(value, judged.bounds));
         }
     }
     Ok(found)
 }
+
+const CPU: &str = "cpu";
+const MEMORY: &str = "memory";
+const DISK: &str = "disk";
+const NETWORK: &str = "network";
+const RESPONSE_TIME: &str = "response_time";
+const ERROR_RATE: &str = "error_rate";
+/// The scope of the series that heartbeats make.
+const HEARTBEAT: &str = "heartbeat";
 
 fn worsen(found: &mut BTreeMap<String, Health>, name: &str, health: Health) {
     let entry = found.entry(name.to_owned()).or_insert(health);
@@ -199,47 +223,55 @@ fn grade(value: f64, [degraded, critical]: [f64; 2]) -> Health {
     }
 }
 
-/// Typed metrics that came over REST: what an OTLP metric means to its agent is decided where its vitals are made.
-fn component_series(rest: &Rest, agent: &AgentDesc) -> Vec<Arc<SeriesDesc>> {
-    let mut all = rest.registry.series_of(agent.id);
-    all.retain(|series| series.spec.origin == Origin::Rest && series.spec.scope != "heartbeat");
-    all.retain(|series| kind_name(series.spec.kind).is_some());
-    all.truncate(MOST_SERIES);
-    all
+/// What a series says of a component.
+struct Judged {
+    component: String,
+    /// `[degraded, critical]`, in the series' own unit.
+    bounds: [f64; 2],
 }
 
-fn component_of(series: &SeriesDesc) -> &str {
-    match series.spec.scope.as_str() {
-        "" | "heartbeat" => kind_name(series.spec.kind).unwrap_or("custom"),
-        component => component,
-    }
+/// The series of an agent that can be judged by themselves.
+fn judged_series(rest: &Rest, agent: &AgentDesc) -> Vec<(Arc<SeriesDesc>, Judged)> {
+    let limits = &rest.config.thresholds;
+    let all = rest.registry.series_of(agent.id);
+    all.into_iter().filter_map(|one| judged(limits, &one).map(|judged| (one, judged))).take(MOST_SERIES).collect()
 }
 
-fn kind_name(kind: MetricKind) -> Option<&'static str> {
-    match kind {
-        MetricKind::CpuUsage => Some("cpu"),
-        MetricKind::MemoryUsage => Some("memory"),
-        MetricKind::DiskUsage => Some("disk"),
-        MetricKind::ResponseTime => Some("response_time"),
-        MetricKind::ErrorRate => Some("error_rate"),
-        _ => None,
-    }
+/// Which component a series speaks of, and its bounds; none for kinds without, and for amounts where percentages are
+/// judged.
+fn judged(limits: &Thresholds, series: &SeriesDesc) -> Option<Judged> {
+    let spec = &series.spec;
+    let percent = is_percent(&spec.unit);
+    let (component, bounds) = match (&spec.origin, spec.scope.as_str(), spec.metric.as_str()) {
+        (Origin::Rest, HEARTBEAT, "memory_usage_mb") => {
+            (MEMORY, limits.memory.map(|percent| percent / 100.0 * limits.memory_total_mb))
+        }
+        (Origin::Rest, HEARTBEAT, "network_latency_ms") => (NETWORK, limits.latency_ms),
+        (Origin::Rest, HEARTBEAT, "packet_loss_percent") => (NETWORK, limits.packet_loss),
+        (Origin::Rest, ..) => match spec.kind {
+            MetricKind::CpuUsage => (CPU, limits.cpu),
+            MetricKind::MemoryUsage if percent => (MEMORY, limits.memory),
+            MetricKind::DiskUsage if percent => (DISK, limits.disk),
+            MetricKind::ResponseTime => (RESPONSE_TIME, limits.response_ms),
+            MetricKind::ErrorRate => (ERROR_RATE, limits.error_rate),
+            _ => return None,
+        },
+        _ => match role(spec)? {
+            VitalRole::CpuPercent => (CPU, limits.cpu),
+            VitalRole::MemoryPercent => (MEMORY, limits.memory),
+            VitalRole::DiskPercent => (DISK, limits.disk),
+            VitalRole::LatencyMs => (NETWORK, limits.latency_ms),
+            VitalRole::ResponseMs => (RESPONSE_TIME, limits.response_ms),
+            VitalRole::ErrorPercent => (ERROR_RATE, limits.error_rate),
+            _ => return None,
+        },
+    };
+    let named = spec.origin == Origin::Rest && !spec.scope.is_empty() && spec.scope != HEARTBEAT;
+    Some(Judged { component: if named { spec.scope.clone() } else { component.to_owned() }, bounds })
 }
 
-/// The bounds of a series; none for kinds without, and for amounts where percentages are judged.
-fn bounds(limits: &Thresholds, series: &SeriesDesc) -> Option<[f64; 2]> {
-    let percent = series.spec.unit == "%";
-    match series.spec.kind {
-        MetricKind::CpuUsage => Some(limits.cpu),
-        MetricKind::MemoryUsage if percent => Some(limits.memory),
-        MetricKind::DiskUsage if percent => Some(limits.disk),
-        MetricKind::ResponseTime => Some(limits.response_ms),
-        MetricKind::ErrorRate => Some(limits.error_rate),
-        _ => None,
-    }
-}
-
-/// By component: percent of its measured steps that were not critical.
+/// By component: percent of its measured steps that were not critical. What has no measurement of its own in the
+/// window is left out.
 pub fn uptime_by_component(
     rest: &Rest,
     agent: &AgentDesc,
@@ -247,12 +279,9 @@ pub fn uptime_by_component(
     end: UnixNanos,
 ) -> Result<BTreeMap<String, f64>, StoreError> {
     let mut counts: BTreeMap<String, (f64, f64)> = BTreeMap::new();
-    let mut series = rest.registry.series_of(agent.id);
-    series.retain(|series| series.spec.origin == Origin::Rest && kind_name(series.spec.kind).is_some());
-    for series in series.iter().take(MOST_SERIES) {
-        let Some([_, critical]) = bounds(&rest.config.thresholds, series) else { continue };
-        for (_, value) in rest.store.samples(&stepped(series, start, end, 288))? {
-            let (good, all) = counts.entry(component_of(series).to_owned()).or_default();
+    for (series, Judged { component, bounds: [_, critical] }) in judged_series(rest, agent) {
+        for (_, value) in means(rest, &series, start, end, COMPONENT_STEPS)? {
+            let (good, all) = counts.entry(component.clone()).or_default();
             *all += 1.0;
             if value < critical {
                 *good += 1.0;
@@ -262,11 +291,27 @@ pub fn uptime_by_component(
     Ok(counts.into_iter().map(|(name, (good, all))| (name, 100.0 * good / all)).collect())
 }
 
-/// Means over about `points` steps.
-pub fn stepped(series: &SeriesDesc, start: UnixNanos, end: UnixNanos, points: i64) -> SampleQuery {
-    let step = (end.since(start) / points.max(1)).max(UnixNanos::SECOND);
-    let limit = usize::try_from(end.since(start) / step + 2).unwrap_or(usize::MAX);
-    SampleQuery { series: series.id, start, end, step: Some((step, Aggregation::Mean)), limit }
+/// Means over about `steps` steps of the window, or of the part of it in which there is anything.
+fn means(
+    rest: &Rest,
+    series: &SeriesDesc,
+    start: UnixNanos,
+    end: UnixNanos,
+    steps: i64,
+) -> Result<Vec<(UnixNanos, f64)>, StoreError> {
+    let ask = |start: UnixNanos, end: UnixNanos| {
+        let step = (end.since(start) / steps).max(UnixNanos::SECOND);
+        let limit = usize::try_from(end.since(start) / step + 2).unwrap_or(usize::MAX);
+        let query = SampleQuery { series: series.id, start, end, step: Some((step, Aggregation::Mean)), limit };
+        rest.store.samples(&query).map(|points| (points, step))
+    };
+    let (points, step) = ask(start, end)?;
+    match (points.first(), points.last()) {
+        (Some(&(first, _)), Some(&(last, _))) if last.since(first) < end.since(start) / 2 => {
+            Ok(ask(first, last.plus(step).min(end))?.0)
+        }
+        _ => Ok(points),
+    }
 }
 
 /// A name for a series that tells it from the agent's others.
@@ -280,7 +325,7 @@ pub fn label(series: &SeriesDesc) -> String {
         let pairs: Vec<String> = spec.attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
         name += &format!("{{{}}}", pairs.join(","));
     }
-    if spec.origin == Origin::Rest && !spec.scope.is_empty() && spec.scope != "heartbeat" {
+    if spec.origin == Origin::Rest && !spec.scope.is_empty() && spec.scope != HEARTBEAT {
         name = format!("{}/{name}", spec.scope);
     }
     name
@@ -322,17 +367,18 @@ impl Line {
         let per_hour = above / below;
         let span = points[points.len() - 1].0 - points[0].0;
         let line = Self { per_hour, at_end: mean_y - per_hour * mean_x, mean: mean_y, change: per_hour * span };
-        (line.per_hour.is_finite() && line.at_end.is_finite()).then_some(line)
+        // Values near the end of what a number can hold have sums beyond it.
+        [line.per_hour, line.at_end, line.mean, line.change].iter().all(|part| part.is_finite()).then_some(line)
     }
 
-    /// `increasing`, `decreasing` or `stable`.
-    pub fn direction(&self) -> &'static str {
+    /// Where it goes.
+    pub fn direction(&self) -> Direction {
         if self.change.abs() <= (STABLE_CHANGE * self.mean.abs()).max(f64::EPSILON) {
-            "stable"
+            Direction::Stable
         } else if self.change > 0.0 {
-            "increasing"
+            Direction::Increasing
         } else {
-            "decreasing"
+            Direction::Decreasing
         }
     }
 
@@ -341,25 +387,29 @@ impl Line {
         if self.at_end >= bound {
             Some(0.0)
         } else {
-            (self.direction() == "increasing").then(|| (bound - self.at_end) / self.per_hour)
+            let hours = (bound - self.at_end) / self.per_hour;
+            (self.direction() == Direction::Increasing && hours.is_finite()).then_some(hours)
         }
     }
 }
 
-/// Trends of an agent's most telling series: typed gauges first.
+/// Trends of an agent's most telling series: typed ones first.
 pub fn trends(
     rest: &Rest,
     agent: &AgentDesc,
     start: UnixNanos,
     end: UnixNanos,
     predict: bool,
-) -> Result<BTreeMap<String, Value>, StoreError> {
+) -> Result<BTreeMap<String, SeriesTrend>, StoreError> {
     let mut series = rest.registry.series_of(agent.id);
-    series.retain(|series| series.spec.shape == Shape::Gauge && series.spec.part == Part::Value);
+    series.retain(|series| {
+        let rises_only = matches!(series.spec.shape, Shape::Cumulative { monotonic: true } | Shape::Delta { .. });
+        !rises_only && series.spec.part == Part::Value
+    });
     series.sort_by_key(|series| (series.spec.kind == MetricKind::Custom, series.id));
     let mut found = BTreeMap::new();
     for series in series.iter().take(MOST_SERIES) {
-        let points = rest.store.samples(&stepped(series, start, end, TREND_POINTS))?;
+        let points = means(rest, series, start, end, TREND_POINTS)?;
         if let Some(trend) = trend(rest, series, &points, end, predict) {
             found.insert(label(series), trend);
         }
@@ -367,29 +417,28 @@ pub fn trends(
     Ok(found)
 }
 
-/// The trend of a series through its points.
+/// The trend of a series through its points; none if they are too few for a line.
 pub fn trend(
     rest: &Rest,
     series: &SeriesDesc,
     points: &[(UnixNanos, f64)],
     end: UnixNanos,
     predict: bool,
-) -> Option<Value> {
+) -> Option<SeriesTrend> {
     let line = Line::fit(points, end)?;
-    let mut trend = json!({
-        "metric_type": series.spec.kind.name(),
-        "unit": series.spec.unit,
-        "slope_per_hour": line.per_hour,
-        "direction": line.direction(),
-        "mean": line.mean,
-        "last": points.last().map(|&(_, value)| value),
-        "points": points.len(),
-    });
-    if predict && let Some([degraded, critical]) = bounds(&rest.config.thresholds, series) {
-        trend["hours_to_warning"] = line.hours_to(degraded).into();
-        trend["hours_to_critical"] = line.hours_to(critical).into();
-    }
-    Some(trend)
+    let bounds = judged(&rest.config.thresholds, series).map(|judged| judged.bounds);
+    let hours_to = |at: usize| predict.then(|| line.hours_to(bounds?[at]));
+    Some(SeriesTrend {
+        metric_type: series.spec.kind.name().to_owned(),
+        unit: series.spec.unit.clone(),
+        slope_per_hour: line.per_hour,
+        direction: line.direction(),
+        mean: line.mean,
+        last: points.last().map(|&(_, value)| value).filter(|value| value.is_finite()),
+        points: points.len(),
+        hours_to_warning: hours_to(0),
+        hours_to_critical: hours_to(1),
+    })
 }
 
 /// Availability over a window, and the objective over its own period.
@@ -444,49 +493,78 @@ impl Availability {
         self.summary.mtbf.map(|seconds| seconds / 3_600.0)
     }
 
-    pub fn sessions(&self) -> Vec<Value> {
-        self.summary.sessions.iter().map(|session| interval_json(session, self.summary.end)).collect()
+    pub fn sessions(&self) -> Vec<Period> {
+        self.summary.sessions.iter().map(|session| self.period(session)).collect()
     }
 
-    pub fn downtime(&self) -> Vec<Value> {
-        self.summary.downtime.iter().map(|period| interval_json(period, self.summary.end)).collect()
+    pub fn downtime(&self) -> Vec<Period> {
+        self.summary.downtime.iter().map(|interval| self.period(interval)).collect()
+    }
+
+    fn period(&self, interval: &Interval) -> Period {
+        let (start, end) = (self.summary.start, self.summary.end);
+        Period {
+            start: Time(interval.start.max(start)),
+            end: interval.end.map(|over| Time(over.min(end))),
+            duration_minutes: minutes(interval.overlap(start, end)),
+            state: interval.state.into(),
+            cause: (interval.state != State::Up).then(|| interval.state.into()),
+            began_at: Time(interval.start),
+        }
     }
 
     /// How the agent fails.
-    pub fn patterns(&self, location: Option<&str>) -> Vec<Value> {
+    pub fn patterns(&self, location: Option<&str>) -> Vec<FailurePattern> {
         let outages = &self.summary.outages;
-        recurring(outages)
+        recurring_hour(outages)
             .into_iter()
+            .chain(recurring_period(outages))
             .chain(flapping(outages))
             .chain(together(outages, &self.peers, location))
             .collect()
     }
 
     /// Advice on availability, beside what the health scorer advises.
-    pub fn advice(&self, standing: &Standing, patterns: &[Value]) -> Vec<String> {
+    pub fn advice(&self, standing: &Standing, patterns: &[FailurePattern]) -> Vec<String> {
         let mut advice = standing.judged.as_ref().map(|health| health.recommendations.clone()).unwrap_or_default();
-        let named = advice.iter().any(|text| {
-            let text = text.to_lowercase();
-            text.contains("uptime") || text.contains("availability")
-        });
-        if let Some(percent) = self.summary.tally.percent().filter(|_| !named) {
-            let text = match percent {
-                p if p < 90.0 => Some("fails for hours: check its host, its restarts and its deployment now"),
-                p if p < 95.0 => Some("fails often: look at the downtime periods and at what they have in common"),
-                p if p < 99.0 => Some("fails sometimes: review restarts and alerts around the downtime periods"),
-                _ => None,
-            };
-            advice.extend(text.map(|text| format!("Uptime is {percent:.2} %; the agent {text}.")));
+        // The health scorer speaks of the availability too, if it is bad.
+        if !advice.iter().any(|text| text.starts_with("Available")) {
+            advice.extend(self.uptime_advice());
         }
-        if standing.live.as_ref().is_some_and(|live| live.liveness == Liveness::Late) {
-            advice.push("The next heartbeat is overdue: check the network path and the agent's load.".to_owned());
-        }
-        for pattern in patterns {
-            if let Some(text) = pattern["recommendation"].as_str() {
-                advice.push(text.to_owned());
+        match standing.live.as_ref().map(|live| live.liveness) {
+            Some(Liveness::Late) => {
+                advice.push("The next heartbeat is overdue: check the network path and the agent's load.".to_owned());
             }
+            Some(Liveness::Offline) => {
+                advice.push(
+                    "The agent is silent: check that its host and process run and reach this service.".to_owned(),
+                );
+            }
+            _ => {}
         }
+        advice.extend(patterns.iter().map(|pattern| pattern.recommendation().to_owned()));
         advice
+    }
+
+    /// What the uptime of the window asks for, in proportion to how long the agent was down.
+    fn uptime_advice(&self) -> Option<String> {
+        let tally = &self.summary.tally;
+        let percent = tally.percent()?;
+        if percent >= 99.0 {
+            return None;
+        }
+        let (down, known) = (minutes(tally.down), minutes(tally.counted()));
+        if tally.counted() < LEAST_KNOWN {
+            return Some(format!(
+                "Uptime is {percent:.2} %, but only {known:.0} min are known: look again when there is more to judge by."
+            ));
+        }
+        let what = match percent {
+            p if p < 90.0 => "check its host, its restarts and its deployment now",
+            p if p < 95.0 => "look at the downtime periods and at what they have in common",
+            _ => "review restarts and alerts around the downtime periods",
+        };
+        Some(format!("Uptime is {percent:.2} %, {down:.0} min down of {known:.0}: {what}."))
     }
 }
 
@@ -503,44 +581,63 @@ fn objective(intervals: &[Interval], target: f64, now: UnixNanos) -> SlaVerdict 
     sla::evaluate(&SlaConfig::default(), target, &windows)
 }
 
-fn interval_json(interval: &Interval, until: UnixNanos) -> Value {
-    let length = interval.end.unwrap_or(until).since(interval.start);
-    let mut value = json!({
-        "start": Time(interval.start).to_string(),
-        "end": interval.end.map(|end| Time(end).to_string()),
-        "duration_minutes": minutes(length),
-        "state": interval.state.name(),
+/// The time of day (UTC) at which outages keep beginning: the hour, wherever it starts, with the most days.
+fn recurring_hour(outages: &[Outage]) -> Option<FailurePattern> {
+    let of_day = |outage: &Outage| outage.start.0.rem_euclid(DAY);
+    let after = |from: i64, outage: &Outage| (of_day(outage) - from).rem_euclid(DAY);
+    let candidates = outages.iter().map(|first| {
+        let from = of_day(first);
+        let within: Vec<&Outage> = outages.iter().filter(|one| after(from, one) < HOUR).collect();
+        let days: BTreeSet<i64> = within.iter().map(|one| (one.start.0 - from).div_euclid(DAY)).collect();
+        (days.len(), from, within)
     });
-    if interval.state != State::Up {
-        value["cause"] = interval.state.name().into();
+    let (days, from, within) = candidates.max_by_key(|(days, ..)| *days)?;
+    if days < RECURRING || 2 * days < outages.len() {
+        return None;
     }
-    value
+    let last = within.iter().map(|one| after(from, one)).max().unwrap_or(0);
+    let clock = |of_day: i64| {
+        let minute = of_day.rem_euclid(DAY) / (60 * UnixNanos::SECOND);
+        format!("{:02}:{:02}", minute / 60, minute % 60)
+    };
+    let (from_text, to_text) = (clock(from), clock(from + last));
+    Some(FailurePattern::RecurringHour {
+        hour_utc: from / HOUR,
+        days,
+        outages: within.len(),
+        recommendation: format!(
+            "Outages keep beginning between {from_text} and {to_text} UTC: check what is scheduled then."
+        ),
+        from: from_text,
+        to: to_text,
+    })
 }
 
-/// The hour of the day (UTC) at which outages keep beginning.
-fn recurring(outages: &[Outage]) -> Option<Value> {
-    let mut by_hour: BTreeMap<i64, BTreeSet<i64>> = BTreeMap::new();
-    for outage in outages {
-        let hour = outage.start.0.rem_euclid(DAY) / HOUR;
-        by_hour.entry(hour).or_default().insert(outage.start.0.div_euclid(DAY));
+/// Outages that begin one after the other at the same distance; a day is [`recurring_hour`]'s.
+#[allow(clippy::cast_precision_loss)]
+fn recurring_period(outages: &[Outage]) -> Option<FailurePattern> {
+    if outages.len() < PERIODIC {
+        return None;
     }
-    let (hour, days) = by_hour.into_iter().max_by_key(|(_, days)| days.len())?;
-    (days.len() >= RECURRING && 2 * days.len() >= outages.len()).then(|| {
-        json!({
-            "type": "recurring_hour",
-            "hour_utc": hour,
-            "days": days.len(),
-            "outages": outages.len(),
-            "recommendation": format!(
-                "Outages keep beginning between {hour:02}:00 and {:02}:00 UTC: check what is scheduled then.",
-                (hour + 1) % 24
-            ),
-        })
+    let gaps: Vec<f64> = outages.windows(2).map(|pair| pair[1].start.since(pair[0].start) as f64).collect();
+    let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+    let off = gaps.iter().map(|gap| (gap - mean).abs()).fold(0.0, f64::max);
+    let daily = (mean - DAY as f64).abs() <= REGULAR * DAY as f64;
+    if mean <= 0.0 || off > REGULAR * mean || daily {
+        return None;
+    }
+    let period_minutes = mean / (60 * UnixNanos::SECOND) as f64;
+    Some(FailurePattern::RecurringPeriod {
+        period_minutes,
+        outages: outages.len(),
+        recommendation: format!(
+            "Outages keep beginning about every {period_minutes:.0} min: look for a job, a leak or a limit with that period."
+        ),
     })
 }
 
 /// The densest hour, if it is flapping.
-fn flapping(outages: &[Outage]) -> Option<Value> {
+fn flapping(outages: &[Outage]) -> Option<FailurePattern> {
     let mut densest: &[Outage] = &[];
     let mut from = 0;
     for to in 0..outages.len() {
@@ -551,37 +648,34 @@ fn flapping(outages: &[Outage]) -> Option<Value> {
             densest = &outages[from..=to];
         }
     }
-    (densest.len() >= FLAPPING).then(|| {
-        json!({
-            "type": "flapping",
-            "outages": densest.len(),
-            "start": Time(densest[0].start).to_string(),
-            "end": Time(densest[densest.len() - 1].start).to_string(),
-            "recommendation": "The agent goes up and down within an hour: check for restart loops and an unstable network.",
-        })
+    (densest.len() >= FLAPPING).then(|| FailurePattern::Flapping {
+        outages: densest.len(),
+        start: Time(densest[0].start),
+        end: Time(densest[densest.len() - 1].start),
+        recommendation: "The agent goes up and down within an hour: check for restart loops and an unstable network."
+            .to_owned(),
     })
 }
 
 /// Outages that began together with those of others at the same location.
-fn together(outages: &[Outage], peers: &[(String, Vec<Outage>)], location: Option<&str>) -> Vec<Value> {
+fn together(outages: &[Outage], peers: &[(String, Vec<Outage>)], location: Option<&str>) -> Vec<FailurePattern> {
+    let Some(location) = location else { return Vec::new() };
     outages
         .iter()
         .filter_map(|outage| {
-            let others: Vec<&str> = peers
+            let others: Vec<String> = peers
                 .iter()
                 .filter(|(_, theirs)| theirs.iter().any(|other| other.start.since(outage.start).abs() <= TOGETHER))
-                .map(|(key, _)| key.as_str())
+                .map(|(key, _)| key.clone())
                 .collect();
             // With one other agent, both must fail; with many, at least two others and half of them.
             let many = others.len() >= 2 && 2 * others.len() >= peers.len() || peers.len() == 1 && others.len() == 1;
-            many.then(|| {
-                json!({
-                    "type": "location",
-                    "location": location,
-                    "start": Time(outage.start).to_string(),
-                    "agents": others,
-                    "recommendation": "Agents of one location failed together: suspect its network or power, not the agents.",
-                })
+            many.then(|| FailurePattern::Location {
+                location: location.to_owned(),
+                start: Time(outage.start),
+                agents: others,
+                recommendation: "Agents of one location failed together: suspect its network or power, not the agents."
+                    .to_owned(),
             })
         })
         .collect()
@@ -590,6 +684,8 @@ fn together(outages: &[Outage], peers: &[(String, Vec<Outage>)], location: Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MINUTE: i64 = HOUR / 60;
 
     fn outage(start: i64) -> Outage {
         Outage { start: UnixNanos(start), end: Some(UnixNanos(start + HOUR / 60)), cause: State::Silent }
@@ -600,30 +696,105 @@ mod tests {
         let points: Vec<(UnixNanos, f64)> = (0..10).map(|hour| (UnixNanos(hour * HOUR), 50.0 + hour as f64)).collect();
         let line = Line::fit(&points, UnixNanos(9 * HOUR)).unwrap();
         assert!((line.per_hour - 1.0).abs() < 1e-9 && (line.at_end - 59.0).abs() < 1e-9, "{line:?}");
-        assert_eq!(line.direction(), "increasing");
+        assert_eq!(line.direction(), Direction::Increasing);
         assert!((line.hours_to(80.0).unwrap() - 21.0).abs() < 1e-6);
         assert_eq!(line.hours_to(59.0), Some(0.0));
         let flat: Vec<(UnixNanos, f64)> = (0..10).map(|hour| (UnixNanos(hour * HOUR), 50.0)).collect();
         let line = Line::fit(&flat, UnixNanos(9 * HOUR)).unwrap();
-        assert_eq!((line.direction(), line.hours_to(80.0)), ("stable", None));
+        assert_eq!((line.direction(), line.hours_to(80.0)), (Direction::Stable, None));
         assert_eq!(Line::fit(&flat[..2], UnixNanos(0)), None);
         assert_eq!(Line::fit(&[flat[0], flat[0], flat[0]], UnixNanos(0)), None);
     }
 
     #[test]
-    fn patterns() {
+    fn recurring_times_of_day() {
+        let check = |starts: &[i64], expect: Option<(i64, &str, &str, usize, usize)>| {
+            let outages: Vec<Outage> = starts.iter().map(|&minute| outage(minute * MINUTE)).collect();
+            let found = recurring_hour(&outages).map(|pattern| match pattern {
+                FailurePattern::RecurringHour { hour_utc, from, to, days, outages, .. } => {
+                    (hour_utc, from, to, days, outages)
+                }
+                other => panic!("{other:?}"),
+            });
+            let expect = expect.map(|(hour, from, to, days, all)| (hour, from.to_owned(), to.to_owned(), days, all));
+            assert_eq!(found, expect, "{starts:?}");
+        };
+        let day = 24 * 60;
+        check(&[180, day + 180, 2 * day + 185, 3 * day + 180], Some((3, "03:00", "03:05", 4, 4)));
+        // Across the hour, and across midnight.
+        check(&[178, day + 182, 2 * day + 179], Some((2, "02:58", "03:02", 3, 3)));
+        check(&[day - 2, 2 * day + 3, 3 * day - 1], Some((23, "23:58", "00:03", 3, 3)));
+        // Too few days, or lost among others.
+        check(&[180, day + 180], None);
+        check(&[180, 190, 200], None);
+        check(&[180, 400, 700, day + 180, day + 400, 2 * day + 180, 2 * day + 900], None);
+    }
+
+    #[test]
+    fn other_patterns() {
+        let every = |gap: i64, count: i64| (0..count).map(|at| outage(at * gap)).collect::<Vec<_>>();
+        let period = |outages: &[Outage]| match recurring_period(outages) {
+            Some(FailurePattern::RecurringPeriod { period_minutes, .. }) => Some(period_minutes),
+            _ => None,
+        };
+        assert_eq!(period(&every(6 * HOUR, 4)), Some(360.0));
+        assert_eq!(period(&every(6 * HOUR, 3)), None);
+        assert_eq!(period(&every(DAY, 5)), None, "a day is a time of day");
+        assert_eq!(period(&[outage(0), outage(HOUR), outage(5 * HOUR), outage(6 * HOUR)]), None);
+        let often = every(HOUR / 4, 5);
+        assert!(matches!(flapping(&often), Some(FailurePattern::Flapping { outages: 5, .. })));
+        assert!(flapping(&every(DAY, 4)).is_none() && recurring_hour(&often).is_none());
         let daily: Vec<Outage> = (0..4).map(|day| outage(day * DAY + 3 * HOUR)).collect();
-        let pattern = recurring(&daily).unwrap();
-        assert_eq!((&pattern["hour_utc"], &pattern["days"]), (&json!(3), &json!(4)));
-        assert!(recurring(&daily[..2]).is_none() && flapping(&daily).is_none());
-        let often: Vec<Outage> = (0..5).map(|at| outage(at * HOUR / 4)).collect();
-        assert_eq!(flapping(&often).unwrap()["outages"], 5);
-        assert!(recurring(&often).is_none());
         let peers =
             vec![("b".to_owned(), vec![outage(3 * HOUR + HOUR / 120)]), ("c".to_owned(), vec![outage(3 * HOUR)])];
         let found = together(&daily, &peers, Some("eu"));
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0]["agents"], json!(["b", "c"]));
-        assert!(together(&daily, &peers[..0], Some("eu")).is_empty());
+        assert!(matches!(&found[..], [FailurePattern::Location { agents, .. }] if agents == &["b", "c"]), "{found:?}");
+        assert!(together(&daily, &peers[..0], Some("eu")).is_empty() && together(&daily, &peers, None).is_empty());
+    }
+
+    #[test]
+    fn bounds_are_in_the_unit_of_the_series() {
+        use vitals_core::ids::{AgentId, SeriesId};
+        use vitals_core::series::SeriesSpec;
+        let limits = Thresholds::default();
+        let series = |origin: Origin, scope: &str, metric: &str, kind: MetricKind, unit: &str| SeriesDesc {
+            id: SeriesId(1),
+            agent: AgentId(1),
+            spec: SeriesSpec {
+                metric: metric.to_owned(),
+                unit: unit.to_owned(),
+                kind,
+                shape: Shape::Gauge,
+                part: Part::Value,
+                integer: false,
+                factor: 1.0,
+                origin,
+                scope: scope.to_owned(),
+                attributes: Vec::new(),
+                resource: Arc::default(),
+            },
+        };
+        for (origin, scope, metric, kind, unit, expect) in [
+            (
+                Origin::Rest,
+                "heartbeat",
+                "memory_usage_mb",
+                MetricKind::MemoryUsage,
+                "MB",
+                Some((MEMORY, 0.95 * 8_192.0)),
+            ),
+            (Origin::Rest, "heartbeat", "network_latency_ms", MetricKind::Custom, "ms", Some((NETWORK, 5_000.0))),
+            (Origin::Rest, "heartbeat", "cpu_usage_percent", MetricKind::CpuUsage, "%", Some((CPU, 95.0))),
+            (Origin::Rest, "pool", "m", MetricKind::MemoryUsage, "MB", None),
+            (Origin::Rest, "pool", "m", MetricKind::MemoryUsage, "%", Some(("pool", 95.0))),
+            (Origin::Rest, "", "m", MetricKind::DiskUsage, "%", Some((DISK, 95.0))),
+            (Origin::Rest, "", "m", MetricKind::Custom, "%", None),
+            (Origin::Otlp, "lib", "m", MetricKind::CpuUsage, "%", Some((CPU, 95.0))),
+            (Origin::Otlp, "lib", "m", MetricKind::MemoryUsage, "By", None),
+        ] {
+            let found = judged(&limits, &series(origin, scope, metric, kind, unit));
+            let found = found.as_ref().map(|judged| (judged.component.as_str(), judged.bounds[1]));
+            assert_eq!(found, expect, "{scope} {metric} {unit}");
+        }
     }
 }

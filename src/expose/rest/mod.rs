@@ -1,6 +1,7 @@
 //! The REST API: the routes of the contract, and those that make what is known queryable.
 //!
 //! - [`wire`]: the JSON shapes; [`check`]: what is wrong with a request; [`error`]: everything that is not a success
+//! - `linger`: how a connection ends
 //! - `ingest`: heartbeats, system metrics, batches, maintenance windows, acknowledgements
 //! - `uptime`, `assess`, `dashboard`, `query`: answers made from the store and the board
 //! - [`docs`]: the OpenAPI document
@@ -12,6 +13,7 @@ pub mod docs;
 pub mod error;
 mod ingest;
 mod insight;
+mod linger;
 mod query;
 pub mod time;
 mod uptime;
@@ -37,6 +39,7 @@ use futures_util::FutureExt as _;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use linger::Lingering;
 use serde_json::Value;
 use std::future::Future;
 use std::io;
@@ -55,7 +58,7 @@ use vitals_core::series::AgentDesc;
 
 /// Most bytes of a body.
 pub const LARGEST_BODY: usize = 10 * 1024 * 1024;
-/// Most heartbeats of a batch.
+/// Most heartbeats of a batch, unless configured.
 pub const MOST_HEARTBEATS: usize = 1_000;
 /// Most metric points of a request.
 pub const MOST_POINTS: usize = 5_000;
@@ -135,7 +138,7 @@ pub async fn serve(listener: TcpListener, rest: Arc<Rest>, shutdown: impl Future
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY not set");
         }
-        let connection = server.serve_connection(TokioIo::new(stream), service.clone());
+        let connection = server.serve_connection(TokioIo::new(Lingering::new(stream)), service.clone());
         let mut stopping = stopping.clone();
         tokio::spawn(async move {
             let _place = place;
@@ -156,7 +159,14 @@ pub async fn serve(listener: TcpListener, rest: Arc<Rest>, shutdown: impl Future
                 }
             };
             if let Err(error) = ended {
-                tracing::debug!(%error, "a connection ended early");
+                // What is no request gets its answer from hyper, and none of ours.
+                let reason = match &error {
+                    error if error.is_timeout() => "slow",
+                    error if error.is_parse() => "malformed",
+                    _ => "broken",
+                };
+                metrics::counter!("vitals_rest_connections_failed_total", "reason" => reason).increment(1);
+                tracing::debug!(%error, reason, "a connection ended early");
             }
         });
     }
@@ -326,6 +336,18 @@ impl Query {
         value
     }
 
+    /// One of the names of an enumeration.
+    fn named<T: serde::de::DeserializeOwned>(&self, name: &str, problems: &mut Vec<Problem>) -> Option<T> {
+        let text = self.get(name)?;
+        let value = T::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(text));
+        value
+            .map_err(|error| {
+                let msg = format!("Input should be another name: {error}");
+                problems.push(Problem::new("enum", ["query", name], msg, Some(&text.into())));
+            })
+            .ok()
+    }
+
     /// A whole number within bounds.
     fn whole(&self, name: &str, bounds: std::ops::RangeInclusive<u32>, problems: &mut Vec<Problem>) -> Option<u32> {
         let text = self.get(name)?;
@@ -382,6 +404,9 @@ async fn body(request: Request<Body>) -> Result<Held, ApiError> {
     if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(ApiError::Encoding);
     }
+    if headers.get(header::CONTENT_TYPE).is_some_and(|media| !is_json(media)) {
+        return Err(ApiError::Media);
+    }
     let too_large = || ApiError::TooLarge(format!("the body is larger than {LARGEST_BODY} bytes"));
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > LARGEST_BODY) {
@@ -406,6 +431,12 @@ async fn body(request: Request<Body>) -> Result<Held, ApiError> {
         ApiError::SlowBody
     })?;
     Ok(Held { bytes, _place: place })
+}
+
+/// Whether a `Content-Type` says JSON, in whatever dialect.
+fn is_json(media: &HeaderValue) -> bool {
+    let essence = media.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || essence.starts_with("application/") && essence.ends_with("+json")
 }
 
 /// JSON longer than this is read on a thread that may block.
@@ -480,16 +511,10 @@ fn touchable(caller: &Caller, key: &str) -> Result<(), ApiError> {
     if caller.may_touch(key) { Ok(()) } else { Err(ApiError::Forbidden(format!("the token may not touch {key}"))) }
 }
 
+/// The id of a target, from the path.
 fn check_id(id: &str, name: &str) -> Result<(), ApiError> {
-    let length = id.chars().count();
-    let input = Value::from(id);
-    let problem =
-        |kind, msg: String| Err(ApiError::Invalid(vec![Problem::new(kind, ["path", name], msg, Some(&input))]));
-    match length {
-        0 => problem("string_too_short", "String should have at least 1 character".to_owned()),
-        1..=check::LONGEST_ID => Ok(()),
-        _ => problem("string_too_long", format!("String should have at most {} characters", check::LONGEST_ID)),
-    }
+    let problems = check::id(&id.into(), &["path".into(), name.into()]);
+    none_wrong(problems)
 }
 
 /// Milliseconds since `begun`.

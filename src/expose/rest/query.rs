@@ -1,12 +1,12 @@
 //! What is known, as lists: agents, series, samples, verdicts, alerts, plugins; and the service's own health.
 
 use super::check::Problem;
-use super::error::{ApiError, CommonErrors, ErrorBody};
+use super::error::{AnyErrors, ApiError, ErrorBody, MissingError, ParameterErrors, TokenErrors};
 use super::insight::{HOUR, Standing, liveness_name};
 use super::time::{Time, parse_duration};
 use super::wire::{
-    AgentItem, AgentList, AlertInfo, AlertList, PluginList, Probe, SampleList, SamplePoint, SeriesItem, SeriesList,
-    ServiceHealth, VerdictItem, VerdictList,
+    AgentItem, AgentList, AggregationName, AlertInfo, AlertList, AlertState, Health, Id, PluginList, Probe, SampleList,
+    SamplePoint, SeriesItem, SeriesList, ServiceHealth, Span, VerdictItem, VerdictKind, VerdictList,
 };
 use super::{PathVariable, Query, Reader, none_wrong};
 use crate::expose::Rest;
@@ -25,12 +25,15 @@ use vitals_core::verdict::{Verdict, VerdictBody};
 const DEFAULT_POINTS: u32 = 10_000;
 const MOST_POINTS: u32 = 100_000;
 const DEFAULT_LISTED: u32 = 100;
+/// Most alerts that are searched for those in a state.
+const MOST_ALERTS: usize = 100_000;
+const DEFAULT_AGENTS: u32 = 1_000;
 const MOST_LISTED: u32 = 10_000;
 
 /// How the service is
 #[utoipa::path(
-    get, path = "/api/v1/telemetry/health", tag = "telemetry", security(("token" = [])),
-    responses((status = 200, body = ServiceHealth), CommonErrors)
+    get, path = "/api/v1/telemetry/health", operation_id = "service_health", tag = "telemetry", security(("token" = [])),
+    responses((status = 200, body = ServiceHealth, description = "true at this moment"), TokenErrors, AnyErrors)
 )]
 pub async fn service_health(State(rest): State<Arc<Rest>>, _reader: Reader) -> Json<ServiceHealth> {
     let status = (rest.status)();
@@ -50,7 +53,8 @@ pub async fn service_health(State(rest): State<Arc<Rest>>, _reader: Reader) -> J
     get, path = "/health", tag = "operations",
     responses(
         (status = 200, body = Probe, description = "takes requests"),
-        (status = 503, body = Probe, description = "lives, does not take requests")
+        (status = 503, body = Probe, description = "lives, does not take requests"),
+        (status = 500, body = ErrorBody, description = "a bug here")
     )
 )]
 pub async fn probe(State(rest): State<Arc<Rest>>) -> Response {
@@ -62,7 +66,10 @@ pub async fn probe(State(rest): State<Arc<Rest>>) -> Response {
 /// The service's own metrics
 #[utoipa::path(
     get, path = "/metrics", tag = "operations",
-    responses((status = 200, body = String, content_type = "text/plain", description = "Prometheus text"))
+    responses(
+        (status = 200, body = String, content_type = "text/plain", description = "Prometheus text"),
+        AnyErrors
+    )
 )]
 pub async fn metrics(State(rest): State<Arc<Rest>>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (rest.metrics)()).into_response()
@@ -71,11 +78,41 @@ pub async fn metrics(State(rest): State<Arc<Rest>>) -> Response {
 /// Agents and systems
 #[utoipa::path(
     get, path = "/api/v1/telemetry/agents", tag = "query", security(("token" = [])),
-    responses((status = 200, body = AgentList), CommonErrors)
+    params(
+        ("environment" = Option<String>, Query, description = "only those of this environment", example = "production"),
+        ("location" = Option<String>, Query, description = "only those at this geographic location"),
+        ("status" = Option<Health>, Query, description = "only those of this health"),
+        ("after" = Option<String>, Query, description = "only those behind this id: the `next` of the page before"),
+        ("limit" = Option<u32>, Query, description = "most agents; 1000 by default", minimum = 1, maximum = 10_000),
+    ),
+    responses(
+        (status = 200, body = AgentList, description = "by id"),
+        TokenErrors, ParameterErrors, AnyErrors
+    )
 )]
-pub async fn agents(State(rest): State<Arc<Rest>>, Reader(caller): Reader) -> Result<Json<AgentList>, ApiError> {
-    let agents = rest
-        .agents(&caller)
+pub async fn agents(
+    State(rest): State<Arc<Rest>>,
+    Reader(caller): Reader,
+    query: Query,
+) -> Result<Json<AgentList>, ApiError> {
+    let mut problems = Vec::new();
+    let limit = query.whole("limit", 1..=MOST_LISTED, &mut problems).unwrap_or(DEFAULT_AGENTS) as usize;
+    let health = query.named::<Health>("status", &mut problems);
+    none_wrong(problems)?;
+    let fits =
+        |name: &str, value: &Option<String>| query.get(name).is_none_or(|wanted| value.as_deref() == Some(wanted));
+    let mut found = rest.agents(&caller);
+    found.retain(|agent| {
+        fits("environment", &agent.profile.environment)
+            && fits("location", &agent.profile.location)
+            && health.is_none_or(|health| Standing::glance(&rest, agent).health == health)
+    });
+    found.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+    let total = found.len();
+    found.retain(|agent| query.get("after").is_none_or(|after| agent.key.as_str() > after));
+    let next = (found.len() > limit).then(|| found[limit - 1].key.clone());
+    found.truncate(limit);
+    let agents = found
         .into_iter()
         .map(|agent| {
             let standing = Standing::glance(&rest, &agent);
@@ -95,17 +132,17 @@ pub async fn agents(State(rest): State<Arc<Rest>>, Reader(caller): Reader) -> Re
             }
         })
         .collect();
-    Ok(Json(AgentList { agents }))
+    Ok(Json(AgentList { agents, total, next }))
 }
 
 /// Series of an agent or system
 #[utoipa::path(
     get, path = "/api/v1/telemetry/series", tag = "query", security(("token" = [])),
-    params(("agent" = String, Query, description = "the agent's or system's id")),
+    params(("agent" = Id, Query, description = "the agent's or system's id", example = "web-1")),
     responses(
-        (status = 200, body = SeriesList),
-        (status = 404, body = ErrorBody, description = "no telemetry for the agent"),
-        CommonErrors
+        (status = 200, body = SeriesList, description = "in the order in which they appeared"),
+        MissingError,
+        TokenErrors, ParameterErrors, AnyErrors
     )
 )]
 pub async fn series(
@@ -149,18 +186,6 @@ fn series_item(series: &SeriesDesc, agent_id: &str) -> SeriesItem {
     }
 }
 
-fn aggregation(name: &str) -> Option<Aggregation> {
-    Some(match name {
-        "min" => Aggregation::Min,
-        "max" => Aggregation::Max,
-        "mean" => Aggregation::Mean,
-        "count" => Aggregation::Count,
-        "last" => Aggregation::Last,
-        "p95" => Aggregation::P95,
-        _ => return None,
-    })
-}
-
 /// `start` (an hour before `end`) and `end` (now); the range must not be empty.
 fn range(query: &Query, now: UnixNanos, back: i64, problems: &mut Vec<Problem>) -> (UnixNanos, UnixNanos) {
     let end = query.time("end", problems).unwrap_or(now);
@@ -175,17 +200,17 @@ fn range(query: &Query, now: UnixNanos, back: i64, problems: &mut Vec<Problem>) 
 #[utoipa::path(
     get, path = "/api/v1/telemetry/series/{id}/samples", tag = "query", security(("token" = [])),
     params(
-        ("id" = u32, Path, description = "the series' number"),
-        ("start" = Option<String>, Query, description = "RFC 3339, inclusive; an hour before `end`"),
-        ("end" = Option<String>, Query, description = "RFC 3339, exclusive; now"),
-        ("step" = Option<String>, Query, description = "`30s`, `5m`, `1h`; the samples themselves without it"),
-        ("aggregation" = Option<String>, Query, description = "`min`, `max`, `mean` (default), `count`, `last`, `p95`"),
-        ("limit" = Option<u32>, Query, description = "most points, 1..=100000, 10000 by default"),
+        ("id" = u32, Path, description = "the series' number", example = 1),
+        ("start" = Option<Time>, Query, description = "inclusive; an hour before `end`"),
+        ("end" = Option<Time>, Query, description = "exclusive; now"),
+        ("step" = Option<Span>, Query, description = "the samples themselves without it, unless there is an `aggregation`"),
+        ("aggregation" = Option<AggregationName>, Query, description = "`mean` by default; over the whole range without `step`"),
+        ("limit" = Option<u32>, Query, description = "most points", minimum = 1, maximum = 100_000),
     ),
     responses(
-        (status = 200, body = SampleList),
-        (status = 404, body = ErrorBody, description = "no such series"),
-        CommonErrors
+        (status = 200, body = SampleList, description = "by time"),
+        MissingError,
+        TokenErrors, ParameterErrors, AnyErrors
     )
 )]
 pub async fn samples(
@@ -206,26 +231,22 @@ pub async fn samples(
     let limit = query.whole("limit", 1..=MOST_POINTS, &mut problems).unwrap_or(DEFAULT_POINTS);
     let expect = "Input should be a duration such as 30s, 5m or 1h";
     let step = query.parsed("step", &mut problems, "value_error", expect, parse_duration);
-    let expect = "Input should be one of: min, max, mean, count, last, p95";
-    let how = query.parsed("aggregation", &mut problems, "enum", expect, aggregation);
-    if how.is_some() && step.is_none() && query.get("step").is_none() {
-        let msg = "an aggregation needs a step";
-        problems.push(Problem::new("missing", ["query", "step"], msg, None));
-    }
+    let how = query.named::<AggregationName>("aggregation", &mut problems).map(Aggregation::from);
     none_wrong(problems)?;
-    let step = step.map(|step| (step, how.unwrap_or(Aggregation::Mean)));
+    let step = match (step, how) {
+        (None, None) => None,
+        (None, Some(how)) => Some((end.since(start), how)),
+        (Some(step), how) => Some((step, how.unwrap_or(Aggregation::Mean))),
+    };
     let question = SampleQuery { series: series.id, start, end, step, limit: limit as usize };
     let points = rest.ask(move |rest| rest.store.samples(&question)).await?;
     Ok(Json(SampleList {
         series_id: series.id.0,
         start: Time(start),
         end: Time(end),
-        step_seconds: step.map(|(nanos, _)| super::time::minutes(nanos) * 60.0),
-        aggregation: step.map(|_| query.get("aggregation").unwrap_or("mean").to_owned()),
-        samples: points
-            .into_iter()
-            .map(|(time, value)| SamplePoint { time: Time(time), value: value.is_finite().then_some(value) })
-            .collect(),
+        step_seconds: step.map(|(nanos, _)| super::time::seconds(nanos)),
+        aggregation: step.map(|(_, how)| how.into()),
+        samples: points.into_iter().map(SamplePoint::from).collect(),
     }))
 }
 
@@ -242,16 +263,16 @@ fn about(rest: &Rest, caller: &Caller, query: &Query) -> Result<Option<Vec<Agent
 #[utoipa::path(
     get, path = "/api/v1/telemetry/verdicts", tag = "query", security(("token" = [])),
     params(
-        ("agent" = Option<String>, Query, description = "only of this agent"),
-        ("kind" = Option<String>, Query, description = "`health`, `outlier` or `sla`"),
-        ("start" = Option<String>, Query, description = "RFC 3339, inclusive; a day before `end`"),
-        ("end" = Option<String>, Query, description = "RFC 3339, exclusive; now"),
-        ("limit" = Option<u32>, Query, description = "most verdicts, 1..=10000, 100 by default"),
+        ("agent" = Option<Id>, Query, description = "only of this agent"),
+        ("kind" = Option<VerdictKind>, Query, description = "only of this kind"),
+        ("start" = Option<Time>, Query, description = "inclusive; a day before `end`"),
+        ("end" = Option<Time>, Query, description = "exclusive; now"),
+        ("limit" = Option<u32>, Query, description = "most verdicts; 100 by default", minimum = 1, maximum = 10_000),
     ),
     responses(
-        (status = 200, body = VerdictList),
-        (status = 404, body = ErrorBody, description = "no telemetry for the agent"),
-        CommonErrors
+        (status = 200, body = VerdictList, description = "newest first"),
+        MissingError,
+        TokenErrors, ParameterErrors, AnyErrors
     )
 )]
 pub async fn verdicts(
@@ -263,9 +284,7 @@ pub async fn verdicts(
     // Up to and including this moment.
     let (start, end) = range(&query, rest.now().plus(1), 24 * HOUR, &mut problems);
     let limit = query.whole("limit", 1..=MOST_LISTED, &mut problems).unwrap_or(DEFAULT_LISTED);
-    let kind = query.parsed("kind", &mut problems, "enum", "Input should be one of: health, outlier, sla", |kind| {
-        ["health", "outlier", "sla"].into_iter().find(|name| *name == kind)
-    });
+    let kind = query.named::<VerdictKind>("kind", &mut problems).map(VerdictKind::name);
     none_wrong(problems)?;
     let agents = about(&rest, &caller, &query)?;
     let question = VerdictQuery { tenant: caller.tenant.clone(), agents, kind, start, end, limit: limit as usize };
@@ -293,7 +312,11 @@ fn verdict_item(rest: &Rest, verdict: &Verdict) -> Option<VerdictItem> {
     Some(VerdictItem {
         agent_id: agent.key.clone(),
         time: Time(verdict.time),
-        kind: verdict.body.kind().to_owned(),
+        kind: match verdict.body {
+            VerdictBody::Health(_) => VerdictKind::Health,
+            VerdictBody::Outlier(_) => VerdictKind::Outlier,
+            VerdictBody::Sla(_) => VerdictKind::Sla,
+        },
         body,
         evidence: json!(*verdict.evidence),
     })
@@ -303,16 +326,17 @@ fn verdict_item(rest: &Rest, verdict: &Verdict) -> Option<VerdictItem> {
 #[utoipa::path(
     get, path = "/api/v1/telemetry/alerts", tag = "query", security(("token" = [])),
     params(
-        ("agent" = Option<String>, Query, description = "only of this agent"),
-        ("open" = Option<bool>, Query, description = "only those not resolved"),
-        ("start" = Option<String>, Query, description = "begun at or after, RFC 3339; from the first"),
-        ("end" = Option<String>, Query, description = "begun before, RFC 3339; to the last"),
-        ("limit" = Option<u32>, Query, description = "most alerts, 1..=10000, 100 by default"),
+        ("agent" = Option<Id>, Query, description = "only of this agent"),
+        ("state" = Option<AlertState>, Query, description = "only those in this state"),
+        ("open" = Option<bool>, Query, description = "only those not resolved, acknowledged or not"),
+        ("start" = Option<Time>, Query, description = "begun at or after; from the first"),
+        ("end" = Option<Time>, Query, description = "begun before; to the last"),
+        ("limit" = Option<u32>, Query, description = "most alerts; 100 by default", minimum = 1, maximum = 10_000),
     ),
     responses(
-        (status = 200, body = AlertList),
-        (status = 404, body = ErrorBody, description = "no telemetry for the agent"),
-        CommonErrors
+        (status = 200, body = AlertList, description = "newest first"),
+        MissingError,
+        TokenErrors, ParameterErrors, AnyErrors
     )
 )]
 pub async fn alerts(
@@ -324,6 +348,7 @@ pub async fn alerts(
     let start = query.time("start", &mut problems).unwrap_or(UnixNanos(i64::MIN));
     let end = query.time("end", &mut problems).unwrap_or(UnixNanos(i64::MAX));
     let limit = query.whole("limit", 1..=MOST_LISTED, &mut problems).unwrap_or(DEFAULT_LISTED);
+    let state = query.named::<AlertState>("state", &mut problems);
     let open = query.parsed("open", &mut problems, "bool_parsing", "Input should be true or false", |text| {
         text.parse::<bool>().ok()
     });
@@ -332,16 +357,18 @@ pub async fn alerts(
     let question = AlertQuery {
         tenant: caller.tenant.clone(),
         agents,
-        open_only: open.unwrap_or(false),
+        open_only: open.unwrap_or(false) || state.is_some_and(|state| state != AlertState::Resolved),
         start,
         end,
-        limit: limit as usize,
+        // The state is looked at here, so nothing may be cut off before.
+        limit: if state.is_some() { MOST_ALERTS } else { limit as usize },
     };
     let alerts = rest
         .ask(move |rest| {
             let found = rest.store.alerts(&question)?;
             let key = |agent| rest.registry.agent(agent).map(|agent| agent.key.clone());
-            Ok(found.iter().map(|alert| AlertInfo::of(alert, key(alert.agent))).collect())
+            let alerts = found.iter().map(|alert| AlertInfo::of(alert, key(alert.agent)));
+            Ok(alerts.filter(|alert| state.is_none_or(|state| alert.state == state)).take(limit as usize).collect())
         })
         .await?;
     Ok(Json(AlertList { alerts }))
@@ -350,7 +377,7 @@ pub async fn alerts(
 /// Plugins, with how they do
 #[utoipa::path(
     get, path = "/api/v1/telemetry/plugins", tag = "operations", security(("token" = [])),
-    responses((status = 200, body = PluginList), CommonErrors)
+    responses((status = 200, body = PluginList, description = "those in force"), TokenErrors, AnyErrors)
 )]
 pub async fn plugins(State(rest): State<Arc<Rest>>, _reader: Reader) -> Json<PluginList> {
     Json(PluginList { plugins: (rest.plugins)() })

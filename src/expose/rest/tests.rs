@@ -20,6 +20,7 @@ use vitals_core::rules::health::{HealthConfig, score};
 use vitals_core::seam::{
     Aggregation, AlertQuery, Catalogue, Checkpoint, Output, SampleQuery, Store, StoreError, StoreStats, VerdictQuery,
 };
+use vitals_core::series::AgentProfile;
 use vitals_core::verdict::{Alert, Evidence, OutlierVerdict, Severity, Verdict, VerdictBody};
 
 const NOW: UnixNanos = UnixNanos(1_770_000_000_000_000_000);
@@ -359,86 +360,40 @@ fn system(id: &str) -> Value {
     })
 }
 
-/// What of JSON Schema the contract uses.
-fn violations(schema: &Value, root: &Value, value: &Value, place: &str, out: &mut Vec<String>) {
-    if let Some(target) = schema["$ref"].as_str() {
-        let name = target.strip_prefix("#/$defs/").unwrap();
-        return violations(&root["$defs"][name], root, value, place, out);
-    }
-    if let Some(choices) = schema["anyOf"].as_array() {
-        let fits = choices.iter().any(|choice| {
-            let mut inner = Vec::new();
-            violations(choice, root, value, place, &mut inner);
-            inner.is_empty()
-        });
-        if !fits {
-            out.push(format!("{place}: none of anyOf fits {value}"));
+/// Everything in which `value` does not fit `schema`, formats included.
+fn violations(schema: &Value, value: &Value) -> Vec<String> {
+    let validator = jsonschema::options().should_validate_formats(true).build(schema).unwrap();
+    validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect()
+}
+
+/// Every time must be in UTC.
+fn not_in_utc(value: &Value, out: &mut Vec<String>) {
+    match value {
+        Value::String(text) if super::time::Time::parse(text).is_some() && text.len() >= 19 && !text.ends_with('Z') => {
+            out.push(format!("{text} is not in UTC"));
         }
-        return;
+        Value::Array(items) => items.iter().for_each(|item| not_in_utc(item, out)),
+        Value::Object(fields) => fields.values().for_each(|field| not_in_utc(field, out)),
+        _ => {}
     }
-    if let Some(names) = schema["enum"].as_array()
-        && !names.contains(value)
-    {
-        out.push(format!("{place}: {value} not in enum"));
-    }
-    let right = match schema["type"].as_str() {
-        Some("string") => value.is_string(),
-        Some("number") => value.is_number(),
-        Some("integer") => value.as_f64().is_some_and(|number| number.fract() == 0.0),
-        Some("boolean") => value.is_boolean(),
-        Some("null") => value.is_null(),
-        Some("array") => value.is_array(),
-        Some("object") => value.is_object(),
-        None => true,
-        Some(other) => panic!("the contract uses {other}"),
-    };
-    if !right {
-        out.push(format!("{place}: {value} is no {}", schema["type"]));
-        return;
-    }
-    if let Some(number) = value.as_f64()
-        && (schema["minimum"].as_f64().is_some_and(|least| number < least)
-            || schema["maximum"].as_f64().is_some_and(|most| number > most))
-    {
-        out.push(format!("{place}: {number} out of bounds"));
-    }
-    if schema["format"] == "date-time" && !value.as_str().is_some_and(|text| text.ends_with('Z')) {
-        out.push(format!("{place}: {value} is not in UTC"));
-    }
-    for name in schema["required"].as_array().into_iter().flatten() {
-        if value.get(name.as_str().unwrap()).is_none() {
-            out.push(format!("{place}: {name} is missing"));
-        }
-    }
-    let properties = schema["properties"].as_object();
-    for (name, inner) in value.as_object().into_iter().flatten() {
-        match properties.and_then(|all| all.get(name)) {
-            Some(schema) => violations(schema, root, inner, &format!("{place}.{name}"), out),
-            None if schema["additionalProperties"].is_object() => {
-                violations(&schema["additionalProperties"], root, inner, &format!("{place}.{name}"), out);
-            }
-            None => {}
-        }
-    }
-    if schema["items"].is_object() {
-        for (index, inner) in value.as_array().into_iter().flatten().enumerate() {
-            violations(&schema["items"], root, inner, &format!("{place}[{index}]"), out);
-        }
-    }
+}
+
+fn contract(name: &str) -> Value {
+    let path = format!("{}/tests/data/contract/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
 /// Every property of the schema is there too: clients rely on the optional ones.
 fn fits(name: &str, value: &Value) {
-    let path = format!("{}/tests/data/contract/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));
-    let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let mut out = Vec::new();
-    violations(&schema, &schema, value, name, &mut out);
+    let schema = contract(name);
+    let mut out = violations(&schema, value);
+    not_in_utc(value, &mut out);
     for property in schema["properties"].as_object().unwrap().keys() {
         if value.get(property).is_none() {
             out.push(format!("{property} is not answered"));
         }
     }
-    assert!(out.is_empty(), "{out:#?}\n{value:#}");
+    assert!(out.is_empty(), "{name}: {out:#?}\n{value:#}");
 }
 
 #[tokio::test]
@@ -696,6 +651,10 @@ async fn validation_at_its_bounds() {
         ("/timestamp", json!(at(-10 * MINUTE)), None),
         ("/timestamp", json!(at(-10 * MINUTE - 1)), Some("value_error")),
         ("/timestamp", json!(at(11 * MINUTE)), Some("value_error")),
+        ("/timestamp", json!(at(10 * MINUTE)), None),
+        ("/timestamp", json!(at(10 * MINUTE + 1)), Some("value_error")),
+        ("/timestamp", json!("9999-12-31T23:59:59Z"), Some("value_error")),
+        ("/timestamp", json!("0001-01-01T00:00:00Z"), Some("value_error")),
         ("/timestamp", json!("yesterday"), Some("datetime_parsing")),
         ("/timestamp", json!(1_770_000_000), Some("datetime_type")),
         ("/timestamp", absent(), Some("missing")),
@@ -703,6 +662,10 @@ async fn validation_at_its_bounds() {
         ("/agent_info/agent_id", long(100), None),
         ("/agent_info/agent_id", long(101), Some("string_too_long")),
         ("/agent_info/agent_id", json!(5), Some("string_type")),
+        ("/agent_info/agent_id", json!("web-1\u{0}"), Some("string_pattern_mismatch")),
+        ("/agent_info/agent_id", json!("web-1\n"), Some("string_pattern_mismatch")),
+        ("/agent_info/agent_id", json!("\u{202e}1-bew"), Some("string_pattern_mismatch")),
+        ("/agent_info/agent_id", json!("Übung 7/b"), None),
         ("/agent_info/agent_name", json!(null), None),
         ("/agent_info/agent_version", json!(null), Some("string_type")),
         ("/agent_info", json!([]), Some("dict_type")),
@@ -732,11 +695,33 @@ async fn validation_at_its_bounds() {
         ("/metrics/0/unit", absent(), "missing"),
         ("/metrics/0/tags", json!([1]), "string_type"),
         ("/metrics/1/metric_name", json!("cpu"), "value_error"),
+        ("/metrics/0/metric_name", json!("cpu\u{7}"), "string_pattern_mismatch"),
         ("/collection_interval_ms", json!(0), "greater_than_equal"),
+        ("/collection_interval_ms", json!(999), "greater_than_equal"),
+        ("/timestamp", json!(at(24 * 60 * MINUTE + 1)), "value_error"),
+        ("/timestamp", json!("9999-12-31T23:59:59Z"), "value_error"),
+        ("/timestamp", json!("1969-12-31T23:59:59Z"), "value_error"),
+        ("/metrics/0/timestamp", json!(at(24 * 60 * MINUTE + 1)), "value_error"),
     ] {
         let answer = service.post("system-metrics", &token, &with(system("b"), pointer, value)).await;
         assert_eq!((answer.status, &answer.body["detail"][0]["type"]), (422, &json!(expect)), "{pointer}");
     }
+    for (pointer, value) in [
+        ("/timestamp", json!(at(24 * 60 * MINUTE))),
+        ("/timestamp", json!("1970-01-01T00:00:00Z")),
+        ("/metrics/0/timestamp", json!(null)),
+        ("/collection_interval_ms", json!(1000)),
+    ] {
+        let answer = service.post("system-metrics", &token, &with(system("b"), pointer, value)).await;
+        assert_eq!(answer.status, 201, "{pointer}: {}", answer.body);
+    }
+    // What the schemas leave open is taken: any text is a time zone, a type of target, a checksum.
+    let range = json!({"start_time": at(-MINUTE), "end_time": at(0), "timezone": "Mars/Olympus"});
+    let check = json!({"target_id": "bounds", "target_type": "robot", "time_range": range});
+    assert_eq!(service.post("health-check", &token, &check).await.status, 200);
+    let batch =
+        json!({"batch_id": "b", "batch_timestamp": at(0), "source_system": "s", "checksum": "md5:none of this"});
+    assert_eq!(service.post("batch", &token, &batch).await.status, 202);
     // Everything that is wrong, at once.
     let answer = service.post("heartbeat", &token, &json!({"agent_info": {}, "cpu_usage_percent": 200})).await;
     assert_eq!(answer.body["detail"].as_array().unwrap().len(), 6, "{}", answer.body);
@@ -748,11 +733,13 @@ async fn validation_at_its_bounds() {
         ("uptime-status/bounds?time_range_hours=day", 422),
         ("uptime-status/nobody", 404),
         ("uptime-status/%ff", 422),
+        ("uptime-status/a%00b", 422),
+        ("uptime-summary/%E2%80%AEb", 422),
         ("series", 422),
         ("series/99999/samples", 404),
         ("series/x/samples", 404),
         ("series/0/samples?step=0s", 422),
-        ("series/0/samples?aggregation=mean", 422),
+        ("series/0/samples?aggregation=mean", 200),
         ("series/0/samples?aggregation=median&step=1m", 422),
         ("series/0/samples?start=2026-01-02T00:00:00Z&end=2026-01-01T00:00:00Z", 422),
         ("verdicts?kind=guess", 422),
@@ -808,14 +795,43 @@ async fn sizes_and_bad_bodies() {
     .into_bytes();
     chunked.resize(chunked.len() + LARGEST_BODY + 1, b' ');
     chunked.extend_from_slice(b"\r\n0\r\n\r\n");
-    // The answer may be cut off by the connection's reset, but nothing is taken.
-    let answer = service.raw(&chunked).await;
-    assert!(answer.status == 413 || answer.status == 0, "{}", answer.status);
+    assert_eq!(service.raw(&chunked).await.status, 413);
     let packed = format!(
         "POST /api/v1/telemetry/batch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\
          content-encoding: gzip\r\ncontent-length: 0\r\n\r\n"
     );
     assert_eq!(service.raw(packed.as_bytes()).await.status, 415);
+}
+
+/// A client that sends its whole body before it reads gets the answer, although nobody read the body.
+#[tokio::test]
+async fn a_refusal_is_read_by_who_is_still_sending() {
+    let service = Service::with(ExposeConfig { max_body_bytes: LARGEST_BODY, ..ExposeConfig::default() }).await;
+    let token = service.token(None, None, None);
+    let whole = |token: &str, length: usize| {
+        let mut request = format!(
+            "POST /api/v1/telemetry/batch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+             content-length: {length}\r\n\r\n"
+        )
+        .into_bytes();
+        request.resize(request.len() + length, b' ');
+        request
+    };
+    assert_eq!(service.raw(&whole(&token, LARGEST_BODY + 1)).await.status, 413);
+    assert_eq!(service.raw(&whole("no token", LARGEST_BODY)).await.status, 401);
+    let mut half_sent = TcpStream::connect(service.address).await.unwrap();
+    half_sent.write_all(&whole(&token, LARGEST_BODY)[..500]).await.unwrap();
+    for _ in 0..50 {
+        let answer = service.raw(&whole(&token, LARGEST_BODY)).await;
+        if answer.status == 429 {
+            assert_eq!(answer.header("retry-after"), Some("1"));
+            return;
+        }
+        // The half-sent request had not been seen yet, and this one was read and found to be no JSON.
+        assert_eq!(answer.status, 422);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the room was never full");
 }
 
 #[tokio::test]
@@ -893,10 +909,204 @@ async fn connections() {
     assert_eq!(answer.status, 200);
 }
 
+/// (path, method, operation) of the document.
+fn operations(document: &Value) -> Vec<(String, String, Value)> {
+    let mut all = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            all.push((path.clone(), method.to_uppercase(), operation.clone()));
+        }
+    }
+    all
+}
+
+/// A schema of the document, with what it refers to.
+fn within(document: &Value, schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    schema["components"] = document["components"].clone();
+    schema
+}
+
+#[test]
+fn every_example_fits_its_own_schema() {
+    let document = super::docs::document();
+    for (path, method, operation) in operations(&document) {
+        let place = format!("{method} {path}");
+        let mut examples = 0;
+        let check = |what: &str, media: &Value| {
+            let example = media.get("example").unwrap_or_else(|| panic!("{place}: {what} has no example"));
+            let wrong = violations(&within(&document, &media["schema"]), example);
+            assert!(wrong.is_empty(), "{place}: {what}: {wrong:#?}");
+        };
+        if let Some(body) = operation.get("requestBody") {
+            check("the request", &body["content"]["application/json"]);
+        }
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            for media in response["content"].as_object().unwrap().values() {
+                check(status, media);
+                examples += usize::from(status.starts_with('2'));
+            }
+        }
+        assert_eq!(examples, 1, "{place} has one kind of success");
+    }
+}
+
+#[test]
+fn the_examples_fit_the_contract() {
+    let document = super::docs::document();
+    let example = |path: &str, method: &str, status: Option<&str>| {
+        let operation = &document["paths"][format!("/api/v1/telemetry/{path}")][method];
+        let holder = status.map_or(&operation["requestBody"], |status| &operation["responses"][status]);
+        holder["content"]["application/json"]["example"].clone()
+    };
+    for (path, status, request, response) in [
+        ("heartbeat", "201", "HeartbeatRequest", "HeartbeatResponse"),
+        ("system-metrics", "201", "SystemMetricsRequest", "SystemMetricsResponse"),
+        ("batch", "202", "TelemetryIngestionBatch", "TelemetryIngestionResult"),
+        ("health-check", "200", "HealthCheckRequest", "HealthStatusResponse"),
+        ("dashboard", "200", "DashboardQuery", "TelemetryDashboardData"),
+    ] {
+        assert_eq!(violations(&contract(request), &example(path, "post", None)), [] as [&str; 0], "{path}");
+        fits(response, &example(path, "post", Some(status)));
+    }
+    fits("UptimeStatusResponse", &example("uptime-status/{agent_id}", "get", Some("200")));
+    fits("UptimeSummaryResponse", &example("uptime-summary/{target_id}", "get", Some("200")));
+}
+
+/// The document asks for no more and no less than the contract's schemas do, but for what it says of names.
+#[test]
+fn the_document_has_the_fields_of_the_contract() {
+    let document = super::docs::document();
+    let schemas = &document["components"]["schemas"];
+    for name in [
+        "AgentInfo",
+        "AlertInfo",
+        "DashboardQuery",
+        "HealthAssessment",
+        "HealthCheckRequest",
+        "HealthStatusResponse",
+        "HeartbeatRequest",
+        "HeartbeatResponse",
+        "MetricData",
+        "SystemMetricsRequest",
+        "SystemMetricsResponse",
+        "TelemetryDashboardData",
+        "TelemetryIngestionBatch",
+        "TelemetryIngestionResult",
+        "TimeRange",
+        "UptimeStatusResponse",
+        "UptimeSummaryResponse",
+    ] {
+        let theirs = contract(name);
+        let ours = &schemas[name];
+        for (field, theirs) in theirs["properties"].as_object().unwrap() {
+            let ours = ours["properties"].get(field).unwrap_or_else(|| panic!("{name}.{field} is not documented"));
+            for bound in ["minimum", "maximum", "minItems"] {
+                let theirs = theirs.get(bound).or_else(|| theirs["anyOf"][0].get(bound));
+                let ours = ours.get(bound).or_else(|| ours["oneOf"][1].get(bound));
+                if let Some(theirs) = theirs {
+                    assert_eq!(ours.and_then(Value::as_f64), theirs.as_f64(), "{name}.{field} {bound}");
+                }
+            }
+            if let Some(default) =
+                theirs.get("default").filter(|default| !default.is_null() && name.ends_with("Request"))
+            {
+                assert_eq!(ours.get("default"), Some(default), "{name}.{field} default");
+            }
+        }
+        let required = |schema: &Value| -> Vec<String> {
+            let names = schema["required"].as_array().into_iter().flatten();
+            names.map(|name| name.as_str().unwrap().to_owned()).collect()
+        };
+        let asked = name.ends_with("Request") || name.ends_with("Query") || name.ends_with("Batch");
+        for field in required(&theirs) {
+            assert!(required(ours).contains(&field), "{name}.{field} is required");
+        }
+        for field in required(ours).iter().filter(|_| asked) {
+            assert!(required(&theirs).contains(field), "{name}.{field} is not required");
+        }
+    }
+}
+
+#[test]
+fn every_operation_says_what_it_answers() {
+    let document = super::docs::document();
+    let mut ids = std::collections::BTreeSet::new();
+    for (path, method, operation) in operations(&document) {
+        let place = format!("{method} {path}");
+        assert!(ids.insert(operation["operationId"].to_string()), "{place}: its id is another's");
+        assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{place} says nothing of itself");
+        let responses = operation["responses"].as_object().unwrap();
+        let mut expect = vec!["500", "503"];
+        if path.starts_with("/api/") {
+            expect.extend(["401", "403"]);
+            assert!(operation["security"].is_array(), "{place}");
+        }
+        if operation.get("requestBody").is_some() {
+            expect.extend(["408", "413", "415", "422", "429"]);
+        }
+        if operation.get("parameters").is_some() {
+            expect.push("422");
+        }
+        for status in expect {
+            assert!(responses.contains_key(status), "{place}: {status}");
+        }
+        for (status, response) in responses {
+            assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{place} {status}");
+            assert!(response["headers"].get("x-correlation-id").is_some(), "{place} {status}");
+        }
+    }
+}
+
+#[test]
+fn the_patterns_of_the_document_are_those_of_the_checks() {
+    let document = super::docs::document();
+    let schema = |name: &str| within(&document, &document["components"]["schemas"][name]);
+    let (id, span) = (schema("Id"), schema("Span"));
+    let long = |length: usize| "é".repeat(length);
+    for text in [
+        "web-1",
+        "",
+        " ",
+        "é\u{1F980}",
+        "a\u{0}",
+        "a\nb",
+        "\u{7f}",
+        "\u{9b}",
+        "a\u{202e}b",
+        "\u{2066}",
+        "\u{200d}",
+        &long(100),
+        &long(101),
+    ] {
+        let taken = super::check::id(&json!(text), &[]).is_empty();
+        assert_eq!(taken, violations(&id, &json!(text)).is_empty(), "{text:?}");
+    }
+    for text in [
+        "30s",
+        "5m",
+        "5 m",
+        "5  m",
+        "0",
+        "00",
+        "007",
+        "1000000000",
+        "999999999 days",
+        "1w",
+        "",
+        "s",
+        "-1s",
+        "5m ",
+        "1.5h",
+    ] {
+        let taken = super::time::parse_duration(text).is_some();
+        assert_eq!(taken, violations(&span, &json!(text)).is_empty(), "{text:?}");
+    }
+}
+
 #[test]
 fn the_document_names_nothing_that_it_lacks() {
-    use utoipa::OpenApi as _;
-    let document = serde_json::to_value(super::docs::Document::openapi()).unwrap();
+    let document = super::docs::document();
     fn walk(value: &Value, document: &Value) {
         match value {
             Value::Object(fields) => {
@@ -917,8 +1127,7 @@ fn the_document_names_nothing_that_it_lacks() {
 /// `VITALS_BLESS=1` writes the file anew.
 #[test]
 fn the_document_is_the_golden_one() {
-    use utoipa::OpenApi as _;
-    let mut text = super::docs::Document::openapi().to_pretty_json().unwrap();
+    let mut text = serde_json::to_string_pretty(&super::docs::document()).unwrap();
     text.push('\n');
     let path = format!("{}/tests/golden/openapi.json", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("VITALS_BLESS").is_some() {
@@ -926,4 +1135,282 @@ fn the_document_is_the_golden_one() {
     }
     let golden = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(golden == text, "the API's document changed; look at it, then run with VITALS_BLESS=1");
+}
+
+/// An agent known to the registry, by no heartbeat.
+fn known(service: &Service, key: &str, location: Option<&str>) -> AgentId {
+    let profile = AgentProfile { location: location.map(str::to_owned), ..AgentProfile::default() };
+    service.registry.intern_agent(&"default".into(), key, NOW.plus(-400 * DAY), &profile).unwrap()
+}
+
+/// Intervals in minutes before now, each up to the next one's start; the last one lasts.
+fn lived(service: &Service, agent: AgentId, parts: &[(i64, State)]) {
+    for (at, &(start, state)) in parts.iter().enumerate() {
+        let end = parts.get(at + 1).map(|&(end, _)| NOW.plus(-end * MINUTE));
+        service.store.intervals.lock().push((agent, Interval { start: NOW.plus(-start * MINUTE), end, state }));
+    }
+}
+
+const DAY: i64 = 24 * 60 * MINUTE;
+
+#[tokio::test]
+async fn uptime_says_how_an_unjudged_target_is() {
+    let service = Service::start().await;
+    let token = service.token(None, None, None);
+    for (down, health, compliant, advice) in [
+        (0, "healthy", true, None),
+        (10, "healthy", true, None),
+        (11, "healthy", false, None),
+        (100, "healthy", false, None),
+        (101, "degraded", false, Some("review restarts")),
+        (500, "degraded", false, Some("review restarts")),
+        (501, "critical", false, Some("look at the downtime periods")),
+        (1_000, "critical", false, Some("look at the downtime periods")),
+        (1_001, "critical", false, Some("check its host")),
+        (2_000, "critical", false, Some("check its host")),
+        (2_001, "offline", false, Some("check its host")),
+    ] {
+        // 10,000 minutes are known, so a minute is 0.01 %.
+        let key = format!("target-{down}");
+        let agent = known(&service, &key, None);
+        lived(&service, agent, &[(10_000, State::Silent), (10_000 - down, State::Up)]);
+        let body = json!({
+            "target_id": key, "target_type": "agent",
+            "time_range": {"start_time": at(-10_000 * MINUTE), "end_time": at(0)},
+        });
+        let answer = service.post("health-check", &token, &body).await.body;
+        assert_eq!(answer["health_assessment"]["overall_health"], health, "{down}");
+        assert_eq!(answer["sla_compliance"], compliant, "the target is 99.9 %: {down}");
+        let found = answer["health_recommendations"][0].as_str().unwrap_or_default().to_owned();
+        assert!(found.contains(advice.unwrap_or_default()) && found.is_empty() == advice.is_none(), "{down}: {found}");
+    }
+    // An hour must be known before an agent is said to fail.
+    let agent = known(&service, "brief", None);
+    lived(&service, agent, &[(59, State::Unhealthy), (49, State::Up)]);
+    let answer = service.get("uptime-status/brief", &token).await.body;
+    let advice = answer["health_recommendations"][0].as_str().unwrap().to_owned();
+    assert!(advice.contains("only 59 min are known"), "{advice}");
+}
+
+#[tokio::test]
+async fn availability_changes_with_what_happened() {
+    let service = Service::start().await;
+    let token = service.token(None, None, None);
+    let nothing = known(&service, "nothing", None);
+    assert!(service.store.intervals.lock().iter().all(|(agent, _)| *agent != nothing));
+    let answer = service.get("uptime-status/nothing", &token).await.body;
+    for field in ["sla_compliance", "availability_trend", "mttr_minutes", "mtbf_hours"] {
+        assert_eq!(answer[field], Value::Null, "nothing is known of {field}");
+    }
+    assert_eq!((&answer["confidence_level"], &answer["uptime_percentage"]), (&json!(0.0), &json!(0.0)));
+
+    // Two outages of 12 and 6 minutes in the first half of 20 hours, and maintenance.
+    let agent = known(&service, "web-1", None);
+    let parts = [
+        (1_800, State::Up),
+        (900, State::Silent),
+        (888, State::Up),
+        (780, State::Unhealthy),
+        (774, State::Up),
+        (600, State::Maintenance),
+        (540, State::Up),
+    ];
+    lived(&service, agent, &parts);
+    let answer = service.get("uptime-status/web-1?time_range_hours=20", &token).await.body;
+    assert_eq!(answer["total_downtime_minutes"], 18.0);
+    assert_eq!(answer["total_uptime_minutes"], 1_200.0 - 18.0 - 60.0);
+    assert_eq!((&answer["mttr_minutes"], &answer["mtbf_hours"]), (&json!(9.0), &json!(1_122.0 / 60.0 / 2.0)));
+    assert_eq!((&answer["availability_trend"], &answer["confidence_level"]), (&json!("improving"), &json!(1.0)));
+    let listed = |field: &str| answer[field].as_array().unwrap().clone();
+    let minutes = |periods: &[Value]| periods.iter().map(|one| one["duration_minutes"].as_f64().unwrap()).sum::<f64>();
+    let (up, down) = (listed("uptime_sessions"), listed("downtime_periods"));
+    assert!((minutes(&up) + minutes(&down) - 1_200.0).abs() < 1.0 / 60.0, "the minutes add up");
+    assert_eq!(
+        (up.len(), up[0]["start"].clone(), up[0]["began_at"].clone()),
+        (4, json!(at(-1_200 * MINUTE)), json!(at(-1_800 * MINUTE)))
+    );
+    assert_eq!(up[3]["end"], Value::Null, "it lasts");
+    let causes: Vec<&str> = down.iter().map(|one| one["cause"].as_str().unwrap()).collect();
+    assert_eq!(causes, ["silent", "unhealthy", "maintenance"]);
+
+    // A shorter window knows nothing of them.
+    let answer = service.get("uptime-status/web-1?time_range_hours=5", &token).await.body;
+    assert_eq!((&answer["uptime_percentage"], &answer["mttr_minutes"]), (&json!(100.0), &Value::Null));
+    assert_eq!(answer["sla_compliance"], true);
+    // A longer one knows less of itself.
+    let answer = service.get("uptime-status/web-1?time_range_hours=60", &token).await.body;
+    assert_eq!(answer["confidence_level"], 0.5);
+
+    let answer = service.get("uptime-summary/web-1?time_range_hours=48", &token).await.body;
+    assert_eq!(answer["total_incidents"], 2);
+    assert_eq!(answer["incident_breakdown"], json!({"silent": 1, "unhealthy": 1}));
+    assert_eq!(answer["total_downtime_duration"], "PT18M");
+    let days = answer["daily_uptime"].as_array().unwrap();
+    let down: f64 = days.iter().map(|day| day["downtime_minutes"].as_f64().unwrap()).sum();
+    assert_eq!((days.len(), down), (3, 18.0), "{days:?}");
+    let of = |day: usize| (days[day]["date"].clone(), days[day]["uptime_minutes"].clone());
+    assert_eq!(of(0), (json!("2026-01-31"), json!(200.0)), "known since 20:40");
+    assert_eq!(of(1), (json!("2026-02-01"), json!(1_440.0 - 18.0 - 60.0)));
+    // An outage that lasts counts up to now, and its end is not made up.
+    let agent = known(&service, "gone", None);
+    lived(&service, agent, &[(600, State::Up), (60, State::Silent)]);
+    let answer = service.get("uptime-status/gone?time_range_hours=10", &token).await.body;
+    assert_eq!((&answer["total_downtime_minutes"], &answer["mttr_minutes"]), (&json!(60.0), &Value::Null));
+    assert_eq!((&answer["mtbf_hours"], &answer["availability_trend"]), (&json!(9.0), &json!("declining")));
+    assert_eq!(answer["health_assessment"]["overall_health"], "offline");
+}
+
+#[tokio::test]
+async fn failure_patterns_change_with_what_happened() {
+    let service = Service::start().await;
+    let token = service.token(None, None, None);
+    let outages = |starts: &[i64]| {
+        let mut parts = vec![(starts[0] + 600, State::Up)];
+        for start in starts {
+            parts.extend([(*start, State::Silent), (start - 5, State::Up)]);
+        }
+        parts
+    };
+    let day = 24 * 60;
+    let agents = [
+        ("calm", None, vec![700], vec![]),
+        ("nightly", None, vec![3 * day, 2 * day, day, 0], vec!["recurring_hour"]),
+        ("six-hourly", None, vec![1_500, 1_140, 780, 420], vec!["recurring_period"]),
+        ("flapping", None, vec![100, 80, 73, 60], vec!["flapping"]),
+        ("eu-1", Some("eu"), vec![500], vec!["location"]),
+        ("eu-2", Some("eu"), vec![500], vec!["location"]),
+        ("eu-3", Some("eu"), vec![500], vec!["location"]),
+        ("eu-4", Some("eu"), vec![300], vec![]),
+        ("us-1", Some("us"), vec![500], vec![]),
+    ];
+    for (key, location, starts, _) in &agents {
+        let agent = known(&service, key, *location);
+        lived(&service, agent, &outages(&starts.iter().map(|start| start + 10).collect::<Vec<_>>()));
+    }
+    for (key, _, _, kinds) in agents {
+        let body = json!({
+            "target_id": key, "target_type": "agent",
+            "time_range": {"start_time": at(-5 * DAY), "end_time": at(0)},
+        });
+        let answer = service.post("health-check", &token, &body).await.body;
+        let found: Vec<&str> =
+            answer["failure_patterns"].as_array().unwrap().iter().map(|one| one["type"].as_str().unwrap()).collect();
+        assert_eq!(found, kinds, "{key}: {answer:#}");
+        let advised = answer["health_recommendations"].as_array().unwrap();
+        for pattern in answer["failure_patterns"].as_array().unwrap() {
+            assert!(advised.contains(&pattern["recommendation"]), "{key}");
+        }
+        let planned = answer["maintenance_suggestions"].to_string().contains("plan a maintenance window");
+        assert_eq!(planned, key == "nightly", "{key}");
+    }
+}
+
+#[tokio::test]
+async fn trends_and_components_change_with_the_measurements() {
+    let service = Service::start().await;
+    let token = service.token(None, None, None);
+    // Ten hours; CPU rises by 5 % an hour to 75 %, the disk stays, the pool was critical in the first hour.
+    for hour in 0..=10 {
+        let value = |name: &str, kind: &str, value: f64| {
+            json!({
+                "metric_name": name, "metric_type": kind, "value": value, "unit": "%",
+                "timestamp": at(-(10 - hour) * 60 * MINUTE),
+            })
+        };
+        let mut body = system("db-1");
+        body["component_name"] = Value::Null;
+        body["metrics"] =
+            json!([value("cpu", "cpu_usage", 25.0 + 5.0 * hour as f64), value("disk", "disk_usage", 50.0),]);
+        assert_eq!(service.post("system-metrics", &token, &body).await.status, 201);
+        body["component_name"] = "pool".into();
+        body["metrics"] = json!([value("load", "cpu_usage", if hour == 0 { 99.0 } else { 81.0 })]);
+        assert_eq!(service.post("system-metrics", &token, &body).await.status, 201);
+    }
+    let check = |kind: &str| {
+        json!({
+            "target_id": "db-1", "target_type": "system", "assessment_type": kind,
+            "time_range": {"start_time": at(-11 * 60 * MINUTE), "end_time": at(1)},
+        })
+    };
+    let answer = service.post("health-check", &token, &check("predictive")).await.body;
+    let trends = &answer["performance_trends"];
+    let close = |value: &Value, expect: f64| value.as_f64().is_some_and(|value| (value - expect).abs() < 0.2);
+    assert!(close(&trends["cpu"]["slope_per_hour"], 5.0), "{trends:#}");
+    assert_eq!((&trends["cpu"]["direction"], &trends["disk"]["direction"]), (&json!("increasing"), &json!("stable")));
+    // 75 % now: 80 % in an hour, 95 % in four.
+    assert!(
+        close(&trends["cpu"]["hours_to_warning"], 1.0) && close(&trends["cpu"]["hours_to_critical"], 4.0),
+        "{trends:#}"
+    );
+    assert_eq!(trends["disk"]["hours_to_critical"], Value::Null);
+    let plans = answer["maintenance_suggestions"].to_string();
+    assert!(plans.contains("cpu reaches its critical threshold in about 4 h"), "{plans}");
+    assert_eq!(
+        answer["health_assessment"]["components"],
+        json!({"cpu": "healthy", "disk": "healthy", "pool": "degraded"})
+    );
+    assert!(plans.contains("pool is degraded"), "{plans}");
+    let full = service.post("health-check", &token, &check("full")).await.body;
+    assert!(full["performance_trends"]["cpu"].get("hours_to_warning").is_none(), "only when asked for");
+    let quick = service.post("health-check", &token, &check("quick")).await.body;
+    assert_eq!(quick["performance_trends"], json!({}));
+    let answer = service.get("uptime-summary/db-1?time_range_hours=24", &token).await.body;
+    let parts = &answer["uptime_by_component"];
+    assert_eq!((&parts["cpu"], &parts["disk"]), (&json!(100.0), &json!(100.0)));
+    // The last of the eleven is now, which a window ends before.
+    assert_eq!(parts["pool"], 90.0, "critical in one of ten");
+
+    // A heartbeat's own measurements are its components.
+    let mut calm = beat("web-1");
+    calm["cpu_usage_percent"] = json!(10);
+    service.post("heartbeat", &token, &calm).await;
+    let of = async |name: &str| {
+        let answer = service.get("uptime-status/web-1", &token).await.body;
+        (answer["health_assessment"]["components"][name].clone(), answer["data_quality_score"].clone())
+    };
+    assert_eq!(of("cpu").await, (json!("healthy"), json!(4.0 / 12.0)));
+    calm["cpu_usage_percent"] = json!(96);
+    calm["packet_loss_percent"] = json!(7);
+    service.post("heartbeat", &token, &calm).await;
+    assert_eq!(of("cpu").await, (json!("critical"), json!(5.0 / 12.0)));
+    assert_eq!(of("network").await.0, "degraded");
+}
+
+#[tokio::test]
+async fn agents_by_page_and_filter() {
+    let service = Service::start().await;
+    let token = service.token(None, None, None);
+    for (id, environment, location, cpu) in [
+        ("c", "production", "eu", 10),
+        ("a", "production", "us", 97),
+        ("d", "test", "eu", 10),
+        ("b", "production", "eu", 97),
+    ] {
+        let mut body = beat(id);
+        body["agent_info"]["environment"] = environment.into();
+        body["agent_info"]["geographic_location"] = location.into();
+        body["cpu_usage_percent"] = cpu.into();
+        assert_eq!(service.post("heartbeat", &token, &body).await.status, 201);
+    }
+    for (query, ids, total, next) in [
+        ("", &["a", "b", "c", "d"][..], 4, Value::Null),
+        ("?environment=production", &["a", "b", "c"], 3, Value::Null),
+        ("?location=eu", &["b", "c", "d"], 3, Value::Null),
+        ("?status=critical", &["a", "b"], 2, Value::Null),
+        ("?status=offline", &[], 0, Value::Null),
+        ("?environment=production&location=eu&status=healthy", &["c"], 1, Value::Null),
+        ("?environment=nowhere", &[], 0, Value::Null),
+        ("?limit=2", &["a", "b"], 4, json!("b")),
+        ("?limit=2&after=b", &["c", "d"], 4, Value::Null),
+        ("?limit=1&after=b&environment=production", &["c"], 3, Value::Null),
+        ("?after=zzz", &[], 4, Value::Null),
+    ] {
+        let answer = service.get(&format!("agents{query}"), &token).await.body;
+        let found: Vec<&str> =
+            answer["agents"].as_array().unwrap().iter().map(|one| one["agent_id"].as_str().unwrap()).collect();
+        assert_eq!((&found[..], &answer["total"], &answer["next"]), (ids, &json!(total), &next), "{query}");
+    }
+    for query in ["?status=fine", "?limit=0", "?limit=10001"] {
+        assert_eq!(service.get(&format!("agents{query}"), &token).await.status, 422, "{query}");
+    }
 }

@@ -10,13 +10,19 @@ use vitals_core::ids::UnixNanos;
 pub struct Time(pub UnixNanos);
 
 impl Time {
-    /// `None` when the text is no such moment, or one outside the years 1678..=2261.
+    /// `None` when the text is no such moment. What lies outside the years 1678..=2261 becomes their first or last
+    /// moment.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         // The parser would take `[Europe/Berlin]` behind the offset, RFC 3339 has no such thing.
         if text.contains('[') {
             return None;
         }
+        // The parser ends a day before the year 9999 does; that year has the days of the one before.
+        let text = match text.strip_prefix("9999-") {
+            Some(rest) => &format!("9998-{rest}"),
+            None => text,
+        };
         let moment = match text.parse::<jiff::Timestamp>() {
             Ok(moment) => moment,
             Err(_) => {
@@ -24,7 +30,8 @@ impl Time {
                 jiff::tz::TimeZone::UTC.to_timestamp(naive).ok()?
             }
         };
-        i64::try_from(moment.as_nanosecond()).ok().map(|nanos| Self(UnixNanos(nanos)))
+        let nanos = moment.as_nanosecond().clamp(i64::MIN.into(), i64::MAX.into());
+        i64::try_from(nanos).ok().map(|nanos| Self(UnixNanos(nanos)))
     }
 }
 
@@ -49,14 +56,16 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
+/// Longer durations count as this one: a hundred years.
+const LONGEST: i64 = 100 * 365 * 86_400 * UnixNanos::SECOND;
+
 /// Nanoseconds of `30s`, `5m`, `1h`, `1d`, `250ms`, or a plain number of seconds. `None` for anything else, and for
 /// what is not positive.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<i64> {
-    let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let unit = match unit.trim() {
+    let unit = match unit.strip_prefix(' ').unwrap_or(unit) {
         "ms" => 1_000_000,
         "" | "s" | "sec" | "second" | "seconds" => UnixNanos::SECOND,
         "m" | "min" | "minute" | "minutes" => 60 * UnixNanos::SECOND,
@@ -64,7 +73,9 @@ pub fn parse_duration(text: &str) -> Option<i64> {
         "d" | "day" | "days" => 86_400 * UnixNanos::SECOND,
         _ => return None,
     };
-    number.parse::<i64>().ok()?.checked_mul(unit).filter(|&nanos| nanos > 0)
+    let number = number.trim_start_matches('0');
+    (1..=9).contains(&number.len()).then_some(())?;
+    Some(number.parse::<i64>().ok()?.saturating_mul(unit).min(LONGEST))
 }
 
 /// An ISO 8601 duration of whole seconds: `P2DT3H4M5S`, `PT0S`.
@@ -91,6 +102,13 @@ pub fn iso_duration(nanos: i64) -> String {
     out
 }
 
+/// Nanoseconds as seconds.
+#[must_use]
+#[allow(clippy::cast_precision_loss)]
+pub fn seconds(nanos: i64) -> f64 {
+    nanos as f64 / UnixNanos::SECOND as f64
+}
+
 /// Nanoseconds as minutes.
 #[must_use]
 #[allow(clippy::cast_precision_loss)]
@@ -115,7 +133,11 @@ mod tests {
         check("2026-03-01T12:00:00.123456789Z", Some("2026-03-01T12:00:00.123456789Z"));
         check("2026-03-01T12:00:00+01:00[Europe/Berlin]", None);
         check("2026-02-30T12:00:00Z", None);
-        check("2300-01-01T00:00:00Z", None);
+        check("2300-01-01T00:00:00Z", Some("2262-04-11T23:47:16.854775807Z"));
+        check("9999-12-31T23:59:59.999Z", Some("2262-04-11T23:47:16.854775807Z"));
+        check("9999-02-29T00:00:00Z", None);
+        check("0001-01-01T00:00:00Z", Some("1677-09-21T00:12:43.145224192Z"));
+        check("2016-12-31T23:59:60Z", Some("2016-12-31T23:59:59Z"));
         check("yesterday", None);
         check("", None);
     }
@@ -132,7 +154,12 @@ mod tests {
             ("-1s", None),
             ("1w", None),
             ("", None),
-            ("99999999999999d", None),
+            ("5 minutes", Some(300_000_000_000)),
+            ("5  minutes", None),
+            (" 5m", None),
+            ("000000000007s", Some(7_000_000_000)),
+            ("999999999d", Some(LONGEST)),
+            ("9999999999d", None),
         ] {
             assert_eq!(parse_duration(text), expect, "{text}");
         }

@@ -1,14 +1,15 @@
 //! `GET /uptime-status/{agent_id}` and `GET /uptime-summary/{target_id}`.
 
-use super::error::{ApiError, CommonErrors, ErrorBody};
+use super::error::{AnyErrors, ApiError, MissingError, ParameterErrors, TokenErrors};
 use super::insight::{Availability, HOUR, Standing, components, uptime_by_component};
 use super::time::{Time, iso_duration, minutes};
-use super::wire::{HealthAssessment, HoursParams, TimeRange, UptimeStatusResponse, UptimeSummaryResponse};
+use super::wire::{
+    DayUptime, HealthAssessment, HoursParams, Id, TimeRange, UptimeStatusResponse, UptimeSummaryResponse,
+};
 use super::{PathVariable, Query, Reader, check_id, none_wrong};
 use crate::expose::Rest;
 use axum::Json;
 use axum::extract::State;
-use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vitals_core::rules::quality::heartbeat_quality;
@@ -25,12 +26,12 @@ fn hours(query: &Query) -> Result<u32, ApiError> {
 
 /// Availability of an agent
 #[utoipa::path(
-    get, path = "/api/v1/telemetry/uptime-status/{agent_id}", tag = "telemetry", security(("token" = [])),
-    params(("agent_id" = String, Path, description = "1..=100 characters"), HoursParams),
+    get, path = "/api/v1/telemetry/uptime-status/{agent_id}", operation_id = "uptime_status", tag = "telemetry", security(("token" = [])),
+    params(("agent_id" = Id, Path, description = "the agent", example = "web-1"), HoursParams),
     responses(
-        (status = 200, body = UptimeStatusResponse),
-        (status = 404, body = ErrorBody, description = "no telemetry for the agent"),
-        CommonErrors
+        (status = 200, body = UptimeStatusResponse, description = "the window up to now"),
+        MissingError,
+        TokenErrors, ParameterErrors, AnyErrors
     )
 )]
 pub async fn status(
@@ -59,7 +60,7 @@ pub async fn status(
                     health_score: standing.score,
                     uptime_percentage: availability.percent(),
                     last_check: Time(standing.last_check),
-                    components: components(rest, &agent, &standing, now)?,
+                    components: components(rest, &agent, &standing, now, true)?,
                 },
                 uptime_percentage: availability.percent(),
                 total_uptime_minutes: minutes(summary.tally.up),
@@ -84,12 +85,12 @@ pub async fn status(
 
 /// Availability day by day, with its incidents
 #[utoipa::path(
-    get, path = "/api/v1/telemetry/uptime-summary/{target_id}", tag = "telemetry", security(("token" = [])),
-    params(("target_id" = String, Path, description = "1..=100 characters"), HoursParams),
+    get, path = "/api/v1/telemetry/uptime-summary/{target_id}", operation_id = "uptime_summary", tag = "telemetry", security(("token" = [])),
+    params(("target_id" = Id, Path, description = "the agent or system", example = "web-1"), HoursParams),
     responses(
-        (status = 200, body = UptimeSummaryResponse),
-        (status = 404, body = ErrorBody, description = "no telemetry for the target"),
-        CommonErrors
+        (status = 200, body = UptimeSummaryResponse, description = "the window up to now"),
+        MissingError,
+        TokenErrors, ParameterErrors, AnyErrors
     )
 )]
 pub async fn summary(
@@ -112,14 +113,11 @@ pub async fn summary(
             for outage in &summary.outages {
                 *breakdown.entry(outage.cause.name().to_owned()).or_insert(0) += 1;
             }
-            let daily = summary.days.iter().map(|day| {
-                let date = Time(day.date).to_string();
-                json!({
-                    "date": date.split('T').next(),
-                    "uptime_percentage": day.tally.percent(),
-                    "uptime_minutes": minutes(day.tally.up),
-                    "downtime_minutes": minutes(day.tally.down),
-                })
+            let daily = summary.days.iter().map(|day| DayUptime {
+                date: Time(day.date).to_string().chars().take_while(|&c| c != 'T').collect(),
+                uptime_percentage: day.tally.percent(),
+                uptime_minutes: minutes(day.tally.up),
+                downtime_minutes: minutes(day.tally.down),
             });
             let objective = "availability".to_owned();
             Ok(UptimeSummaryResponse {

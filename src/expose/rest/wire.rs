@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
+use vitals_core::availability::State;
+use vitals_core::ids::UnixNanos;
+use vitals_core::seam::Aggregation;
 use vitals_core::series::MetricKind;
 use vitals_core::verdict::{Alert, HealthStatus, Severity};
 
@@ -80,6 +83,81 @@ impl From<Severity> for AlertSeverity {
     }
 }
 
+/// Where an alert stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertState {
+    /// Nobody has seen to it.
+    Open,
+    /// Someone sees to it.
+    Acknowledged,
+    /// It is over.
+    Resolved,
+}
+
+/// What is made of the values in a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum AggregationName {
+    Min,
+    Max,
+    Mean,
+    Count,
+    Last,
+    P95,
+}
+
+impl From<AggregationName> for Aggregation {
+    fn from(name: AggregationName) -> Self {
+        match name {
+            AggregationName::Min => Self::Min,
+            AggregationName::Max => Self::Max,
+            AggregationName::Mean => Self::Mean,
+            AggregationName::Count => Self::Count,
+            AggregationName::Last => Self::Last,
+            AggregationName::P95 => Self::P95,
+        }
+    }
+}
+
+impl From<Aggregation> for AggregationName {
+    fn from(aggregation: Aggregation) -> Self {
+        match aggregation {
+            Aggregation::Min => Self::Min,
+            Aggregation::Max => Self::Max,
+            Aggregation::Mean => Self::Mean,
+            Aggregation::Count => Self::Count,
+            Aggregation::Last => Self::Last,
+            Aggregation::P95 => Self::P95,
+        }
+    }
+}
+
+/// The kinds of verdicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VerdictKind {
+    /// An agent's health score.
+    Health,
+    /// An outlier of a series.
+    Outlier,
+    /// How an agent stands against its objective.
+    Sla,
+}
+
+impl VerdictKind {
+    /// The name that the store knows.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Health => "health",
+            Self::Outlier => "outlier",
+            Self::Sla => "sla",
+        }
+    }
+}
+
 /// The typed kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -114,11 +192,34 @@ impl From<MetricType> for MetricKind {
     }
 }
 
+/// The id of an agent or system: 1..=100 characters, no control characters.
+#[derive(ToSchema)]
+#[schema(
+    min_length = 1,
+    max_length = 100,
+    pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$",
+    example = "web-1"
+)]
+#[allow(dead_code, reason = "only described, never made")]
+pub struct Id(String);
+
+/// A metric's name, its unit or a component: no control characters.
+#[derive(ToSchema)]
+#[schema(max_length = 1000, pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$")]
+#[allow(dead_code, reason = "only described, never made")]
+pub struct Name(String);
+
+/// A length of time: `250ms`, `30s`, `5m`, `1h`, `1d`, or a number of seconds.
+#[derive(ToSchema)]
+#[schema(pattern = "^0*[1-9][0-9]{0,8} ?(ms|s|sec|seconds?|m|min|minutes?|h|hours?|d|days?)?$", example = "5m")]
+#[allow(dead_code, reason = "only described, never made")]
+pub struct Span(String);
+
 /// Who beats.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct AgentInfo {
-    /// Its id, 1..=100 characters.
-    #[schema(min_length = 1, max_length = 100, example = "web-1")]
+    /// Its id.
+    #[schema(value_type = Id)]
     pub agent_id: String,
     /// A name for people.
     pub agent_name: Option<String>,
@@ -136,14 +237,6 @@ pub struct AgentInfo {
 
 /// A sign of life with measurements.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
-#[schema(example = json!({
-    "agent_info": {"agent_id": "web-1", "agent_version": "1.4.2", "environment": "production"},
-    "health_status": "healthy",
-    "timestamp": "2026-03-01T12:00:00Z",
-    "cpu_usage_percent": 42.5,
-    "memory_usage_mb": 2048,
-    "response_time_ms": 120
-}))]
 pub struct HeartbeatRequest {
     /// Who beats.
     pub agent_info: AgentInfo,
@@ -205,6 +298,7 @@ pub struct HeartbeatResponse {
     /// Who beat.
     pub agent_id: String,
     /// From its arrival to this answer.
+    #[schema(minimum = 0)]
     pub processing_time_ms: f64,
     /// Share of the optional fields that were there, 0..=1.
     #[schema(minimum = 0, maximum = 1)]
@@ -241,6 +335,8 @@ pub struct AlertInfo {
     pub source: String,
     /// When it began.
     pub timestamp: Time,
+    /// Where it stands.
+    pub state: AlertState,
     /// Whether it is over.
     pub resolved: bool,
     /// When it ended.
@@ -267,6 +363,11 @@ impl AlertInfo {
             message: alert.message.clone(),
             source: alert.source.clone(),
             timestamp: Time(alert.started),
+            state: match (alert.resolved, &alert.acknowledged) {
+                (Some(_), _) => AlertState::Resolved,
+                (None, Some(_)) => AlertState::Acknowledged,
+                (None, None) => AlertState::Open,
+            },
             resolved: alert.resolved.is_some(),
             resolved_at: alert.resolved.map(Time),
             agent_id,
@@ -279,17 +380,17 @@ impl AlertInfo {
 /// One measurement.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct MetricData {
-    /// Its name, unique within the request.
-    #[schema(example = "cpu.total")]
+    /// Its name, unique within the request, not empty.
+    #[schema(value_type = Name, min_length = 1, example = "cpu.total")]
     pub metric_name: String,
     /// Its typed kind.
     pub metric_type: MetricType,
     /// The value.
     pub value: f64,
     /// The unit; `%` or `percent` for percentages.
-    #[schema(example = "%")]
+    #[schema(value_type = Name, example = "%")]
     pub unit: String,
-    /// Its own time; the request's if absent.
+    /// Its own time; the request's if absent. Neither before 1970 nor more than a day ahead.
     pub timestamp: Option<Time>,
     /// What tells series of this name apart.
     #[serde(default)]
@@ -302,18 +403,11 @@ pub struct MetricData {
 
 /// Measurements of a system.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
-#[schema(example = json!({
-    "system_id": "db-1",
-    "timestamp": "2026-03-01T12:00:00Z",
-    "environment": "production",
-    "collection_method": "push",
-    "metrics": [{"metric_name": "cpu.total", "metric_type": "cpu_usage", "value": 42.5, "unit": "%"}]
-}))]
 pub struct SystemMetricsRequest {
-    /// The system, 1..=100 characters.
-    #[schema(min_length = 1, max_length = 100)]
+    /// The system.
+    #[schema(value_type = Id)]
     pub system_id: String,
-    /// When they were collected.
+    /// When they were collected; neither before 1970 nor more than a day ahead.
     pub timestamp: Time,
     /// Its environment.
     pub environment: String,
@@ -329,6 +423,7 @@ pub struct SystemMetricsRequest {
     /// The service they belong to.
     pub service_name: Option<String>,
     /// The component they belong to.
+    #[schema(value_type = Option<Name>)]
     pub component_name: Option<String>,
     /// Where it is.
     pub region: Option<String>,
@@ -348,6 +443,7 @@ pub struct SystemMetricsResponse {
     /// The system.
     pub system_id: String,
     /// From their arrival to this answer.
+    #[schema(minimum = 0)]
     pub processing_time_ms: f64,
     /// What was not taken, and why.
     pub validation_errors: Vec<String>,
@@ -372,11 +468,11 @@ pub struct TelemetryIngestionBatch {
     pub batch_id: String,
     /// When it was made.
     pub batch_timestamp: Time,
-    /// At most 1,000.
+    /// At most 1,000. Each is checked for itself; a bad one fails alone.
     #[serde(default)]
     #[schema(value_type = Vec<HeartbeatRequest>)]
     pub heartbeats: Vec<Value>,
-    /// At most 5,000 points altogether.
+    /// At most 5,000 points altogether. Each request is checked for itself; a bad one fails alone.
     #[serde(default)]
     #[schema(value_type = Vec<SystemMetricsRequest>)]
     pub metrics: Vec<Value>,
@@ -385,7 +481,7 @@ pub struct TelemetryIngestionBatch {
     /// What the sender says of its transport; not used.
     #[serde(default)]
     pub compression_used: bool,
-    /// What the sender says of its content; not used.
+    /// What the sender says of its content. It is not checked: the contract names no algorithm.
     pub checksum: Option<String>,
 }
 
@@ -411,8 +507,10 @@ pub struct TelemetryIngestionResult {
     /// Requests refused.
     pub failed_metrics: usize,
     /// From its arrival to this answer.
+    #[schema(minimum = 0)]
     pub processing_time_ms: f64,
     /// Items taken per second of that time.
+    #[schema(minimum = 0)]
     pub throughput_per_second: f64,
     /// Items that do not fit the contract, one line each problem.
     pub validation_errors: Vec<String>,
@@ -459,12 +557,221 @@ pub struct HealthAssessment {
     pub components: BTreeMap<String, Health>,
 }
 
+/// What an agent was for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PeriodState {
+    /// Alive and not critical.
+    Up,
+    /// Silent past its adaptive timeout, dated from the first missed beat.
+    Silent,
+    /// Alive, with a health that was critical.
+    Unhealthy,
+    /// Planned.
+    Maintenance,
+}
+
+impl From<State> for PeriodState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Up => Self::Up,
+            State::Silent => Self::Silent,
+            State::Unhealthy => Self::Unhealthy,
+            State::Maintenance => Self::Maintenance,
+        }
+    }
+}
+
+/// A real interval, as far as it lies in the window.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Period {
+    /// From here, or from the window's start.
+    pub start: Time,
+    /// To here, or to the window's end; null while it lasts.
+    pub end: Option<Time>,
+    /// The part in the window: these minutes add up to the known part of it.
+    #[schema(minimum = 0)]
+    pub duration_minutes: f64,
+    /// What the agent was.
+    pub state: PeriodState,
+    /// Why it was not up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<PeriodState>,
+    /// When it truly began, which may be before the window.
+    pub began_at: Time,
+}
+
+/// How an agent keeps failing.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FailurePattern {
+    /// Outages keep beginning at the same time of day.
+    RecurringHour {
+        /// The hour (UTC) at which they begin at the earliest.
+        hour_utc: i64,
+        /// The earliest time of day (UTC).
+        from: String,
+        /// The latest one.
+        to: String,
+        /// On how many days.
+        days: usize,
+        /// How many outages.
+        outages: usize,
+        /// What to do.
+        recommendation: String,
+    },
+    /// Outages keep beginning after the same time.
+    RecurringPeriod {
+        /// The mean time from one beginning to the next.
+        period_minutes: f64,
+        /// How many outages.
+        outages: usize,
+        /// What to do.
+        recommendation: String,
+    },
+    /// Many outages within an hour.
+    Flapping {
+        /// How many.
+        outages: usize,
+        /// The beginning of the first.
+        start: Time,
+        /// The beginning of the last.
+        end: Time,
+        /// What to do.
+        recommendation: String,
+    },
+    /// An outage that began together with those of other agents at the same place: a partition, probably.
+    Location {
+        /// The place.
+        location: String,
+        /// When it began.
+        start: Time,
+        /// The others.
+        agents: Vec<String>,
+        /// What to do.
+        recommendation: String,
+    },
+}
+
+impl FailurePattern {
+    /// What to do about it.
+    #[must_use]
+    pub fn recommendation(&self) -> &str {
+        match self {
+            Self::RecurringHour { recommendation, .. }
+            | Self::RecurringPeriod { recommendation, .. }
+            | Self::Flapping { recommendation, .. }
+            | Self::Location { recommendation, .. } => recommendation,
+        }
+    }
+}
+
+/// Where a series goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Up.
+    Increasing,
+    /// Down.
+    Decreasing,
+    /// Nowhere.
+    Stable,
+}
+
+/// A straight line through a series.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SeriesTrend {
+    /// The metric's typed kind.
+    pub metric_type: String,
+    /// The unit.
+    pub unit: String,
+    /// Change in an hour.
+    pub slope_per_hour: f64,
+    /// Where it goes.
+    pub direction: Direction,
+    /// The mean.
+    pub mean: f64,
+    /// The last value.
+    pub last: Option<f64>,
+    /// How many points the line is fitted to.
+    pub points: usize,
+    /// `predictive` only: hours until it is degraded; 0 when it is, null when it does not get there or has no threshold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hours_to_warning: Option<Option<f64>>,
+    /// `predictive` only: hours until it is critical; 0 when it is, null when it does not get there or has no threshold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hours_to_critical: Option<Option<f64>>,
+}
+
+/// A series over time.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Chart {
+    /// Its agent or system.
+    pub agent_id: String,
+    /// Its number.
+    pub series_id: u32,
+    /// The metric's name.
+    pub metric_name: String,
+    /// Its typed kind.
+    pub metric_type: String,
+    /// The unit.
+    pub unit: String,
+    /// What tells it from the agent's others.
+    pub label: String,
+    /// What was made of the values in a step.
+    pub aggregation: AggregationName,
+    /// The step.
+    pub step_seconds: f64,
+    /// By time.
+    pub points: Vec<SamplePoint>,
+}
+
+/// An outlier.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Anomaly {
+    /// Its agent or system.
+    pub agent_id: String,
+    /// Its series.
+    pub series_id: u32,
+    /// The metric's name.
+    pub metric_name: String,
+    /// When.
+    pub time: Time,
+    /// The value.
+    pub value: f64,
+    /// The lower bound of what was expected; null when there is none.
+    pub lower: Option<f64>,
+    /// The upper bound; null when there is none.
+    pub upper: Option<f64>,
+    /// How far out of them; null when it is infinitely far, as all values before were the same.
+    pub score: Option<f64>,
+    /// How many values the bounds were made of.
+    pub window: u32,
+    /// Who found it.
+    pub plugin: String,
+}
+
+/// One day (UTC).
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct DayUptime {
+    /// Which.
+    #[schema(format = Date, example = "2026-03-01")]
+    pub date: String,
+    /// Percent of its known time; null when nothing is known.
+    pub uptime_percentage: Option<f64>,
+    /// Time up.
+    pub uptime_minutes: f64,
+    /// Time down.
+    pub downtime_minutes: f64,
+}
+
 /// Availability of an agent.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct UptimeStatusResponse {
     /// The agent.
     pub agent_id: String,
     /// The window's length.
+    #[schema(minimum = 1)]
     pub calculation_period_hours: u32,
     /// The window's end.
     pub calculated_at: Time,
@@ -474,15 +781,15 @@ pub struct UptimeStatusResponse {
     #[schema(minimum = 0, maximum = 100)]
     pub uptime_percentage: f64,
     /// Time up.
+    #[schema(minimum = 0)]
     pub total_uptime_minutes: f64,
     /// Time down.
+    #[schema(minimum = 0)]
     pub total_downtime_minutes: f64,
-    /// Real intervals: `start`, `end` (null while it lasts), `duration_minutes`, `state`.
-    #[schema(value_type = Vec<Object>)]
-    pub uptime_sessions: Vec<Value>,
-    /// The same with `cause`: `silent`, `unhealthy`; `maintenance` counts neither as up nor as down.
-    #[schema(value_type = Vec<Object>)]
-    pub downtime_periods: Vec<Value>,
+    /// When it was up, oldest first.
+    pub uptime_sessions: Vec<Period>,
+    /// When it was down, or in maintenance, which counts neither as up nor as down; oldest first.
+    pub downtime_periods: Vec<Period>,
     /// The objective, percent.
     pub sla_target: Option<f64>,
     /// Whether the window meets it; null when nothing is known.
@@ -495,9 +802,8 @@ pub struct UptimeStatusResponse {
     pub mttr_minutes: Option<f64>,
     /// Time up by number of outages; null when there was none.
     pub mtbf_hours: Option<f64>,
-    /// Recurring hours, flapping, locations failing together.
-    #[schema(value_type = Vec<Object>)]
-    pub failure_patterns: Vec<Value>,
+    /// Recurring times and periods, flapping, locations failing together.
+    pub failure_patterns: Vec<FailurePattern>,
     /// Advice that a person can act on.
     pub health_recommendations: Vec<String>,
     /// Share of the fields of a heartbeat that the agent sends, 0..=1.
@@ -510,16 +816,16 @@ pub struct UptimeStatusResponse {
 
 /// What to assess.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
-#[schema(example = json!({"target_id": "web-1", "target_type": "agent", "assessment_type": "full"}))]
 pub struct HealthCheckRequest {
     /// An agent's or system's id.
+    #[schema(value_type = Id)]
     pub target_id: String,
     /// `agent` or `system`; both are looked up alike.
     pub target_type: String,
-    /// `full`, `quick`, `component`, `basic`, `comprehensive` or `predictive`.
-    #[serde(default = "full")]
+    /// How deep to look.
+    #[serde(default)]
     #[schema(default = "full")]
-    pub assessment_type: String,
+    pub assessment_type: Assessment,
     /// Over which time; the last 24 hours if absent.
     pub time_range: Option<TimeRange>,
     /// Only these components; all if empty.
@@ -531,8 +837,23 @@ pub struct HealthCheckRequest {
     pub include_historical: bool,
 }
 
-fn full() -> String {
-    "full".to_owned()
+/// How deep an assessment looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Assessment {
+    /// Health, availability, components, trends and failure patterns.
+    #[default]
+    Full,
+    /// Health and availability.
+    Quick,
+    /// Those, and the components.
+    Component,
+    /// The same as `quick`.
+    Basic,
+    /// The same as `full`.
+    Comprehensive,
+    /// `full`, and the time to the thresholds.
+    Predictive,
 }
 
 fn yes() -> bool {
@@ -556,21 +877,18 @@ pub struct HealthStatusResponse {
     /// Time down, ISO 8601.
     #[schema(example = "PT5M")]
     pub downtime_duration: String,
-    /// Real intervals of being up.
-    #[schema(value_type = Vec<Object>)]
-    pub uptime_sessions: Vec<Value>,
+    /// When it was up, oldest first.
+    pub uptime_sessions: Vec<Period>,
     /// The objective, percent.
     pub sla_target: Option<f64>,
     /// Whether the range meets it; null when nothing is known.
     pub sla_compliance: Option<bool>,
     /// `low`, `medium`, `high`, `breached`.
     pub sla_breach_risk: Option<String>,
-    /// By series: `slope_per_hour`, `direction`, `mean`, `last`; `predictive` adds hours to thresholds.
-    #[schema(value_type = Object)]
-    pub performance_trends: BTreeMap<String, Value>,
-    /// Recurring hours, flapping, locations failing together.
-    #[schema(value_type = Vec<Object>)]
-    pub failure_patterns: Vec<Value>,
+    /// By series.
+    pub performance_trends: BTreeMap<String, SeriesTrend>,
+    /// Recurring times and periods, flapping, locations failing together.
+    pub failure_patterns: Vec<FailurePattern>,
     /// Advice that a person can act on.
     pub health_recommendations: Vec<String>,
     /// What to plan, and when.
@@ -579,12 +897,6 @@ pub struct HealthStatusResponse {
 
 /// What to show.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
-#[schema(example = json!({
-    "query_id": "q1",
-    "query_type": "overview",
-    "time_range": {"start_time": "2026-03-01T00:00:00Z", "end_time": "2026-03-02T00:00:00Z"},
-    "aggregation_window": "5m"
-}))]
 pub struct DashboardQuery {
     /// The asker's id for it.
     pub query_id: String,
@@ -592,7 +904,8 @@ pub struct DashboardQuery {
     pub query_type: String,
     /// Over which time.
     pub time_range: TimeRange,
-    /// `30s`, `5m`, `1h`, `1d`.
+    /// The length of a step of the charts.
+    #[schema(value_type = Span)]
     pub aggregation_window: String,
     /// Only agents of these environments; all if empty.
     #[serde(default)]
@@ -602,9 +915,11 @@ pub struct DashboardQuery {
     pub regions: Vec<String>,
     /// Only these agents (and `system_ids`); all if both are empty.
     #[serde(default)]
+    #[schema(value_type = Vec<Id>)]
     pub agent_ids: Vec<String>,
     /// Only these systems (and `agent_ids`); all if both are empty.
     #[serde(default)]
+    #[schema(value_type = Vec<Id>)]
     pub system_ids: Vec<String>,
     /// Only series of these kinds; all if empty.
     #[serde(default)]
@@ -651,19 +966,16 @@ pub struct TelemetryDashboardData {
     /// Those that only report metrics: `total`, `series`.
     #[schema(value_type = Object)]
     pub system_summary: BTreeMap<String, Value>,
-    /// By series: what it is, and its `points` as `[time, mean]`.
-    #[schema(value_type = Vec<Object>)]
-    pub time_series_data: Vec<Value>,
+    /// By series.
+    pub time_series_data: Vec<Chart>,
     /// Alerts that are open.
     pub active_alerts: Vec<AlertInfo>,
     /// Open alerts by severity.
     pub alert_summary: BTreeMap<String, u64>,
-    /// By series: slope and direction.
-    #[schema(value_type = Object)]
-    pub trends: BTreeMap<String, Value>,
+    /// By agent and series.
+    pub trends: BTreeMap<String, SeriesTrend>,
     /// Outliers in the range, newest first.
-    #[schema(value_type = Vec<Object>)]
-    pub anomalies: Vec<Value>,
+    pub anomalies: Vec<Anomaly>,
     /// Milliseconds by part of the query.
     #[schema(value_type = Object)]
     pub query_performance: BTreeMap<String, Value>,
@@ -690,9 +1002,8 @@ pub struct UptimeSummaryResponse {
     /// Time down, ISO 8601.
     #[schema(example = "PT5M")]
     pub total_downtime_duration: String,
-    /// By day (UTC): `date`, `uptime_percentage` (null when unknown), `uptime_minutes`, `downtime_minutes`.
-    #[schema(value_type = Vec<Object>)]
-    pub daily_uptime: Vec<Value>,
+    /// By day (UTC), oldest first.
+    pub daily_uptime: Vec<DayUptime>,
     /// By component: percent of its measured time that was not critical.
     pub uptime_by_component: BTreeMap<String, f64>,
     /// Outages that touch the window.
@@ -769,8 +1080,12 @@ pub struct AgentItem {
 /// Agents, by id.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AgentList {
-    /// The agents that the token may touch.
+    /// Those that the token may touch and that were asked for.
     pub agents: Vec<AgentItem>,
+    /// How many there are on all pages.
+    pub total: usize,
+    /// What `after` must be for the next page; null on the last one.
+    pub next: Option<String>,
 }
 
 /// A series.
@@ -818,6 +1133,12 @@ pub struct SamplePoint {
     pub value: Option<f64>,
 }
 
+impl From<(UnixNanos, f64)> for SamplePoint {
+    fn from((time, value): (UnixNanos, f64)) -> Self {
+        Self { time: Time(time), value: value.is_finite().then_some(value) }
+    }
+}
+
 /// Samples of a series, by time.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct SampleList {
@@ -830,7 +1151,7 @@ pub struct SampleList {
     /// The step; null for the samples themselves.
     pub step_seconds: Option<f64>,
     /// What was made of the values in a step.
-    pub aggregation: Option<String>,
+    pub aggregation: Option<AggregationName>,
     /// The points.
     pub samples: Vec<SamplePoint>,
 }
@@ -842,8 +1163,8 @@ pub struct VerdictItem {
     pub agent_id: String,
     /// The time of the data judged.
     pub time: Time,
-    /// `health`, `outlier` or `sla`.
-    pub kind: String,
+    /// Of which kind it is.
+    pub kind: VerdictKind,
     /// What was found.
     #[schema(value_type = Object)]
     pub body: Value,
@@ -876,11 +1197,9 @@ pub struct PluginList {
 
 /// A planned maintenance window.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-#[schema(example = json!({
-    "agent_id": "web-1", "start_time": "2026-03-01T22:00:00Z", "end_time": "2026-03-01T23:00:00Z"
-}))]
 pub struct MaintenanceWindow {
     /// The agent.
+    #[schema(value_type = Id)]
     pub agent_id: String,
     /// From when.
     pub start_time: Time,
@@ -894,6 +1213,6 @@ pub struct MaintenanceWindow {
 #[allow(dead_code, reason = "describes parameters, which are read one by one")]
 pub struct HoursParams {
     /// Hours to look back, 1..=8760.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 8760, default = 24)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 8760, default = 24, example = 24)]
     pub time_range_hours: Option<String>,
 }
