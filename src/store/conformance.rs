@@ -15,14 +15,18 @@ use vitals_core::verdict::{
     AgentHealth, Alert, Evidence, HealthStatus, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
 };
 
+pub(super) type Open = dyn Fn(&Path) -> Arc<dyn Store>;
+
 /// An implementation, and what it cannot keep.
 pub(super) struct Subject {
     /// Opens a store in a folder; a folder opened again, after the store before it is dropped, holds the same store.
-    pub(super) open: Box<dyn Fn(&Path) -> Arc<dyn Store>>,
+    pub(super) open: Box<Open>,
     /// Whether NaN is kept.
     pub(super) nan: bool,
     /// The times that are kept.
     pub(super) times: std::ops::RangeInclusive<i64>,
+    /// How many orders of writing, sealing and reopening are tried.
+    pub(super) cases: u32,
     /// Whether everything sealed stays on this disk and is counted there.
     pub(super) counts: bool,
 }
@@ -427,7 +431,7 @@ pub(super) fn a_store_is_a_map(subject: &Subject) {
         1 => Just(Step::Maintain),
         1 => Just(Step::Reopen),
     ];
-    let config = ProptestConfig { cases: 12, max_shrink_iters: 200, ..ProptestConfig::default() };
+    let config = ProptestConfig { cases: subject.cases, max_shrink_iters: 200, ..ProptestConfig::default() };
     proptest!(config, |(steps in proptest::collection::vec(step, 1..120))| {
         let folder = tempfile::tempdir().unwrap();
         let mut store = (subject.open)(folder.path());

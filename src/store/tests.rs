@@ -17,7 +17,7 @@ fn store(folder: &Path) -> EmbeddedStore {
 
 fn subject() -> Option<Subject> {
     let open = Box::new(|folder: &Path| -> Arc<dyn Store> { Arc::new(store(folder)) });
-    Some(Subject { open, nan: true, times: i64::MIN..=i64::MAX - 1, counts: true })
+    Some(Subject { open, nan: true, times: i64::MIN..=i64::MAX - 1, cases: 12, counts: true })
 }
 
 super::conformance::suite!(subject);

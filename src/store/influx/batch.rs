@@ -1,10 +1,9 @@
 //! Lines in compressed bodies of a limited size.
 
+use super::gzip;
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::read::MultiGzDecoder;
-use flate2::write::GzEncoder;
-use std::io::{Read, Write};
+use flate2::read::GzDecoder;
+use std::io::Read;
 use vitals_core::seam::StoreError;
 
 /// One write.
@@ -16,27 +15,23 @@ pub(super) struct Batch {
 
 impl Batch {
     /// The body of `lines`, all of which end with a newline.
-    pub(super) fn of(text: &[u8], lines: usize) -> Result<Self, StoreError> {
-        let failed = |error: std::io::Error| StoreError::Io(format!("a body cannot be compressed: {error}"));
-        // Level 1: names repeat from line to line, and more effort finds little more.
-        let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 8), Compression::fast());
-        encoder.write_all(text).map_err(failed)?;
-        Ok(Self { body: encoder.finish().map_err(failed)?.into(), lines })
+    pub(super) fn of(text: &[u8], lines: usize) -> Self {
+        Self { body: gzip::compress(text).into(), lines }
     }
 
     /// The lines.
     pub(super) fn text(&self) -> Result<String, StoreError> {
         let mut text = String::new();
         let failed = |error: std::io::Error| StoreError::Io(format!("a body cannot be read again: {error}"));
-        MultiGzDecoder::new(&*self.body).read_to_string(&mut text).map_err(failed)?;
+        GzDecoder::new(&*self.body).read_to_string(&mut text).map_err(failed)?;
         Ok(text)
     }
 
-    /// Only the lines that `keep`s wants.
+    /// Only the lines that `keep` wants.
     pub(super) fn only(&self, keep: impl Fn(&str) -> bool) -> Result<Self, StoreError> {
         let text = self.text()?;
         let kept: Vec<&str> = text.lines().filter(|line| keep(line)).collect();
-        Self::from_lines(&kept)
+        Ok(Self::from_lines(&kept))
     }
 
     /// The lines as two batches. There must be two at least.
@@ -44,14 +39,11 @@ impl Batch {
         let text = self.text()?;
         let lines: Vec<&str> = text.lines().collect();
         let (left, right) = lines.split_at(lines.len() / 2);
-        Ok([Self::from_lines(left)?, Self::from_lines(right)?])
+        Ok([Self::from_lines(left), Self::from_lines(right)])
     }
 
-    fn from_lines(lines: &[&str]) -> Result<Self, StoreError> {
-        let mut text = lines.join("\n");
-        if !text.is_empty() {
-            text.push('\n');
-        }
+    fn from_lines(lines: &[&str]) -> Self {
+        let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
         Self::of(text.as_bytes(), lines.len())
     }
 }

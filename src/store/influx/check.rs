@@ -136,7 +136,7 @@ fn read(client: &Client) -> Result<(String, Value), String> {
 
 /// A comment is what can be written without leaving anything.
 fn write(client: &Client) -> Result<(String, Value), String> {
-    let batch = super::batch::Batch::of(b"# vitals store check\n", 1).map_err(|error| error.to_string())?;
+    let batch = super::batch::Batch::of(b"# vitals store check\n", 1);
     let (done, answer) = crossbeam_channel::bounded(1);
     client.write(batch.body, (), done);
     match answer.recv() {

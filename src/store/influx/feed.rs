@@ -159,18 +159,18 @@ impl Feeder {
         times: &mut Times,
     ) -> Result<(), Broken> {
         let newest = self.newest.get(run.series);
+        let head = self.heads.get(run.series)?;
         let mut beside = self.reader.types.is_split(run.series);
         for at in run.rows.clone() {
             let (time, value) = (window.rows.times[at], window.rows.values[at]);
             if time <= newest && known.contains(&(run.series, time)) {
                 continue;
             }
-            let head = self.heads.get(run.series)?;
-            let mut became = line::row(&mut lines.text, head, beside, times, time, value);
+            let mut became = line::row(&mut lines.text, &head, beside, times, time, value);
             if became == Row::Beside {
                 self.reader.types.split(&self.shared, run.series)?;
                 beside = true;
-                became = line::row(&mut lines.text, head, beside, times, time, value);
+                became = line::row(&mut lines.text, &head, beside, times, time, value);
             }
             match became {
                 Row::Written | Row::Beside => self.line(lines)?,
@@ -223,7 +223,7 @@ impl Feeder {
 
     fn flush(&mut self, lines: &mut Lines) -> Result<(), Broken> {
         if lines.count > 0 {
-            let batch = Batch::of(&lines.text, lines.count)?;
+            let batch = Batch::of(&lines.text, lines.count);
             lines.text.clear();
             lines.count = 0;
             self.flight.start(batch)?;
@@ -244,22 +244,23 @@ struct Heads {
     names: Arc<Names>,
     types: Arc<Types>,
     shared: Arc<Shared>,
-    known: HashMap<u32, Head>,
+    known: HashMap<u32, Arc<Head>>,
     bytes: usize,
 }
 
 impl Heads {
-    fn get(&mut self, series: u32) -> Result<&Head, StoreError> {
-        if !self.known.contains_key(&series) {
-            let place = Place::of(&self.names, series);
-            let head = place.head(self.types.decide(&self.shared, &place)?);
-            if self.bytes > HEAD_BYTES {
-                self.known.clear();
-                self.bytes = 0;
-            }
-            self.bytes += head.text.len() + head.beside.as_ref().map_or(0, |text| text.len());
-            self.known.insert(series, head);
+    fn get(&mut self, series: u32) -> Result<Arc<Head>, StoreError> {
+        if let Some(head) = self.known.get(&series) {
+            return Ok(head.clone());
         }
-        self.known.get(&series).ok_or_else(|| StoreError::Io("a head that was just made is gone".into()))
+        let place = Place::of(&self.names, series);
+        let head = Arc::new(place.head(self.types.decide(&self.shared, &place)?));
+        if self.bytes > HEAD_BYTES {
+            self.known.clear();
+            self.bytes = 0;
+        }
+        self.bytes += head.text.len() + head.beside.as_ref().map_or(0, |text| text.len());
+        self.known.insert(series, head.clone());
+        Ok(head)
     }
 }

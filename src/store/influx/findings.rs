@@ -82,13 +82,12 @@ pub(super) fn verdict(out: &mut Vec<u8>, names: &Names, verdict: &Verdict) -> Re
     let (_, key) = names.agent(*agent);
     let bytes = postcard::to_stdvec(verdict).map_err(|error| StoreError::Io(error.to_string()))?;
     let mut line = Line::new(out, &measurement(body.kind()));
-    line.tag("plugin", &evidence.plugin);
     if let VerdictBody::Outlier(outlier) = body {
         let place = Place::of(names, outlier.series.0);
-        line.tag("field", &place.field).tag("metric", &place.measurement).tag(AGENT, &key);
-        line.tag(SERIES, &place.digest);
+        line.tag("field", &place.field).tag("metric", &place.measurement);
+        line.tag("plugin", &evidence.plugin).tag(AGENT, &key).tag(SERIES, &place.digest);
     } else {
-        line.tag(AGENT, &key);
+        line.tag("plugin", &evidence.plugin).tag(AGENT, &key);
     }
     line.tag(TENANT, &tenant.0);
     match body {

@@ -36,12 +36,15 @@ impl From<StoreError> for Broken {
     }
 }
 
+/// A write and what became of it.
+type Answer = (Batch, Written);
+
 /// The writes of one window.
 pub(super) struct Flight {
     client: Arc<Client>,
     status: Arc<Status>,
     stop: Arc<Stop>,
-    done: (Sender<(Batch, Written)>, Receiver<(Batch, Written)>),
+    done: (Sender<Answer>, Receiver<Answer>),
     waiting: VecDeque<Batch>,
     under_way: usize,
     /// Attempts in a row that the server did not take.
@@ -96,7 +99,7 @@ impl Flight {
         }
     }
 
-    fn receive(&self) -> Result<(Batch, Written), Stopped> {
+    fn receive(&self) -> Result<Answer, Stopped> {
         loop {
             match self.done.1.recv_timeout(LOOK) {
                 Ok(answer) => return Ok(answer),

@@ -101,19 +101,21 @@ pub(super) fn as_integer(value: f64) -> Option<i64> {
 }
 
 /// Writes times; the one before is kept as text, because the series of an agent are sampled together.
-pub(super) struct Times {
+pub struct Times {
     time: i64,
     text: [u8; 20],
     len: usize,
 }
 
 impl Times {
-    pub(super) fn new() -> Self {
+    /// Nothing is written yet.
+    #[must_use]
+    pub fn new() -> Self {
         Self { time: 0, text: [0; 20], len: 0 }
     }
 
     /// Writes ` time` and the end of the line.
-    pub(super) fn end(&mut self, out: &mut Vec<u8>, time: i64) {
+    pub fn end(&mut self, out: &mut Vec<u8>, time: i64) {
         if self.len == 0 || self.time != time {
             let mut buffer = itoa::Buffer::new();
             let text = buffer.format(time).as_bytes();
@@ -128,16 +130,22 @@ impl Times {
 
 /// Everything of a series' lines but values and times.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub struct Head {
     /// `measurement,tag=value field=`
-    pub(super) text: Box<[u8]>,
+    pub text: Box<[u8]>,
     /// Set when the column holds integers: the same for the column beside it, for values that are none.
-    pub(super) beside: Option<Box<[u8]>>,
+    pub beside: Option<Box<[u8]>>,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// What became of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Row {
+pub enum Row {
     /// A line was written.
     Written,
     /// Nothing was written: the value belongs to the column beside.
@@ -160,7 +168,7 @@ pub(super) fn can_hold(time: i64, value: f64) -> Row {
 }
 
 /// Writes one row; `beside` says that the column beside may be used.
-pub(super) fn row(out: &mut Vec<u8>, head: &Head, beside: bool, times: &mut Times, time: i64, value: f64) -> Row {
+pub fn row(out: &mut Vec<u8>, head: &Head, beside: bool, times: &mut Times, time: i64, value: f64) -> Row {
     let able = can_hold(time, value);
     if able != Row::Written {
         return able;

@@ -7,7 +7,8 @@
 //!
 //! - `config`: which server
 //! - `layout`: measurement, tags and fields of a series; `names`: descriptions; `columns`: the type of each column
-//! - `line`: line protocol; `findings`: verdicts, intervals and alerts as lines; `batch`: lines in a body
+//! - `line`: line protocol; `findings`: verdicts, intervals and alerts as lines; `batch`: lines in a body,
+//!   `gzip`: compressed
 //! - `feed`: the thread that sends; `flight`: its writes; `status`: how it goes
 //! - [`check`]: whether it would work
 //! - `client`: requests and what answers mean; `flux`: questions and CSV; `read`: what is asked
@@ -21,8 +22,9 @@ mod feed;
 mod findings;
 mod flight;
 mod flux;
+pub mod gzip;
 mod layout;
-mod line;
+pub mod line;
 mod names;
 mod read;
 mod status;
@@ -50,7 +52,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 use vitals_core::availability::Interval;
 use vitals_core::columns::Columns;
-use vitals_core::ids::{AgentId, Partition, UnixNanos};
+use vitals_core::ids::{AgentId, Partition, SeriesId, UnixNanos};
 use vitals_core::seam::{
     AlertQuery, Catalogue, Checkpoint, OutboxStats, Output, SampleQuery, Store, StoreError, StoreStats, VerdictQuery,
 };
@@ -110,6 +112,18 @@ impl InfluxStore {
         })?;
         Ok(rows)
     }
+}
+
+/// What the lines of each series of a catalogue begin with, in a bucket that is empty.
+#[must_use]
+pub fn heads(catalogue: Catalogue) -> Vec<(SeriesId, line::Head)> {
+    let series: Vec<SeriesId> = catalogue.series.iter().map(|series| series.id).collect();
+    let names = Names::new(catalogue);
+    let head = |id: SeriesId| {
+        let place = layout::Place::of(&names, id.0);
+        (id, place.head(place.integer))
+    };
+    series.into_iter().map(head).collect()
 }
 
 /// Of the rows of both, those of InfluxDB first: they were written first.

@@ -2,6 +2,7 @@
 
 mod differential;
 mod failing;
+mod lines;
 mod server;
 
 use super::super::conformance::{self, Subject};
@@ -10,7 +11,7 @@ use super::line::{EARLIEST, LATEST};
 fn subject() -> Option<Subject> {
     let server = server::server()?;
     let open = Box::new(move |folder: &std::path::Path| server.open(folder));
-    Some(Subject { open, nan: false, times: EARLIEST..=LATEST - 1, counts: false })
+    Some(Subject { open, nan: false, times: EARLIEST..=LATEST - 1, cases: 4, counts: false })
 }
 
 conformance::suite!(subject);

@@ -216,7 +216,7 @@ fn compare(one: &dyn Store, other: &dyn Store, (from, to, step): (i64, i64, i64)
 fn both_stores_give_the_same_answers() {
     let Some(server) = server() else { return };
     let ranges = proptest::collection::vec((0_i64..40, 1_i64..40, 1_i64..20), 1..3);
-    let config = ProptestConfig { cases: 10, max_shrink_iters: 60, ..ProptestConfig::default() };
+    let config = ProptestConfig { cases: 6, max_shrink_iters: 60, ..ProptestConfig::default() };
     proptest!(config, |(steps in proptest::collection::vec(step(), 1..25), ranges in ranges)| {
         let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let embedded = EmbeddedStore::open(&here.path().join("store.db"), &StoreConfig::default()).unwrap();
