@@ -134,6 +134,8 @@ mod tests {
             (r#""-Infinity""#, Some(f64::NEG_INFINITY)),
             (r#""2.5e3""#, Some(2_500.0)),
             ("1.5", Some(1.5)),
+            // Read to the last bit: a shorter way would take it for ...107.2.
+            ("1952698373875107.0", Some(1_952_698_373_875_107.0)),
             (r#""inf""#, None),
             (r#""""#, None),
             ("null", None),
