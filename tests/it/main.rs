@@ -8,4 +8,5 @@ mod plugins;
 mod reload;
 mod rooms;
 mod service;
+mod tokens;
 mod walls;

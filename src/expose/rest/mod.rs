@@ -3,11 +3,13 @@
 //! - [`wire`]: the JSON shapes; [`check`]: what is wrong with a request; [`error`]: everything that is not a success
 //! - `linger`: how a connection ends
 //! - `ingest`: heartbeats, system metrics, batches, maintenance windows, acknowledgements
-//! - `uptime`, `assess`, `dashboard`, `query`: answers made from the store and the board
+//! - `uptime`, `assess`, `dashboard`, `query`: answers made from the store and the board, by way of `insight` and
+//!   `components`
 //! - [`docs`]: the OpenAPI document
 
 mod assess;
 pub mod check;
+mod components;
 mod dashboard;
 pub mod docs;
 pub mod error;
