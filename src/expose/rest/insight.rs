@@ -2,9 +2,9 @@
 //!
 //! Everything here asks the store and may block.
 
-use super::components::{Grid, HEARTBEAT, bounds};
+use super::components::{Grid, HEARTBEAT, Parts, bounds};
 use super::time::{Time, minutes};
-use super::wire::{Direction, FailurePattern, Health, Period, SeriesTrend};
+use super::wire::{Direction, FailurePattern, Health, HealthAssessment, Period, SeriesTrend};
 use crate::expose::Rest;
 use std::collections::{BTreeMap, BTreeSet};
 use vitals_core::availability::{AvailabilitySummary, Interval, Outage, State, Tally, summary};
@@ -111,6 +111,26 @@ impl Standing {
     }
 }
 
+/// How a target is, in one look: by the scorer's word, else by what its metrics say, else by its uptime.
+pub fn assessment(standing: &mut Standing, availability: &Availability, parts: &Parts) -> HealthAssessment {
+    if standing.judged.is_none() {
+        standing.judged = parts.judged();
+    }
+    let uptime = availability.summary.tally.percent();
+    let (health, score) = match (standing.health, &standing.judged, uptime) {
+        (Health::Unknown, Some(judged), _) => (judged.status.into(), judged.score.clamp(0.0, 100.0)),
+        (Health::Unknown, None, Some(percent)) => (uptime_health(percent), percent),
+        (health, ..) => (health, standing.score),
+    };
+    HealthAssessment {
+        overall_health: health,
+        health_score: score,
+        uptime_percentage: availability.percent(),
+        last_check: Time(standing.last_check),
+        components: parts.health.clone(),
+    }
+}
+
 fn open_state(intervals: &[Interval]) -> Option<Liveness> {
     let last = intervals.last().filter(|last| last.end.is_none())?;
     match last.state {
@@ -131,7 +151,7 @@ pub fn liveness_name(liveness: Liveness) -> &'static str {
 }
 
 /// The contract's status for an uptime.
-pub fn uptime_health(percent: f64) -> Health {
+fn uptime_health(percent: f64) -> Health {
     match percent {
         p if p >= 99.0 => Health::Healthy,
         p if p >= 95.0 => Health::Degraded,

@@ -1353,6 +1353,10 @@ async fn trends_and_components_change_with_the_measurements() {
         json!({"cpu": "healthy", "disk": "healthy", "pool": "degraded"})
     );
     assert!(plans.contains("pool is degraded"), "{plans}");
+    // No scorer speaks of what never beats; the rule for heartbeats does: 81 % of CPU.
+    let health = &answer["health_assessment"];
+    assert_eq!((&health["overall_health"], &health["health_score"]), (&json!("degraded"), &json!(85.0)), "{health}");
+    assert!(answer["health_recommendations"][0].as_str().unwrap().starts_with("CPU is at 81.0 %"), "{answer:#}");
     let full = service.post("health-check", &token, &check("full")).await.body;
     assert!(full["performance_trends"]["cpu"].get("hours_to_warning").is_none(), "only when asked for");
     let quick = service.post("health-check", &token, &check("quick")).await.body;
