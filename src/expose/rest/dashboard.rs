@@ -3,7 +3,8 @@
 use super::assess::range_of;
 use super::check::{self, Problem};
 use super::error::{AnyErrors, ApiError, BodyErrors, TokenErrors};
-use super::insight::{Standing, label, liveness_name, trend};
+use super::insight::{label, trend};
+use super::standing::{Standing, liveness_name};
 use super::time::{Time, parse_duration, seconds};
 use super::wire::{
     AggregationName, AlertInfo, Anomaly, Chart, DashboardQuery, Health, SamplePoint, SeriesTrend,
