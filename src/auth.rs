@@ -31,10 +31,6 @@ const SHORTEST_SECRET: usize = 32;
 const SHORTEST_RSA_BITS: usize = 2048;
 /// How often a JWKS file's time of change is looked at.
 const FILE_CHECK: Duration = Duration::from_secs(1);
-/// Least time between two fetches of a JWKS URL, however many unknown keys are named.
-const FETCH_LEAST: Duration = Duration::from_secs(30);
-/// A JWKS URL is fetched this often anyway, so that a withdrawn key goes.
-const FETCH_MOST: Duration = Duration::from_secs(600);
 /// How long one fetch may take; start waits for the first one.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most bytes of a key set.
@@ -54,6 +50,10 @@ pub struct AuthConfig {
     pub jwks_file: Option<PathBuf>,
     /// A JWKS URL (`https`, or `http` on loopback).
     pub jwks_url: Option<String>,
+    /// The JWKS URL is fetched this often, so that a withdrawn key goes.
+    pub jwks_refresh_seconds: u64,
+    /// A key that is not known has the URL fetched again, but not sooner than this after the last fetch.
+    pub jwks_least_seconds: u64,
     /// What a token's `iss` must be, if set.
     pub issuer: Option<String>,
     /// What a token's `aud` must contain, if set.
@@ -71,6 +71,8 @@ impl Default for AuthConfig {
             key_file: None,
             jwks_file: None,
             jwks_url: None,
+            jwks_refresh_seconds: 600,
+            jwks_least_seconds: 30,
             issuer: None,
             audience: None,
             leeway_seconds: 5,
@@ -208,7 +210,8 @@ struct Secret {
 
 struct KeyFile {
     path: PathBuf,
-    seen: Mutex<(Instant, Option<SystemTime>)>,
+    /// When it was looked at last, and its time of change and length then.
+    seen: Mutex<(Instant, Option<(SystemTime, u64)>)>,
     keys: RwLock<KeySet>,
 }
 
@@ -259,7 +262,7 @@ impl Auth {
         Ok(Self {
             secret,
             file: config.jwks_file.as_deref().map(KeyFile::open).transpose()?,
-            url: config.jwks_url.as_deref().map(KeyUrl::start).transpose()?,
+            url: config.jwks_url.as_deref().map(|url| KeyUrl::start(url, config)).transpose()?,
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),
             leeway: config.leeway_seconds,
@@ -568,10 +571,14 @@ fn strong_rsa(modulus: &[u8], exponent: &[u8]) -> bool {
 
 impl KeyFile {
     fn open(path: &Path) -> Result<Self, AuthError> {
-        let changed = fs::metadata(path).and_then(|meta| meta.modified()).ok();
+        let changed = Self::stamp(path);
         let keys = Self::read(path)?;
         let seen = Mutex::new((Instant::now(), changed));
         Ok(Self { path: path.to_owned(), seen, keys: RwLock::new(keys) })
+    }
+
+    fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+        fs::metadata(path).and_then(|meta| Ok((meta.modified()?, meta.len()))).ok()
     }
 
     fn read(path: &Path) -> Result<KeySet, AuthError> {
@@ -586,7 +593,7 @@ impl KeyFile {
             return;
         }
         seen.0 = Instant::now();
-        let changed = fs::metadata(&self.path).and_then(|meta| meta.modified()).ok();
+        let changed = Self::stamp(&self.path);
         if changed == seen.1 {
             return;
         }
@@ -603,7 +610,7 @@ impl KeyFile {
 
 impl KeyUrl {
     /// Starts the thread that fetches, and waits a little for its first answer.
-    fn start(url: &str) -> Result<Self, AuthError> {
+    fn start(url: &str, config: &AuthConfig) -> Result<Self, AuthError> {
         let parsed: http::Uri = url.parse().map_err(|_| AuthError::OpenUrl(url.to_owned()))?;
         let loopback = matches!(parsed.host(), Some("127.0.0.1" | "[::1]" | "localhost"));
         match parsed.scheme_str() {
@@ -615,9 +622,11 @@ impl KeyUrl {
         let (wanted, asked) = crossbeam_channel::bounded(1);
         let (tried, first) = crossbeam_channel::bounded(1);
         let (url, target) = (url.to_owned(), keys.clone());
+        let (refresh, least) =
+            (Duration::from_secs(config.jwks_refresh_seconds.max(1)), Duration::from_secs(config.jwks_least_seconds));
         std::thread::Builder::new()
             .name("keys".to_owned())
-            .spawn(move || fetch_loop(&url, &target, &asked, &tried))
+            .spawn(move || fetch_loop(&url, &target, (refresh, least), &asked, &tried))
             .map_err(AuthError::Thread)?;
         if first.recv_timeout(FETCH_TIMEOUT + Duration::from_secs(1)).is_err() {
             tracing::warn!("the key set has not come yet; it is tried again");
@@ -626,9 +635,15 @@ impl KeyUrl {
     }
 }
 
-/// Fetches the key set at once, every [`FETCH_MOST`], and when asked, but not more often than [`FETCH_LEAST`].
+/// Fetches the key set at once, every `refresh`, and when asked, but not sooner than `least` after the last time.
 /// Ends when nobody can ask any more.
-fn fetch_loop(url: &str, keys: &RwLock<KeySet>, asked: &Receiver<()>, tried: &Sender<()>) {
+fn fetch_loop(
+    url: &str,
+    keys: &RwLock<KeySet>,
+    (refresh, least): (Duration, Duration),
+    asked: &Receiver<()>,
+    tried: &Sender<()>,
+) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -644,9 +659,9 @@ fn fetch_loop(url: &str, keys: &RwLock<KeySet>, asked: &Receiver<()>, tried: &Se
         }
         // Only start waits for this; nobody listens later.
         let _ = tried.try_send(());
-        match asked.recv_timeout(FETCH_MOST) {
+        match asked.recv_timeout(refresh) {
             Ok(()) => {
-                std::thread::sleep(FETCH_LEAST.saturating_sub(begun.elapsed()));
+                std::thread::sleep(least.saturating_sub(begun.elapsed()));
             }
             Err(crossbeam_channel::RecvTimeoutError::Timeout) => {}
             Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return,
@@ -719,9 +734,14 @@ mod tests {
         check(with("exp", json!("soon")), Err(Denied::Claims));
         check(with("type", json!("refresh")), Err(Denied::NotAccess));
         check(with("exp", json!(now() - 60)), Err(Denied::Expired));
-        check(with("exp", json!(now() - 2)), Ok(()));
+        // Five seconds of leeway; a second may pass within this test.
+        check(with("exp", json!(now() - 4)), Ok(()));
+        check(with("exp", json!(now() - 6)), Err(Denied::Expired));
+        check(with("exp", json!(-1)), Err(Denied::Claims));
         check(with("nbf", json!(now() + 60)), Err(Denied::NotYet));
-        check(with("nbf", json!(now() + 2)), Ok(()));
+        check(with("nbf", json!(now() + 5)), Ok(()));
+        check(with("nbf", json!(now() + 7)), Err(Denied::NotYet));
+        check(with("nbf", json!("now")), Err(Denied::Claims));
         check(with("tenant", json!("")), Err(Denied::Claims));
         check(with("agents", json!("web-*")), Err(Denied::Claims));
         check(json!([1, 2]), Err(Denied::Claims));

@@ -9,7 +9,7 @@
 use crate::auth::AuthConfig;
 use crate::evaluate::host::{PluginConfig, PluginLimits};
 use crate::evaluate::{EvaluateConfig, LivenessConfig, MaintenanceWindow};
-use crate::expose::alerts::{self, ChannelConfig, ChannelError};
+use crate::expose::alerts::{self, ChannelConfig, ChannelError, ChannelKind};
 use crate::expose::otlp::ExportConfig;
 use crate::expose::{ExposeConfig, Thresholds};
 use crate::log::LogConfig;
@@ -262,7 +262,7 @@ impl Config {
                 return Err(ConfigError::NoChannel { alert_type, channel: channel.clone() });
             }
         }
-        self.store.check().map_err(ConfigError::Room)?;
+        self.store().check().map_err(ConfigError::Room)?;
         self.evaluate().check().map_err(ConfigError::Room)
     }
 
@@ -292,6 +292,7 @@ impl Config {
         };
         ExposeConfig {
             sla_target: self.evaluate.objective.target,
+            sla_period_days: self.evaluate.objective.period_days,
             heartbeat_interval_ms: self.telemetry.default_heartbeat_interval_ms,
             most_heartbeats: self.telemetry.batch_size,
             thresholds: Thresholds {
@@ -325,6 +326,13 @@ impl Config {
         let mut shown = self.clone();
         for value in shown.export.headers.values_mut() {
             HIDDEN.clone_into(value);
+        }
+        // The address of a webhook often is a secret by itself.
+        for channel in shown.channels.iter_mut().filter(|channel| channel.kind == ChannelKind::Webhook) {
+            let host = channel.url.find("://").map_or(0, |at| at + 3);
+            if let Some(path) = channel.url[host..].find(['/', '?']) {
+                channel.url.replace_range(host + path.., "/(hidden)");
+            }
         }
         // URLs may hold a name and a password.
         let channels = shown.channels.iter_mut().map(|channel| &mut channel.url);
@@ -544,7 +552,7 @@ mod tests {
             [[telemetry.default_thresholds]]\nmetric_type = \"response_time\"\nwarning_threshold = 2\n\
             critical_threshold = 1\nthreshold_operator = \"less_than\"\n\
             [[telemetry.alert_configs]]\nalert_type = \"*\"\nseverity = \"warning\"\n\
-            [evaluate]\nmemory_total_mb = 100.0\n[evaluate.objective]\ntarget = 99.0\n\
+            [evaluate]\nmemory_total_mb = 100.0\n[evaluate.objective]\ntarget = 99.0\nperiod_days = 7\n\
             [expose.thresholds]\nerror_rate = [1.0, 2.0]\n\
             [[maintenance]]\nagents = [\"web-*\"]\ndays = [\"sat\"]\nfrom = \"02:00\"\nto = \"04:00\"";
         let config = layered(file, &[]).unwrap();
@@ -555,6 +563,7 @@ mod tests {
         assert_eq!((evaluate.alerts.len(), evaluate.maintenance.len()), (1, 1));
         assert_eq!((expose.heartbeat_interval_ms, expose.most_heartbeats), (7_000, 6));
         assert!((expose.sla_target - 99.0).abs() < f64::EPSILON);
+        assert_eq!(expose.sla_period_days, 7);
         let limits = expose.thresholds;
         assert_eq!((limits.cpu, limits.error_rate), ([50.0, 60.0], [1.0, 2.0]));
         assert_eq!((limits.memory, limits.response_ms), (NEVER, NEVER));
@@ -568,14 +577,20 @@ mod tests {
 
     #[test]
     fn secrets_are_not_shown() {
-        let file = "[export]\nendpoint = \"http://me:secret@host:4317\"\n[export.headers]\nauthorization = \"secret\"";
+        let file = "[export]\nendpoint = \"http://me:secret@host:4317\"\n[export.headers]\nauthorization = \"secret\"\n\
+            [[channels]]\nname = \"a\"\nkind = \"webhook\"\nurl = \"https://me:secret@hooks/secret?secret\"\n\
+            secret_env = \"X\"\n[[channels]]\nname = \"b\"\nkind = \"alertmanager\"\nurl = \"http://me:secret@am/x\"";
         let shown = layered(file, &[]).unwrap().shown();
+        let shown = shown.replace("secret_env", "named");
         assert!(
-            !shown.contains("secret") && shown.contains("authorization") && shown.contains("@host:4317"),
+            !shown.contains("secret")
+                && shown.contains("@am/x")
+                && shown.contains("authorization")
+                && shown.contains("@host:4317"),
             "{shown}"
         );
         // What is shown can be used as a file.
-        layered(&shown.replace("secret", ""), &[]).unwrap();
+        layered(&shown.replace("named", "secret_env"), &[]).unwrap();
     }
 
     #[test]

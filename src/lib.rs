@@ -13,6 +13,7 @@
 //!
 //! - [`pipeline`]: the only file that wires the rooms together
 //! - [`config`]: the configuration file, whose sections are the rooms' own
+//! - [`reload`]: new settings without a restart
 //! - [`auth`]: who asks, from their token
 //! - [`commands`]: what a user types
 
@@ -33,3 +34,4 @@ pub mod auth;
 pub mod commands;
 pub mod config;
 pub mod pipeline;
+pub mod reload;

@@ -4,18 +4,21 @@ use crate::auth::{self, Auth, AuthError};
 use crate::config::Config;
 use crate::evaluate::host::{HostError, PluginSet};
 use crate::evaluate::{Evaluator, StartError as EvaluateError};
-use crate::expose::otlp::{ExportError, Exporter};
+use crate::expose::alerts::{ChannelError, Notifier};
+use crate::expose::otlp::{ExportError, Exporter, Observer};
 use crate::expose::{self, Intake, IntakeError, Rest, ServiceStatus, Submitted};
 use crate::log::SqliteLog;
 use crate::normalize::{Normalizer, RulesError};
 use crate::receive::{self, Accepted, Budget, Ingest, Refused};
+use crate::reload::needs_restart;
 use crate::store;
 use bytes::Bytes;
 use crossbeam_channel::Sender;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
@@ -79,6 +82,23 @@ pub enum StartError {
     /// The exporter cannot be set up.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// A channel for notifications cannot be set up.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+}
+
+/// Why new settings were not taken over. Nothing changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// A plugin cannot be loaded.
+    #[error(transparent)]
+    Plugin(#[from] HostError),
+    /// A channel for notifications cannot be set up.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// Evaluation does not take its settings.
+    #[error("{0}")]
+    Evaluate(String),
 }
 
 /// Where the service listens.
@@ -92,14 +112,32 @@ pub struct Addresses {
     pub rest: SocketAddr,
 }
 
+/// The plugins in force.
+type Plugins = Arc<RwLock<Arc<PluginSet>>>;
+
+/// What was configured.
+struct Configured {
+    /// At the start.
+    first: Config,
+    /// Last.
+    last: Config,
+}
+
 /// A running service.
 pub struct Service {
     addresses: Addresses,
+    data: PathBuf,
+    configured: tokio::sync::Mutex<Configured>,
+    plugins: Plugins,
+    /// Milliseconds that REST waits for evaluation.
+    patience: Arc<AtomicU64>,
+    rest: watch::Sender<Arc<Rest>>,
     auth: Arc<Auth>,
     log: Arc<dyn Log>,
     store: Arc<dyn Store>,
     evaluator: Evaluator,
     exporter: Option<Exporter>,
+    notifier: Arc<Notifier>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -134,14 +172,22 @@ impl Service {
         };
 
         let (stop, stopped) = watch::channel(false);
-        let tasks = rooms.serve(&config, &auth, grpc, http, rest, &stopped);
+        let patience = Arc::new(AtomicU64::new(config.telemetry.processing_timeout_ms));
+        let (room, rooms_rest) = watch::channel(Arc::new(rooms.rest(&config, &auth, patience.clone())));
+        let tasks = rooms.serve(&config, &auth, grpc, http, (rest, rooms_rest), &stopped);
         Ok(Self {
             addresses,
+            data: data.to_owned(),
+            configured: tokio::sync::Mutex::new(Configured { first: config.clone(), last: config }),
+            plugins: rooms.plugins,
+            patience,
+            rest: room,
             auth,
             log: rooms.log,
             store: rooms.store,
             evaluator: rooms.evaluator,
             exporter: rooms.exporter,
+            notifier: rooms.notifier,
             stop,
             tasks,
         })
@@ -155,6 +201,42 @@ impl Service {
     /// The tokens' keys, to issue one.
     pub fn auth(&self) -> &Arc<Auth> {
         &self.auth
+    }
+
+    /// Takes over new settings, from the next record and request on; those that take effect at the next start only are
+    /// returned. Plugins are made anew, with the state of those before, when what is configured of them changed, or
+    /// when `plugins_too`.
+    ///
+    /// # Errors
+    /// When they cannot be used; then nothing changes.
+    pub async fn reload(&self, config: Config, plugins_too: bool) -> Result<Vec<String>, ReloadError> {
+        let mut configured = self.configured.lock().await;
+        let last = &configured.last;
+        let of_plugins =
+            |config: &Config| (config.plugin_folder.clone(), config.plugin_limits.clone(), config.plugins.clone());
+        let new_plugins = plugins_too || of_plugins(last) != of_plugins(&config);
+        let (evaluate, expose) = (config.evaluate(), config.expose());
+        evaluate.check().map_err(ReloadError::Evaluate)?;
+        let plugins = if new_plugins {
+            let (config, data) = (config.clone(), self.data.clone());
+            match tokio::task::spawn_blocking(move || load_plugins(&config, &data)).await {
+                Ok(plugins) => Some(plugins?),
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            }
+        } else {
+            None
+        };
+        self.notifier.reload(&config.channels)?;
+        // From here on nothing can fail.
+        if let Some(plugins) = plugins {
+            *self.plugins.write() = Arc::new(plugins);
+        }
+        self.evaluator.reload(&evaluate, new_plugins).map_err(ReloadError::Evaluate)?;
+        self.patience.store(config.telemetry.processing_timeout_ms, Ordering::Relaxed);
+        self.rest.send_modify(|room| *room = Arc::new(Rest { config: expose, ..Rest::clone(room) }));
+        let restart = needs_restart(&configured.first, &config);
+        configured.last = config;
+        Ok(restart)
     }
 
     /// Stops listening, answers what is under way, evaluates and stores what is in the log.
@@ -177,6 +259,7 @@ impl Service {
         if let Some(exporter) = self.exporter {
             exporter.stop().await;
         }
+        self.notifier.stop().await;
     }
 }
 
@@ -184,12 +267,13 @@ impl Service {
 struct Rooms {
     registry: Arc<Registry>,
     normalizer: Arc<Normalizer>,
-    plugins: Arc<PluginSet>,
+    plugins: Plugins,
     board: Arc<Board>,
     log: Arc<dyn Log>,
     store: Arc<dyn Store>,
     evaluator: Evaluator,
     exporter: Option<Exporter>,
+    notifier: Arc<Notifier>,
     shards: Vec<Sender<Delivery>>,
 }
 
@@ -210,27 +294,41 @@ impl Rooms {
         catalogue.agents.into_iter().for_each(|agent| registry.restore_agent(agent));
         catalogue.series.into_iter().for_each(|series| registry.restore_series(series));
 
-        let plugins = Arc::new(PluginSet::load(
-            &config.plugin_limits,
-            config.plugin_folder.as_deref(),
-            &config.plugins,
-            &data.join("plugin-cache"),
-        )?);
+        let plugins: Plugins = Arc::new(RwLock::new(Arc::new(load_plugins(config, data)?)));
         let exporter = Exporter::start(&config.export, registry.clone())?;
+        let notifier = Notifier::start(&config.channels, registry.clone())?;
         let board = Arc::new(Board::default());
         let judges = plugins.clone();
         let evaluator = Evaluator::start(
             &config.evaluate(),
-            Arc::new(move |tenant: &TenantId| judges.instances(tenant)),
+            Arc::new(move |tenant: &TenantId| judges.read().instances(tenant)),
             registry.clone(),
             log.clone(),
             store.clone(),
             board.clone(),
             inputs,
-            exporter.as_ref().map_or_else(|| Arc::new(|_: &Arc<Output>| ()) as Arc<_>, Exporter::observer),
+            observed_by(exporter.as_ref().map(Exporter::observer), notifier.observer()),
         )?;
         let normalizer = Arc::new(Normalizer::new(&config.normalize, registry.clone(), partitions)?);
-        Ok(Self { registry, normalizer, plugins, board, log, store, evaluator, exporter, shards: senders })
+        Ok(Self { registry, normalizer, plugins, board, log, store, evaluator, exporter, notifier, shards: senders })
+    }
+
+    /// The REST room.
+    fn rest(&self, config: &Config, auth: &Arc<Auth>, patience: Arc<AtomicU64>) -> Rest {
+        let budget = Arc::new(Semaphore::new(REST_BYTES));
+        Rest {
+            registry: self.registry.clone(),
+            store: self.store.clone(),
+            board: self.board.clone(),
+            auth: auth.clone(),
+            intake: Arc::new(RestIntake { log: self.log.clone(), budget, patience }),
+            plugins: self.list_plugins(),
+            status: self.status(),
+            metrics: self.metrics(),
+            config: config.expose(),
+            partitions: self.log.partitions(),
+            clock: Arc::new(now),
+        }
     }
 
     /// Starts the listeners and the maintenance of the store; each ends when `stopped` says so.
@@ -240,24 +338,11 @@ impl Rooms {
         auth: &Arc<Auth>,
         grpc: TcpListener,
         http: TcpListener,
-        rest: TcpListener,
+        (rest, room): (TcpListener, watch::Receiver<Arc<Rest>>),
         stopped: &watch::Receiver<bool>,
     ) -> Vec<JoinHandle<()>> {
         let otlp = Arc::new(OtlpIntake { normalizer: self.normalizer.clone(), log: self.log.clone() });
         let otlp_auth = config.auth.otlp.then(|| auth.clone());
-        let room = Rest {
-            registry: self.registry.clone(),
-            store: self.store.clone(),
-            board: self.board.clone(),
-            auth: auth.clone(),
-            intake: Arc::new(RestIntake { log: self.log.clone(), budget: Arc::new(Semaphore::new(REST_BYTES)) }),
-            plugins: self.list_plugins(),
-            status: self.status(),
-            metrics: self.metrics(),
-            config: config.expose(),
-            partitions: self.log.partitions(),
-            clock: Arc::new(now),
-        };
         let budget = Budget::new(config.receive.max_in_flight_bytes);
         let receive = Arc::new(config.receive.clone());
         let (grpc_stop, http_stop, rest_stop) = (until(stopped), until(stopped), until(stopped));
@@ -267,7 +352,7 @@ impl Rooms {
         };
         let over_http = async move { receive::serve_http(http, &receive, budget, otlp, otlp_auth, http_stop).await };
         let over_rest = async move {
-            if let Err(error) = expose::serve(rest, Arc::new(room), rest_stop).await {
+            if let Err(error) = expose::serve(rest, room, rest_stop).await {
                 tracing::error!(%error, "the REST listener stopped");
             }
         };
@@ -281,7 +366,7 @@ impl Rooms {
 
     fn list_plugins(&self) -> Arc<dyn Fn() -> Vec<serde_json::Value> + Send + Sync> {
         let plugins = self.plugins.clone();
-        Arc::new(move || plugins.list().iter().filter_map(|info| serde_json::to_value(info).ok()).collect())
+        Arc::new(move || plugins.read().list().iter().filter_map(|info| serde_json::to_value(info).ok()).collect())
     }
 
     fn status(&self) -> Arc<dyn Fn() -> ServiceStatus + Send + Sync> {
@@ -387,6 +472,22 @@ async fn maintain(store: Arc<dyn Store>, stopped: watch::Receiver<bool>) {
     }
 }
 
+/// Compiles the configured plugins; blocks meanwhile.
+fn load_plugins(config: &Config, data: &Path) -> Result<PluginSet, HostError> {
+    let folder = config.plugin_folder.as_deref();
+    PluginSet::load(&config.plugin_limits, folder, &config.plugins, &data.join("plugin-cache"))
+}
+
+/// Who hears of what evaluation makes.
+fn observed_by(exporter: Option<Observer>, notifier: Observer) -> Observer {
+    Arc::new(move |output: &Arc<Output>| {
+        if let Some(exporter) = &exporter {
+            exporter(output);
+        }
+        notifier(output);
+    })
+}
+
 /// OTLP requests: walked, logged, acknowledged.
 struct OtlpIntake {
     normalizer: Arc<Normalizer>,
@@ -448,6 +549,8 @@ fn refused(error: LogError) -> Refused {
 struct RestIntake {
     log: Arc<dyn Log>,
     budget: Arc<Semaphore>,
+    /// Milliseconds.
+    patience: Arc<AtomicU64>,
 }
 
 impl Intake for RestIntake {
@@ -462,13 +565,21 @@ impl Intake for RestIntake {
         let ticket =
             Ticket { permit: Some(Box::new(permit)), reply: Some(Box::new(move |result| drop(reply.send(result)))) };
         let committed = commit(&self.log, partition, record, ticket);
-        Box::pin(async move {
+        let patience = self.patience.load(Ordering::Relaxed);
+        let evaluated = async move {
             match committed.await.unwrap_or(Err(LogError::Closed)) {
                 Ok(_) => {}
                 Err(LogError::Full { .. }) => return Err(overloaded()),
                 Err(error) => return Err(IntakeError::Unavailable(error.to_string())),
             }
             outcome.await.map_err(|_| IntakeError::Unavailable("the service is stopping".to_owned()))
+        };
+        Box::pin(async move {
+            // What is late may be taken all the same; who sends it again changes nothing.
+            match tokio::time::timeout(Duration::from_millis(patience), evaluated).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(IntakeError::Unavailable(format!("not evaluated within {patience} ms"))),
+            }
         })
     }
 }
@@ -512,4 +623,56 @@ async fn listen(key: &'static str, to: &str) -> Result<TcpListener, StartError> 
 
 fn address(key: &'static str, to: &str, listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(|source| StartError::Listen { key, address: to.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vitals_core::ids::AgentId;
+    use vitals_core::seam::{Done, LogStats};
+
+    /// A log that never gets anything onto the disk.
+    struct Stuck;
+
+    impl Log for Stuck {
+        fn partitions(&self) -> u32 {
+            1
+        }
+
+        /// Kept for ever, as by a disk that does not answer.
+        fn append(&self, _: Partition, _: Record, ticket: Ticket, done: Done) {
+            std::mem::forget((ticket, done));
+        }
+
+        fn read(&self, _: Partition, _: Position, _: usize) -> Result<Vec<(Position, Record)>, LogError> {
+            Ok(Vec::new())
+        }
+
+        fn last(&self, _: Partition) -> Result<Position, LogError> {
+            Ok(Position(0))
+        }
+
+        fn cut(&self, _: Partition, _: Position) -> Result<(), LogError> {
+            Ok(())
+        }
+
+        fn skip(&self, _: Partition, _: Position) -> Result<(), LogError> {
+            Ok(())
+        }
+
+        fn stats(&self) -> LogStats {
+            LogStats::default()
+        }
+
+        fn close(&self) {}
+    }
+
+    #[tokio::test]
+    async fn rest_waits_no_longer_than_the_processing_timeout() {
+        let patience = Arc::new(AtomicU64::new(20));
+        let intake = RestIntake { log: Arc::new(Stuck), budget: Arc::new(Semaphore::new(100)), patience };
+        let record = Record::Maintenance { agent: AgentId(0), start: UnixNanos(0), end: UnixNanos(1) };
+        let answer = intake.submit(Partition(0), record, 1).await;
+        assert_eq!(answer, Err(IntakeError::Unavailable("not evaluated within 20 ms".to_owned())));
+    }
 }

@@ -8,7 +8,7 @@
 //! - [`columns`]: a batch of samples, by columns
 //! - [`record`]: what the log keeps and evaluation consumes
 //! - [`verdict`]: what judging yields, with its evidence
-//! - [`rules`]: the formulas (health score, IQR, SLA, thresholds, timeouts, data quality)
+//! - [`rules`]: the formulas (health score, IQR, SLA, thresholds, alerts, timeouts, data quality)
 //! - [`availability`]: from evidence of life to sessions and outages
 //! - [`board`]: what is known of each agent right now
 //! - [`caller`]: who asks, and what they may touch

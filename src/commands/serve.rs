@@ -3,6 +3,7 @@
 use super::{CommandError, progress};
 use crate::config::Config;
 use crate::pipeline::Service;
+use crate::reload;
 use std::path::{Path, PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -13,7 +14,8 @@ Examples:
   vitals serve
   vitals serve --config vitals.toml --data /var/lib/vitals --log-format json
 
-Settings: `vitals config default` prints all of them with comments. SIGTERM and Ctrl-C stop gracefully: what was
+Settings: `vitals config default` prints all of them with comments. The file is read again when it changes, and at SIGHUP;
+the log says what then needs a restart, and what is wrong with a file that cannot be used. SIGTERM and Ctrl-C stop gracefully: what was
 acknowledged is in the store or in the log.")]
 pub struct Args {
     /// Configuration file, laid over the defaults
@@ -36,7 +38,10 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
     println!("OTLP/HTTP  http://{}/v1/metrics", at.http);
     println!("REST       http://{}", at.rest);
     println!("data       {}", args.data.display());
-    stop_signal().await?;
+    tokio::select! {
+        signal = stop_signal() => signal?,
+        () = reload::follow(&service, args.config.as_deref()) => {}
+    }
     stop(service).await;
     Ok(())
 }

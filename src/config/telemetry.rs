@@ -60,3 +60,56 @@ impl TelemetryConfig {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+    use std::collections::BTreeSet;
+    use vitals_core::series::MetricKind;
+    use vitals_core::verdict::Severity;
+
+    /// The contract's shape of `name`.
+    fn schema(name: &str) -> Value {
+        let path = format!("{}/tests/data/contract/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    }
+
+    /// `value` has the fields of the shape and no others, and its defaults.
+    fn fits(name: &str, value: &Value) {
+        let schema = schema(name);
+        let properties = schema["properties"].as_object().unwrap();
+        let names: BTreeSet<_> = value.as_object().unwrap().keys().collect();
+        assert_eq!(names, properties.keys().collect(), "{name}");
+        for (key, property) in properties {
+            if let Some(default) = property.get("default") {
+                assert_eq!(&value[key], default, "{name}.{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_shapes_and_defaults_are_the_contracts() {
+        fits("TelemetryConfig", &serde_json::to_value(TelemetryConfig::default()).unwrap());
+        let threshold = Threshold::new(MetricKind::CpuUsage, 1.0, 2.0);
+        fits("ThresholdConfig", &serde_json::to_value(&threshold).unwrap());
+        let alert = AlertConfig::new("*", Severity::Info);
+        fits("AlertConfig", &serde_json::to_value(&alert).unwrap());
+        // What may be left out has the same defaults when it is read.
+        let read = json!({"metric_type": "cpu_usage", "warning_threshold": 1.0, "critical_threshold": 2.0});
+        assert_eq!(serde_json::from_value::<Threshold>(read).unwrap(), threshold);
+        let read = json!({"alert_type": "*", "severity": "info"});
+        assert_eq!(serde_json::from_value::<AlertConfig>(read).unwrap(), alert);
+        let kinds = &schema("ThresholdConfig")["$defs"]["MetricType"]["enum"];
+        assert_eq!(*kinds, json!(MetricKind::ALL.map(MetricKind::name)));
+    }
+
+    #[test]
+    fn the_least_values_are_the_contracts() {
+        let shape = schema("TelemetryConfig");
+        for (name, _, least) in TelemetryConfig::default().least() {
+            let key = name.strip_prefix("telemetry.").unwrap();
+            assert_eq!(shape["properties"][key]["minimum"], least, "{key}");
+        }
+    }
+}

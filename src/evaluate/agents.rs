@@ -285,8 +285,11 @@ impl Agent {
     }
 
     /// Says again which alerts are open, for receivers that forget.
-    pub(super) fn repeat(&self, now: UnixNanos, config: &EvaluateConfig, out: &mut Output) {
-        self.alerts.repeat(now, self.policy(now, config), out);
+    pub(super) fn repeat(&mut self, now: UnixNanos, config: &EvaluateConfig, out: &mut Output) {
+        if !self.alerts.is_empty() {
+            let policy = self.policy(now, config);
+            self.alerts.repeat(now, policy, out);
+        }
     }
 
     /// Alerts of thresholds that are gone are over.

@@ -179,7 +179,7 @@ impl Shard {
             let kept = self.windows_of(at);
             let mut changes = Vec::new();
             self.agents.all[at].unplan(&kept, now, &self.timing, &mut changes);
-            self.moved(at, &mut changes);
+            self.moved(at, &mut changes, now);
             let agent = &mut self.agents.all[at];
             agent.drop_unjudged(now, &self.config, &mut self.out);
             agent.repeat(now, &self.config, &mut self.out);
@@ -220,7 +220,7 @@ impl Shard {
     fn plan_window(&mut self, at: usize, window: Window) {
         let (now, mut changes) = (self.now(), Vec::new());
         self.agents.all[at].plan(window, now, &self.timing, &mut changes);
-        self.moved(at, &mut changes);
+        self.moved(at, &mut changes, now);
     }
 
     /// Where an agent is, made if it is new.
@@ -274,14 +274,15 @@ impl Shard {
             for at in 0..self.agents.all.len() {
                 if let Some(tracker) = &mut self.agents.all[at].tracker {
                     tracker.was_blind(from, now, &self.timing, &mut changes);
-                    self.moved(at, &mut changes);
+                    self.moved(at, &mut changes, now);
                 }
             }
         }
         self.ticked = self.ticked.max(now);
         self.follow_plan(now);
-        for agent in &self.agents.all {
-            agent.repeat(self.seen.max(self.ticked), &self.config, &mut self.out);
+        let now = self.now();
+        for agent in &mut self.agents.all {
+            agent.repeat(now, &self.config, &mut self.out);
         }
         self.emit();
     }
@@ -364,7 +365,7 @@ impl Shard {
         let sifted = self.intake.sift(&samples.columns, &mut tenant.fresh, &mut tenant.late);
         // OTLP always shows life; REST metrics speak of others.
         if samples.alive.is_empty() {
-            let alerts = self.watch(at, from);
+            let alerts = self.watch(at, from, samples.received_at);
             if let Some(reply) = reply {
                 let outcome =
                     Outcome { alerts, breaches: self.breaches(&samples.columns), ..self.standing(&samples.columns) };
@@ -385,7 +386,7 @@ impl Shard {
     }
 
     /// Thresholds on the new rows of REST metrics; the alerts raised.
-    fn watch(&mut self, tenant: usize, from: usize) -> Vec<Alert> {
+    fn watch(&mut self, tenant: usize, from: usize, now: UnixNanos) -> Vec<Alert> {
         let mut raised = Vec::new();
         for row in from..self.tenants[tenant].fresh.len() {
             let rows = &self.tenants[tenant].fresh;
@@ -393,7 +394,7 @@ impl Shard {
             let Some((kind, value)) = self.watched(id, value) else { continue };
             let agent = self.intake.series[id.0 as usize].agent;
             let tenant = self.tenants[tenant].id.clone();
-            let (place, now) = (self.place(agent, &tenant), self.now());
+            let place = self.place(agent, &tenant);
             let agent = &mut self.agents.all[place];
             raised.extend(agent.watch(Subject::Series(id), kind, (time, value), now, &self.config, &mut self.out));
         }
@@ -444,13 +445,13 @@ impl Shard {
         let at = self.place(agent, tenant);
         let mut changes = Vec::new();
         self.agents.all[at].beat(beat, received, &self.timing, &mut changes);
-        self.moved(at, &mut changes);
+        self.moved(at, &mut changes, received);
         at
     }
 
-    /// Takes what a tracker said has changed.
-    fn moved(&mut self, at: usize, changes: &mut Vec<Interval>) {
-        let (registry, now) = (&self.around.registry, self.now());
+    /// Takes what a tracker said has changed at `now`.
+    fn moved(&mut self, at: usize, changes: &mut Vec<Interval>, now: UnixNanos) {
+        let registry = &self.around.registry;
         let name =
             |id: AgentId| registry.agent(id).map_or_else(|| Arc::from("an agent"), |a| Arc::from(a.key.as_str()));
         if !changes.is_empty() {
@@ -789,8 +790,9 @@ impl Shard {
                 _ => State::Up,
             };
             let beat = Beat { at: heartbeat.timestamp, interval: Some(heartbeat.interval), says: Some(says) };
-            let at = self.beat(heartbeat.agent, &tenant, beat, heartbeat.received_at);
-            let now = self.now();
+            // Its own arrival, not the batch's: when it is judged must not hang on how records are cut into batches.
+            let now = heartbeat.received_at;
+            let at = self.beat(heartbeat.agent, &tenant, beat, now);
             let agent = &mut self.agents.all[at];
             let mut outcome = Outcome {
                 outliers: among(found, &heartbeat.columns),
@@ -859,7 +861,7 @@ impl Shard {
             if tracker.is_due(now) {
                 let liveness = tracker.tick(now, &self.timing, &mut changes);
                 if liveness.is_some() || !changes.is_empty() {
-                    self.moved(at, &mut changes);
+                    self.moved(at, &mut changes, now);
                 }
             } else if tracker.liveness() == Liveness::Offline && now.since(tracker.last_contact()) > forget {
                 agent.retire(now, &self.config, &mut self.out);

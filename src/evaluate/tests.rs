@@ -2,6 +2,7 @@
 
 use super::config::EvaluateConfig;
 use super::judges::{AgentView, Derived, DerivedSeries, Findings, Judges, SlaView};
+use super::maintenance::MaintenanceWindow;
 use super::run::replay;
 use super::shard::{Shard, Surroundings};
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,8 @@ use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use vitals_core::record::{Delivery, Heartbeat, Outcome, Record, Samples, Ticket, Vitals};
 use vitals_core::registry::{Quota, Registry};
+use vitals_core::rules::alerts::{AlertConfig, Event, Notice};
+use vitals_core::rules::thresholds::Threshold;
 use vitals_core::seam::{
     AlertQuery, Catalogue, Checkpoint, Done, Log, LogError, LogStats, Output, SampleQuery, Store, StoreError,
     StoreStats, VerdictQuery,
@@ -239,12 +242,22 @@ struct World {
     registry: Arc<Registry>,
     store: Arc<MemoryStore>,
     board: Arc<Board>,
+    notices: Arc<Mutex<Vec<Notice>>>,
     shard: Shard,
+}
+
+/// Everything that is at least a warning is told.
+fn config() -> EvaluateConfig {
+    EvaluateConfig { alerts: vec![AlertConfig::new("*", Severity::Warning)], ..EvaluateConfig::default() }
 }
 
 impl World {
     /// A shard on what `durable` kept, brought up to date with the log's records.
     fn start(records: &[Record], durable: Held) -> Self {
+        Self::with(config(), records, durable)
+    }
+
+    fn with(config: EvaluateConfig, records: &[Record], durable: Held) -> Self {
         let registry = Arc::new(Registry::new(Quota::default(), Box::new(|_| {})));
         durable.agents.values().for_each(|a| registry.restore_agent(a.clone()));
         durable.series.values().for_each(|s| registry.restore_series(s.clone()));
@@ -256,18 +269,21 @@ impl World {
         }
         let checkpoint = durable.checkpoint.clone();
         let store = Arc::new(MemoryStore { now: Mutex::new(durable.clone()), durable: Mutex::new(durable) });
-        let board = Arc::new(Board::default());
+        let (board, notices) = (Arc::new(Board::default()), Arc::<Mutex<Vec<Notice>>>::default());
         let around = Surroundings {
             judges: Arc::new(|_| Box::new(Fake::default())),
             registry: registry.clone(),
             store: store.clone(),
             board: board.clone(),
-            observe: Arc::new(|_| {}),
+            observe: {
+                let notices = notices.clone();
+                Arc::new(move |output| notices.lock().unwrap().extend(output.notices.iter().cloned()))
+            },
         };
-        let mut shard = Shard::new(HOME, Arc::new(EvaluateConfig::default()), around);
+        let mut shard = Shard::new(HOME, Arc::new(config), around);
         let log = MemoryLog(Mutex::new(records.to_vec()));
         replay(&mut shard, HOME, &checkpoint, &log).unwrap();
-        Self { registry, store, board, shard }
+        Self { registry, store, board, notices, shard }
     }
 
     fn take(&mut self, record: Record) -> Option<Outcome> {
@@ -283,6 +299,20 @@ impl World {
     fn checkpoint(&mut self, with_state: bool) {
         let checkpoint = self.shard.checkpoint(with_state);
         self.store.seal(HOME, checkpoint, Box::new(|| {}));
+    }
+
+    /// What was told, as `second source event severity`.
+    fn told(&self) -> Vec<String> {
+        let show = |n: &Notice| {
+            let second = n.at.0 / S - 1_000_000;
+            format!("{second} {} {} {}", n.alert.source, n.event.name(), n.alert.severity.name())
+        };
+        self.notices.lock().unwrap().iter().map(show).collect()
+    }
+
+    /// Ticks each second.
+    fn ticks(&mut self, seconds: std::ops::RangeInclusive<i64>) {
+        seconds.for_each(|second| self.shard.tick(at(second)));
     }
 
     fn held(&self) -> Held {
@@ -565,6 +595,9 @@ fn a_crash_anywhere_loses_nothing_and_judges_nothing_twice() {
         straight.take(record.clone());
     }
     let expect = left(&straight);
+    let mut expect_told = straight.told();
+    expect_told.sort();
+    assert!(expect_told.iter().any(|told| told.contains("suppressed")), "{expect_told:?}");
     assert!(expect.1.len() > 8 && expect.2.len() > 4 && expect.4.len() > 1, "{expect:?}");
 
     for crash in 0..=story.len() {
@@ -579,6 +612,12 @@ fn a_crash_anywhere_loses_nothing_and_judges_nothing_twice() {
             }
             let durable = world.store.durable.lock().unwrap().clone();
             let again = World::start(&story, durable);
+            // What the replay tells again is told with the same times, so that a receiver knows it.
+            let mut told = world.told();
+            told.extend(again.told().into_iter().filter(|told| !told.contains("standing")));
+            told.sort();
+            told.dedup();
+            assert_eq!(told, expect_told, "crash after {crash}");
             assert_eq!(left(&again), expect, "crash after {crash}, state every {state_every}, seal every {seal_every}");
         }
     }
@@ -659,4 +698,137 @@ fn a_log_that_was_lost_goes_on_behind_the_store() {
     let empty = Arc::new(MemoryLog::default());
     start(empty.clone()).unwrap().stop();
     assert_eq!(empty.last(Partition(0)), Ok(Position(story.len() as u64)), "a new record is taken for no old one");
+}
+
+fn minutes(minutes: i64) -> i64 {
+    minutes * 60
+}
+
+#[test]
+fn an_alert_that_nobody_acknowledges_is_escalated_once() {
+    let mut world = World::start(&[describe()], Held::default());
+    for minute in 0..60 {
+        world.take(samples(minutes(minute), &[(3, minutes(minute), 85.0)]));
+        world.shard.tick(at(minutes(minute)));
+    }
+    let told: Vec<_> = world.told().into_iter().filter(|told| told.contains("cpu_usage")).collect();
+    assert_eq!(told, ["0 threshold:cpu_usage raised warning", "900 threshold:cpu_usage escalated error"]);
+    let alert = world.held().alerts.values().find(|a| a.source == "threshold:cpu_usage").cloned().unwrap();
+    assert_eq!((alert.severity, alert.resolved), (Severity::Error, None));
+}
+
+/// A window from second 100 to 400 on the agent `db`.
+fn window(second: impl Fn(i64) -> String) -> MaintenanceWindow {
+    MaintenanceWindow {
+        agents: vec!["d*".into()],
+        tenant: None,
+        start: Some(second(100)),
+        end: Some(second(400)),
+        days: Vec::new(),
+        from: None,
+        to: None,
+    }
+}
+
+fn rfc3339(second: i64) -> String {
+    jiff::Timestamp::from_second(1_000_000 + second).unwrap().to_string()
+}
+
+fn line(world: &World) -> Vec<(i64, Option<i64>, State)> {
+    let second = |time: UnixNanos| time.0 / S - 1_000_000;
+    let all: Vec<_> = world.held().intervals.values().copied().collect();
+    merged(&all).into_iter().map(|i| (second(i.start), i.end.map(second), i.state)).collect()
+}
+
+#[test]
+fn a_configured_window_is_neither_up_nor_down_and_raises_nothing() {
+    let planned = EvaluateConfig { maintenance: vec![window(rfc3339)], ..config() };
+    let mut world = World::with(planned, &[describe()], Held::default());
+    world.take(heartbeat(30, 10.0));
+    world.ticks(31..=60);
+    world.take(heartbeat(60, 10.0));
+    world.ticks(61..=90);
+    world.take(heartbeat(90, 10.0));
+    world.ticks(91..=110);
+    assert_eq!(world.board.get(AgentId(1)).unwrap().liveness, Liveness::Maintenance);
+    let breach = world.take(heartbeat(120, 97.0)).unwrap();
+    assert_eq!((breach.breaches.len(), breach.alerts.len()), (1, 0), "said, but no alert");
+    world.ticks(121..=399);
+    assert!(world.held().alerts.is_empty());
+    world.take(heartbeat(395, 10.0));
+    world.take(heartbeat(425, 10.0));
+    world.ticks(425..=430);
+    let expect = [(30, Some(100), State::Up), (100, Some(400), State::Maintenance), (400, None, State::Up)];
+    assert_eq!(line(&world), expect);
+    assert!(world.held().alerts.is_empty());
+}
+
+#[test]
+fn a_window_that_is_taken_out_of_the_configuration_ends() {
+    let planned = EvaluateConfig { maintenance: vec![window(rfc3339)], ..config() };
+    let mut world = World::with(planned, &[describe()], Held::default());
+    world.take(heartbeat(90, 10.0));
+    world.ticks(91..=150);
+    assert_eq!(world.board.get(AgentId(1)).unwrap().liveness, Liveness::Maintenance);
+    world.shard.reload(Arc::new(config()), false);
+    world.take(heartbeat(180, 10.0));
+    world.ticks(181..=190);
+    assert_eq!(world.board.get(AgentId(1)).unwrap().liveness, Liveness::OnTime);
+    let expect = [(90, Some(100), State::Up), (100, Some(150), State::Maintenance), (150, None, State::Up)];
+    assert_eq!(line(&world), expect);
+}
+
+#[test]
+fn a_window_set_before_an_agent_is_first_seen_is_kept_for_it() {
+    let mut world = World::start(&[describe()], Held::default());
+    world.take(Record::Maintenance { agent: AgentId(1), start: at(0), end: at(600) });
+    // Also over a restart.
+    world.checkpoint(true);
+    let durable = world.store.durable.lock().unwrap().clone();
+    let mut world = World::start(&[describe()], durable);
+    world.take(heartbeat(10, 97.0));
+    world.ticks(11..=500);
+    assert_eq!(world.board.get(AgentId(1)).unwrap().liveness, Liveness::Maintenance);
+    assert!(world.held().alerts.is_empty());
+    world.ticks(501..=900);
+    let alerts: Vec<_> = world.held().alerts.values().map(|a| (a.source.clone(), a.started)).collect();
+    assert_eq!(alerts, [("availability".to_owned(), at(600))], "silent once the window is over");
+}
+
+#[test]
+fn new_thresholds_hold_from_the_next_value_and_alerts_without_one_are_over() {
+    let mut world = World::start(&[describe()], Held::default());
+    assert_eq!(world.take(heartbeat(0, 85.0)).unwrap().alerts.len(), 1);
+    let none = EvaluateConfig { thresholds: Vec::new(), ..config() };
+    world.shard.reload(Arc::new(none), false);
+    let alert = world.held().alerts.values().next().unwrap().clone();
+    assert_eq!((alert.severity, alert.resolved.is_some()), (Severity::Warning, true));
+    assert!(world.take(heartbeat(30, 99.0)).unwrap().alerts.is_empty());
+    let low = EvaluateConfig { thresholds: vec![Threshold::new(MetricKind::CpuUsage, 5.0, 10.0)], ..config() };
+    world.shard.reload(Arc::new(low), false);
+    assert_eq!(world.take(heartbeat(60, 20.0)).unwrap().alerts[0].severity, Severity::Critical);
+}
+
+#[test]
+fn new_plugins_take_over_the_state() {
+    let mut world = World::start(&[describe()], Held::default());
+    world.take(samples(0, &[(0, 0, 1.0)]));
+    world.take(samples(1, &[(0, 1, 1.0)]));
+    world.shard.reload(Arc::new(config()), true);
+    world.take(samples(2, &[(0, 2, 2_000.0)]));
+    assert_eq!(world.outliers(), [("gauge".into(), 2, 3)]);
+}
+
+#[test]
+fn what_is_open_is_said_again_after_a_restart_and_a_reload() {
+    let mut world = World::start(&[describe()], Held::default());
+    world.take(heartbeat(0, 97.0));
+    world.checkpoint(true);
+    let durable = world.store.durable.lock().unwrap().clone();
+    let mut again = World::start(&[describe()], durable);
+    assert!(again.told().is_empty());
+    again.shard.wake(at(10));
+    again.shard.reload(Arc::new(config()), false);
+    let events: Vec<_> = again.notices.lock().unwrap().iter().map(|n| n.event).collect();
+    assert_eq!(events, [Event::Standing, Event::Standing]);
 }

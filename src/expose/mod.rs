@@ -42,6 +42,9 @@ pub struct ExposeConfig {
     /// Availability objective, percent; from `evaluate.objective.target`.
     #[serde(skip)]
     pub sla_target: f64,
+    /// Over how many days; from `evaluate.objective.period_days`.
+    #[serde(skip)]
+    pub sla_period_days: u32,
     /// The interval of a heartbeat that names none, milliseconds; from `telemetry.default_heartbeat_interval_ms`.
     #[serde(skip)]
     pub heartbeat_interval_ms: u64,
@@ -68,6 +71,7 @@ impl Default for ExposeConfig {
             max_body_bytes: 64 * 1024 * 1024,
             shutdown_seconds: 10,
             sla_target: 99.9,
+            sla_period_days: 30,
             heartbeat_interval_ms: 30_000,
             most_heartbeats: rest::MOST_HEARTBEATS,
             heartbeat_max_age_seconds: 600,

@@ -1,8 +1,9 @@
 """A real OpenTelemetry Collector and the Python and JavaScript SDKs send to `vitals`, which exports to a second Collector.
+A real Alertmanager is told of alerts.
 
 usage: check.py [VITALS]          started by run.sh, which builds and installs what this needs
 
-VITALS_PEERS: folder with `otelcol`. INTEROP_PYTHON: a Python with the OpenTelemetry SDK. INTEROP_MODULES: a folder
+VITALS_PEERS: folder with `otelcol` and `alertmanager`. INTEROP_PYTHON: a Python with the OpenTelemetry SDK. INTEROP_MODULES: a folder
 with the JavaScript SDK's node_modules. INTEROP_STORE: "embedded", the default, or "influxdb", for which `influxd` must be
 among the peers; everything is the same with it.
 """
@@ -16,8 +17,9 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE / "sdk")]
+sys.path[:0] = [str(HERE.parent), str(HERE), str(HERE / "sdk")]
 
+import alerts  # noqa: E402
 import expected  # noqa: E402
 import harness  # noqa: E402
 from harness import free_port, listening, nanos, rfc3339, wait_for  # noqa: E402
@@ -343,4 +345,5 @@ INFLUX = harness.Influx(WORK, PEERS / "influxd").start() if STORE == "influxdb" 
 for count, combination in enumerate(COMBINATIONS, 1):
     ACCOUNT.part(f"Collector: {combination.name}", through_a_collector, count, combination)
 ACCOUNT.part("SDKs", through_the_sdks)
+ACCOUNT.part("Alertmanager and webhook", alerts.to_an_alertmanager, WORK, check, PROGRAM, PEERS / "alertmanager")
 ACCOUNT.close()

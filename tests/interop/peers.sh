@@ -3,10 +3,11 @@
 #
 #   tests/interop/peers.sh [DEST] [PEER...]
 #
-# PEER: collector (OpenTelemetry Collector 0.160.0 and telemetrygen, 2 minutes cold), victoria-metrics (20 s),
-# prometheus (4 minutes), influxdb (InfluxDB 2.9.1, 5 minutes), rotel. Default: collector. DEST: default $VITALS_PEERS, else target/peers.
+# PEER: collector (OpenTelemetry Collector 0.160.0 and telemetrygen, 2 minutes cold), alertmanager (Debian's package,
+# unpacked and not installed), victoria-metrics (20 s), prometheus (4 minutes), influxdb (InfluxDB 2.9.1, 5 minutes),
+# rotel. Default: collector. DEST: default $VITALS_PEERS, else target/peers.
 # A peer that is already there is not built again. Needs go >= 1.26.7 (rotel: python3.11, pip and unzip; influxdb: gcc
-# and rustup).
+# and rustup; alertmanager: apt-get alone).
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -66,6 +67,17 @@ rotel() {
   install -m 0755 "$work/rotel/rotel-agent" "$dest/rotel-agent"
 }
 
+# Only the program: installed as a package it would be started as a service.
+alertmanager() {
+  (
+    cd "$work"
+    get() { apt-get -qq -o APT::Sandbox::User=root download prometheus-alertmanager; }
+    get || { apt-get -qq update && get; }
+    dpkg-deb --extract prometheus-alertmanager_*.deb alertmanager
+  )
+  install -m 0755 "$work/alertmanager/usr/bin/prometheus-alertmanager" "$dest/alertmanager"
+}
+
 # The server without its web page. Its query language is a library in Rust that `go build` finds through a pkg-config
 # of InfluxData's own, and that names an older toolchain than the one that is installed; RUSTUP_TOOLCHAIN overrides it.
 influxdb() {
@@ -95,13 +107,14 @@ for peer in "$@"; do
     collector) binary=otelcol ;;
     rotel) binary=rotel-agent ;;
     influxdb) binary=influxd ;;
-    victoria-metrics | prometheus) binary=$peer ;;
-    *) echo "unknown peer: $peer (collector, victoria-metrics, prometheus, influxdb, rotel)" >&2; exit 2 ;;
+    alertmanager | victoria-metrics | prometheus) binary=$peer ;;
+    *) echo "unknown peer: $peer (collector, alertmanager, victoria-metrics, prometheus, influxdb, rotel)" >&2; exit 2 ;;
   esac
   [ -x "$dest/$binary" ] && continue
   echo "building $peer into $dest" >&2
   case $peer in
     collector) collector ;;
+    alertmanager) alertmanager ;;
     rotel) rotel ;;
     influxdb) influxdb ;;
     victoria-metrics)

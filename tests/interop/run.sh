@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# A real Collector and real SDKs against `vitals`, on loopback.
+# A real Collector, real SDKs and a real Alertmanager against `vitals`, on loopback.
 #
 #   tests/interop/run.sh [VITALS]      VITALS: the program, default target/release/vitals
 #
 # INTEROP_STORE=influxdb does it with a real InfluxDB as the store.
-# Needs python3, node with npm, go (to build the peers once). Ends with `N passed, N failed`; 5 minutes at most
+# Needs python3, node with npm, go (to build the peers once), apt-get (to fetch the Alertmanager once). Ends with
+# `N passed, N failed`; 5 minutes at most
 # after the first time.
 set -euo pipefail
 
@@ -12,7 +13,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 export VITALS_PEERS=${VITALS_PEERS:-$root/target/peers}
 export PYTHONDONTWRITEBYTECODE=1
-peers=(collector)
+peers=(collector alertmanager)
 [ "${INTEROP_STORE:-embedded}" = influxdb ] && peers+=(influxdb)
 "$here/peers.sh" "$VITALS_PEERS" "${peers[@]}"
 

@@ -10,6 +10,7 @@ use prost::Message;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use vitals::auth::TokenRequest;
 use vitals::config::Config;
 use vitals::pipeline::Service;
@@ -105,7 +106,7 @@ impl Client {
     }
 
     /// The values of an agent's only series of `metric`, by time.
-    async fn values(&self, agent: &str, metric: &str) -> Vec<f64> {
+    pub(crate) async fn values(&self, agent: &str, metric: &str) -> Vec<f64> {
         let (status, list) = self.get(&format!("/series?agent={agent}")).await;
         if status != 200 {
             return Vec::new();
@@ -242,5 +243,152 @@ async fn a_tenant_and_an_agent_scope_are_walls() {
     assert_eq!(other.get("/uptime-status/web-1").await.0, 404);
     assert!(!other.get("/agents").await.1.to_string().contains("web-1"));
     assert!(other.values("web-1", "some.metric").await.is_empty());
+    service.stop().await;
+}
+
+fn heartbeat(id: &str, cpu: f64) -> Value {
+    json!({
+        "agent_info": {
+            "agent_id": id, "agent_version": "1.0", "environment": format!("env-{id}"), "geographic_location": "eu",
+        },
+        "health_status": "healthy",
+        "timestamp": jiff::Timestamp::now().to_string(),
+        "heartbeat_interval_ms": 60_000,
+        "cpu_usage_percent": cpu,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_is_open_then_acknowledged_then_resolved() {
+    let data = tempfile::tempdir().expect("a folder");
+    let service = start(data.path()).await;
+    let client = Client::of(&service, None, None);
+    let listed = async |state: &str| {
+        let (status, answer) = client.get(&format!("/alerts?state={state}")).await;
+        assert_eq!(status, 200, "{answer}");
+        let alerts = answer["alerts"].as_array().expect("a list").iter();
+        alerts.map(|alert| alert["alert_id"].as_str().expect("an id").to_owned()).collect::<Vec<_>>()
+    };
+    let (_, answer) = client.post("/heartbeat", &heartbeat("web-1", 97.0)).await;
+    let alert = answer["alerts_generated"][0]["alert_id"].as_str().expect("an alert").to_owned();
+    assert_eq!((listed("open").await, listed("acknowledged").await), (vec![alert.clone()], vec![]));
+
+    let (status, answer) = client.post(&format!("/alerts/{alert}/acknowledge"), &Value::Null).await;
+    assert_eq!((status, &answer["state"], &answer["acknowledged_by"]), (200, &json!("acknowledged"), &json!("test")));
+    let at = answer["acknowledged_at"].clone();
+    assert_eq!((listed("open").await, listed("acknowledged").await), (vec![], vec![alert.clone()]));
+    // Who was first stays.
+    let (status, answer) = client.post(&format!("/alerts/{alert}/acknowledge"), &Value::Null).await;
+    assert_eq!((status, &answer["acknowledged_at"]), (200, &at));
+    assert_eq!(client.post("/alerts/none/acknowledge", &Value::Null).await.0, 404);
+
+    assert_eq!(client.post("/heartbeat", &heartbeat("web-1", 10.0)).await.0, 201);
+    let resolved = eventually(async || listed("resolved").await, |found| !found.is_empty()).await;
+    assert_eq!((resolved, listed("acknowledged").await), (vec![alert.clone()], vec![]));
+    let (_, answer) = client.get("/alerts?open=true").await;
+    assert_eq!(answer["alerts"], json!([]));
+    // The states survive.
+    service.stop().await;
+    let service = start(data.path()).await;
+    let (_, answer) = Client::of(&service, None, None).get("/alerts?state=resolved").await;
+    let found = &answer["alerts"][0];
+    assert_eq!((&found["alert_id"], &found["acknowledged_by"]), (&json!(alert), &json!("test")));
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planned_window_counts_neither_as_up_nor_as_down() {
+    let data = tempfile::tempdir().expect("a folder");
+    let service = start(data.path()).await;
+    let client = Client::of(&service, None, None);
+    assert_eq!(client.post("/heartbeat", &heartbeat("web-1", 10.0)).await.0, 201);
+    let window = |id: &str| {
+        json!({
+            "agent_id": id,
+            "start_time": jiff::Timestamp::now().to_string(),
+            "end_time": (jiff::Timestamp::now() + Duration::from_secs(3600)).to_string(),
+        })
+    };
+    assert_eq!(client.post("/maintenance", &window("nobody")).await.0, 404);
+    let (status, answer) = client.post("/maintenance", &window("web-1")).await;
+    assert_eq!((status, &answer["agent_id"]), (201, &json!("web-1")), "{answer}");
+    let uptime = async || client.get("/uptime-status/web-1").await.1;
+    let has = |answer: &Value| answer["downtime_periods"][0]["state"] == "maintenance";
+    let answer = eventually(uptime, has).await;
+    assert_eq!(answer["health_assessment"]["overall_health"], "maintenance", "{answer}");
+    assert_eq!((&answer["total_downtime_minutes"], &answer["uptime_percentage"]), (&json!(0.0), &json!(100.0)));
+    let (_, list) = client.get("/agents?status=maintenance").await;
+    assert_eq!((&list["total"], &list["agents"][0]["liveness"]), (&json!(1), &json!("maintenance")), "{list}");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_are_listed_by_filter_and_page() {
+    let data = tempfile::tempdir().expect("a folder");
+    let service = start(data.path()).await;
+    let client = Client::of(&service, None, None);
+    for (id, cpu) in [("c", 10.0), ("a", 97.0), ("b", 10.0)] {
+        assert_eq!(client.post("/heartbeat", &heartbeat(id, cpu)).await.0, 201);
+    }
+    for (query, ids, next) in [
+        ("", &["a", "b", "c"][..], Value::Null),
+        ("?status=critical", &["a"], Value::Null),
+        ("?environment=env-b", &["b"], Value::Null),
+        ("?location=eu&status=healthy", &["b", "c"], Value::Null),
+        ("?location=us", &[], Value::Null),
+        ("?limit=2", &["a", "b"], json!("b")),
+        ("?limit=2&after=b", &["c"], Value::Null),
+    ] {
+        let (status, list) = client.get(&format!("/agents{query}")).await;
+        let agents = list["agents"].as_array().expect("a list").iter();
+        let found: Vec<&str> = agents.map(|agent| agent["agent_id"].as_str().expect("an id")).collect();
+        assert_eq!((status, &found[..], &list["next"]), (200, ids, &next), "{query}");
+    }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_falls_silent_is_late_then_offline_until_the_return() {
+    let data = tempfile::tempdir().expect("a folder");
+    let service = start(data.path()).await;
+    let client = Client::of(&service, None, None);
+    let mut beat = heartbeat("web-1", 10.0);
+    beat["heartbeat_interval_ms"] = json!(1_000);
+    assert_eq!(client.post("/heartbeat", &beat).await.0, 201);
+    let liveness = async || client.get("/agents").await.1["agents"][0]["liveness"].clone();
+    eventually(liveness, |found| found == "late").await;
+    eventually(liveness, |found| found == "offline").await;
+    let alerts = async |state: &str| client.get(&format!("/alerts?state={state}")).await.1["alerts"].clone();
+    let open = eventually(async || alerts("open").await, |found| found != &json!([])).await;
+    assert_eq!(open.as_array().map(Vec::len), Some(1), "{open}");
+    let (_, list) = client.get("/agents?status=offline").await;
+    assert_eq!(list["total"], 1);
+    beat["timestamp"] = jiff::Timestamp::now().to_string().into();
+    assert_eq!(client.post("/heartbeat", &beat).await.0, 201);
+    let resolved = eventually(async || alerts("resolved").await, |found| found != &json!([])).await;
+    assert_eq!(resolved[0]["alert_id"], open[0]["alert_id"]);
+    let (_, uptime) = client.get("/uptime-status/web-1").await;
+    let causes: Vec<_> =
+        uptime["downtime_periods"].as_array().expect("a list").iter().map(|one| &one["cause"]).collect();
+    assert_eq!(causes, ["silent"], "{uptime}");
+    assert!(uptime["mttr_minutes"].as_f64() > Some(0.0), "{uptime}");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_request_is_counted() {
+    let data = tempfile::tempdir().expect("a folder");
+    let service = start(data.path()).await;
+    let address = service.addresses().rest;
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
+    stream.write_all(b"GET no-path HTTP/9\r\n\r\n").await.expect("sent");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
+    let metrics = async || {
+        let answer = reqwest::get(format!("http://{address}/metrics")).await.expect("an answer");
+        answer.text().await.expect("text")
+    };
+    eventually(metrics, |text| text.contains("vitals_rest_connections_failed_total{reason=\"malformed\"}")).await;
     service.stop().await;
 }

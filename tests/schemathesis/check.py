@@ -46,6 +46,8 @@ def phase(name, vitals, token, alert):
             "--header", f"Authorization: Bearer {token}",
         ],
         env={**os.environ, "SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(HERE), "ALERT": alert},
+        # It keeps a cache in the folder that it is in.
+        cwd=WORK.path,
         check=False,
     )
     ACCOUNT.check(f"schemathesis finds nothing in its {name} phase", done.returncode == 0, f"it ended with {done.returncode}")

@@ -131,7 +131,7 @@ pub fn source_of(kind: MetricKind) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Event {
-    /// It is open.
+    /// It is open. Always the first that is told of an alert.
     Raised,
     /// It became more severe by itself.
     Worsened,
@@ -218,8 +218,8 @@ struct Told {
 /// One agent's open alerts, and what was told of it. What changes goes to an [`Output`]: the alerts as they are kept, and
 /// notices.
 ///
-/// `now` never goes back. Everything that is due by then happens first, at its own time, so how often
-/// [`Alerts::tick`] is called changes nothing but how soon.
+/// Everything that is due by `now` happens first, at its own time, so how often [`Alerts::tick`] is called changes nothing
+/// but how soon.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Alerts {
     open: Vec<Open>,
@@ -330,10 +330,17 @@ impl Alerts {
         }
     }
 
-    /// Says again what was notified and is not over.
-    pub fn repeat(&self, now: UnixNanos, policy: Policy<'_>, out: &mut Output) {
-        let told = self.open.iter().filter(|open| open.told.is_some());
-        out.notices.extend(told.filter_map(|open| notice(open, Event::Standing, now, policy)));
+    /// Says again what was notified and is not over; notifies of what was not, if a new policy says so.
+    pub fn repeat(&mut self, now: UnixNanos, policy: Policy<'_>, out: &mut Output) {
+        self.tick(now, policy, out);
+        for at in 0..self.open.len() {
+            let open = &self.open[at];
+            if open.told.is_some() {
+                out.notices.extend(notice(open, Event::Standing, now, policy));
+            } else if open.alert.acknowledged.is_none() && !policy.planned {
+                self.announce(at, Event::Raised, now, policy, out);
+            }
+        }
     }
 
     /// Whether nothing is open.
@@ -380,6 +387,8 @@ impl Alerts {
             return;
         }
         open.held_until = None;
+        // Whatever made it bad enough: to its receivers it is new.
+        let event = if open.told.is_none() { Event::Raised } else { event };
         open.told = Some(severity);
         match last {
             Some(last) => (last.at, last.severity) = (now, severity),
@@ -473,7 +482,9 @@ mod tests {
         let any = AlertConfig::new("*", Warning);
         let only_critical = AlertConfig::new("cpu_usage", Critical);
         let eager = AlertConfig { suppress_duplicates: false, ..any.clone() };
-        let cases: [(&str, &AlertConfig, &[(i64, Act)], &[&str]); 11] = [
+        /// What it is about, what is configured, what happens, and what is told.
+        type Case<'a> = (&'a str, &'a AlertConfig, &'a [(i64, Act)], &'a [&'a str]);
+        let cases: [Case; 11] = [
             (
                 "its beginning and its end",
                 &any,
@@ -484,7 +495,7 @@ mod tests {
                 "nothing below the least severity, until it gets there",
                 &only_critical,
                 &[(0, Raise('a', CPU, Warning)), (5, Change('a', Critical)), (6, Resolve('a'))],
-                &["5 a worsened critical", "6 a resolved critical"],
+                &["5 a raised critical", "6 a resolved critical"],
             ),
             ("not even its end", &only_critical, &[(0, Raise('a', CPU, Warning)), (5, Resolve('a'))], &[]),
             ("no entry for its type", &only_critical, &[(0, Raise('a', "health", Critical)), (99, Tick)], &[]),
@@ -594,6 +605,12 @@ mod tests {
         assert!(out.alerts.is_empty());
         let [notice] = &out.notices[..] else { panic!("{:?}", out.notices) };
         assert_eq!((notice.event, notice.alert.id.as_str()), (Event::Standing, "a"));
+        // What nobody was to hear of until now.
+        let configs = [AlertConfig::new("*", Severity::Warning)];
+        out = Output::default();
+        alerts.repeat(minute(2), Policy { configs: &configs, planned: false }, &mut out);
+        let events: Vec<_> = out.notices.iter().map(|n| (n.event, n.alert.id.as_str())).collect();
+        assert_eq!(events, [(Event::Standing, "a"), (Event::Raised, "b")]);
     }
 
     #[test]
@@ -679,6 +696,7 @@ mod tests {
                 let known = standing.iter().position(|(other, _)| *other == id);
                 match notice.event {
                     Event::Raised | Event::Worsened | Event::Escalated => {
+                        prop_assert_eq!(notice.event == Event::Raised, known.is_none(), "{:?}", notice);
                         match known {
                             Some(at) => prop_assert!(severity > standing[at].1, "{notice:?}"),
                             None => {

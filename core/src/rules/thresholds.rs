@@ -151,9 +151,8 @@ impl Threshold {
             Operator::GreaterThan => value >= bound,
             Operator::LessThan => value <= bound,
             // What is compared was sent as it is compared: nothing was computed that could be rounded.
-            #[allow(clippy::float_cmp)]
             Operator::Equal => value == bound,
-            Operator::NotEqual => value < bound || value > bound,
+            Operator::NotEqual => !value.is_nan() && value != bound,
         }
     }
 
@@ -410,9 +409,12 @@ mod tests {
         assert_eq!(threshold.sentence(97.0, Severity::Critical), "cpu_usage is 97.0 %, critical from 95.0 %");
     }
 
+    /// An operator, its bounds, and what it makes of values.
+    type Case = (Operator, [f64; 2], &'static [(f64, Option<Severity>)]);
+
     #[test]
     fn operators() {
-        let cases: [(Operator, [f64; 2], &[(f64, Option<Severity>)]); 4] = [
+        let cases: [Case; 4] = [
             (
                 Operator::GreaterThan,
                 [10.0, 20.0],
@@ -497,7 +499,8 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_named() {
         let good = Threshold::new(MetricKind::CpuUsage, 80.0, 95.0);
-        let cases: [(fn(&mut Threshold), &str); 6] = [
+        type Damage = fn(&mut Threshold);
+        let cases: [(Damage, &str); 6] = [
             (|t| t.warning_threshold = f64::NAN, "warning_threshold for cpu_usage"),
             (|t| t.critical_threshold = f64::INFINITY, "critical_threshold for cpu_usage"),
             (|t| t.critical_threshold = 79.0, "must not be below"),

@@ -37,7 +37,7 @@ pub struct ChannelConfig {
     #[serde(default = "hour")]
     pub retry_seconds: u64,
     /// Notifications that may wait; past that the newest is given up and counted.
-    #[serde(default = "thousand")]
+    #[serde(default = "ten_thousand")]
     pub queue: usize,
     /// How often an Alertmanager is told again of what is open; it takes an alert for over after four times this.
     #[serde(default = "minute")]
@@ -52,8 +52,8 @@ fn hour() -> u64 {
     3_600
 }
 
-fn thousand() -> usize {
-    1_000
+fn ten_thousand() -> usize {
+    10_000
 }
 
 fn minute() -> u64 {

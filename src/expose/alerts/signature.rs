@@ -13,7 +13,7 @@ const SIZES: std::ops::RangeInclusive<usize> = 24..=64;
 const PREFIX: &str = "whsec_";
 
 /// A key that sender and receiver share.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Secret(Vec<u8>);
 
 impl Secret {

@@ -34,7 +34,7 @@ impl Default for Backoff {
 impl Backoff {
     /// The pause after `failures` attempts: doubled each time, somewhere between half and all of it, so that many
     /// senders do not come back together. What the receiver asked for is the least.
-    fn pause(self, failures: u32, asked: Option<Duration>) -> Duration {
+    pub fn pause(self, failures: u32, asked: Option<Duration>) -> Duration {
         let doubled = self.first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
         let jitter = f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX);
         let own = doubled.min(self.most).mul_f64(0.5 + jitter / 2.0);
@@ -190,7 +190,7 @@ impl HttpClient {
 }
 
 /// An error with its causes: the outermost alone rarely says what happened.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(in crate::expose) fn chain(error: &dyn std::error::Error) -> String {
     let mut said = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -249,7 +249,7 @@ fn may_retry(status: StatusCode) -> bool {
 }
 
 /// `Retry-After`, in seconds or as a date.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(in crate::expose) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let said = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = said.parse() {
         return Some(Duration::from_secs(seconds));

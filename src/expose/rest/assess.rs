@@ -1,12 +1,12 @@
 //! `POST /health-check`.
 
 use super::check::{self, Problem};
+use super::components::components;
 use super::error::{AnyErrors, ApiError, BodyErrors, MissingError, TokenErrors};
-use super::insight::{Availability, DAY, Standing, components, trends, uptime_health};
+use super::insight::{Availability, DAY, Standing, assessment, trends};
 use super::time::{Time, iso_duration};
 use super::wire::{
-    Assessment, FailurePattern, Health, HealthAssessment, HealthCheckRequest, HealthStatusResponse, SeriesTrend,
-    TimeRange,
+    Assessment, FailurePattern, Health, HealthCheckRequest, HealthStatusResponse, SeriesTrend, TimeRange,
 };
 use super::{Reader, message};
 use crate::expose::Rest;
@@ -77,49 +77,33 @@ pub async fn health_check(
     let depth = Depth::of(&request);
     let response = rest
         .ask(move |rest| {
-            let standing = Standing::of(rest, &agent, now)?;
+            let mut standing = Standing::of(rest, &agent, now)?;
             let availability = Availability::of(rest, &caller, &agent, &standing, (start, end), now)?;
-            let deep = depth.components || !request.components.is_empty();
+            // What nobody has judged is known by its components alone.
+            let deep = depth.components || !request.components.is_empty() || standing.judged.is_none();
             let mut parts = components(rest, &agent, &standing, now, deep)?;
             if !request.components.is_empty() {
                 // What was asked for and is not measured is unknown, not missing.
-                parts = request
-                    .components
-                    .iter()
-                    .map(|name| (name.clone(), parts.get(name).copied().unwrap_or(Health::Unknown)))
-                    .collect();
+                let health = |name: &String| parts.health.get(name).copied().unwrap_or(Health::Unknown);
+                parts.health = request.components.iter().map(|name| (name.clone(), health(name))).collect();
             }
+            let health_assessment = assessment(&mut standing, &availability, &parts);
             let trends =
                 if depth.trends { trends(rest, &agent, start, end.min(now), depth.forecast)? } else { BTreeMap::new() };
             let patterns =
                 if depth.patterns { availability.patterns(agent.profile.location.as_deref()) } else { Vec::new() };
-            // Without a scorer's word, the uptime says how the target is.
-            let overall = match (standing.health, availability.summary.tally.percent()) {
-                (Health::Unknown, Some(percent)) => uptime_health(percent),
-                (health, _) => health,
-            };
-            let score = match (&standing.judged, availability.summary.tally.percent()) {
-                (None, Some(percent)) if standing.health == Health::Unknown => percent,
-                _ => standing.score,
-            };
             Ok(HealthStatusResponse {
                 target_id: agent.key.clone(),
                 assessment_id: uuid::Uuid::new_v4().to_string(),
                 assessment_completed_at: Time(rest.now()),
-                health_assessment: HealthAssessment {
-                    overall_health: overall,
-                    health_score: score,
-                    uptime_percentage: availability.percent(),
-                    last_check: Time(standing.last_check),
-                    components: parts.clone(),
-                },
+                health_assessment,
                 uptime_percentage: availability.percent(),
                 downtime_duration: iso_duration(availability.summary.tally.down),
                 uptime_sessions: if request.include_historical { availability.sessions() } else { Vec::new() },
                 sla_target: Some(availability.sla.target),
                 sla_compliance: availability.compliant(),
                 sla_breach_risk: Some(availability.sla.risk.name().to_owned()),
-                maintenance_suggestions: suggestions(&parts, &trends, &patterns),
+                maintenance_suggestions: suggestions(&parts.health, &trends, &patterns),
                 performance_trends: trends,
                 health_recommendations: availability.advice(&standing, &patterns),
                 failure_patterns: patterns,

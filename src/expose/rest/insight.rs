@@ -2,33 +2,25 @@
 //!
 //! Everything here asks the store and may block.
 
+use super::components::{Grid, HEARTBEAT, Parts, bounds};
 use super::time::{Time, minutes};
-use super::wire::{Direction, FailurePattern, Health, Period, SeriesTrend};
-use crate::expose::{Rest, Thresholds};
+use super::wire::{Direction, FailurePattern, Health, HealthAssessment, Period, SeriesTrend};
+use crate::expose::Rest;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use vitals_core::availability::{AvailabilitySummary, Interval, Outage, State, Tally, summary};
 use vitals_core::board::{AgentLive, Liveness};
 use vitals_core::caller::Caller;
 use vitals_core::ids::UnixNanos;
 use vitals_core::record::Vitals;
 use vitals_core::rules::sla::{self, SlaConfig, Windows};
-use vitals_core::rules::thresholds::is_percent;
-use vitals_core::seam::{Aggregation, SampleQuery, StoreError, VerdictQuery};
+use vitals_core::seam::{Aggregation, StoreError, VerdictQuery};
 use vitals_core::series::{AgentDesc, MetricKind, Origin, Part, SeriesDesc, Shape};
 use vitals_core::verdict::{AgentHealth, SlaVerdict, VerdictBody};
-use vitals_core::vitals::{VitalRole, role};
 
 pub const HOUR: i64 = 3_600 * UnixNanos::SECOND;
 pub const DAY: i64 = 24 * HOUR;
-/// The period of the availability objective.
-const PERIOD: i64 = 30 * DAY;
-/// How far back the last value of a component is looked for.
-const RECENT: i64 = HOUR;
-/// Most series that are looked at for one agent's components or trends.
+/// Most series of one agent whose trends are looked at.
 const MOST_SERIES: usize = 24;
-/// Steps into which a window is cut for the uptime of components: 5 minutes of a day.
-const COMPONENT_STEPS: i64 = 288;
 /// Points that a trend is fitted to.
 const TREND_POINTS: i64 = 60;
 /// A fitted change below this share of the mean counts as none.
@@ -119,6 +111,26 @@ impl Standing {
     }
 }
 
+/// How a target is, in one look: by the scorer's word, else by what its metrics say, else by its uptime.
+pub fn assessment(standing: &mut Standing, availability: &Availability, parts: &Parts) -> HealthAssessment {
+    if standing.judged.is_none() {
+        standing.judged = parts.judged();
+    }
+    let uptime = availability.summary.tally.percent();
+    let (health, score) = match (standing.health, &standing.judged, uptime) {
+        (Health::Unknown, Some(judged), _) => (judged.status.into(), judged.score.clamp(0.0, 100.0)),
+        (Health::Unknown, None, Some(percent)) => (uptime_health(percent), percent),
+        (health, ..) => (health, standing.score),
+    };
+    HealthAssessment {
+        overall_health: health,
+        health_score: score,
+        uptime_percentage: availability.percent(),
+        last_check: Time(standing.last_check),
+        components: parts.health.clone(),
+    }
+}
+
 fn open_state(intervals: &[Interval]) -> Option<Liveness> {
     let last = intervals.last().filter(|last| last.end.is_none())?;
     match last.state {
@@ -139,178 +151,12 @@ pub fn liveness_name(liveness: Liveness) -> &'static str {
 }
 
 /// The contract's status for an uptime.
-pub fn uptime_health(percent: f64) -> Health {
+fn uptime_health(percent: f64) -> Health {
     match percent {
         p if p >= 99.0 => Health::Healthy,
         p if p >= 95.0 => Health::Degraded,
         p if p >= 80.0 => Health::Critical,
         _ => Health::Offline,
-    }
-}
-
-/// The health of each component that is measured: the agent's vitals, and with `deep` the typed REST metrics too, by
-/// their component.
-pub fn components(
-    rest: &Rest,
-    agent: &AgentDesc,
-    standing: &Standing,
-    now: UnixNanos,
-    deep: bool,
-) -> Result<BTreeMap<String, Health>, StoreError> {
-    let limits = &rest.config.thresholds;
-    let vitals = standing.vitals();
-    let memory = vitals.memory_percent.or_else(|| vitals.memory_mb.map(|used| 100.0 * used / limits.memory_total_mb));
-    let errors = vitals.error_percent.or_else(|| {
-        let requests = vitals.requests.filter(|requests| *requests > 0.0)?;
-        Some(100.0 * vitals.errors? / requests)
-    });
-    let mut found = BTreeMap::new();
-    for (name, value, bounds) in [
-        (CPU, vitals.cpu_percent, limits.cpu),
-        (MEMORY, memory, limits.memory),
-        (DISK, vitals.disk_percent, limits.disk),
-        (NETWORK, vitals.latency_ms, limits.latency_ms),
-        (NETWORK, vitals.packet_loss_percent, limits.packet_loss),
-        (RESPONSE_TIME, vitals.response_ms, limits.response_ms),
-        (ERROR_RATE, errors, limits.error_rate),
-    ] {
-        if let Some(value) = value {
-            worsen(&mut found, name, grade(value, bounds));
-        }
-    }
-    if !deep {
-        return Ok(found);
-    }
-    // What a heartbeat or an OTLP metric means to its agent is in the vitals.
-    let told = |series: &SeriesDesc| series.spec.origin == Origin::Rest && series.spec.scope != HEARTBEAT;
-    for (series, judged) in judged_series(rest, agent).iter().filter(|(series, _)| told(series)) {
-        let query = SampleQuery {
-            series: series.id,
-            start: now.plus(-RECENT),
-            end: now.plus(1),
-            step: Some((RECENT + 1, Aggregation::Last)),
-            limit: 2,
-        };
-        if let Some(&(_, value)) = rest.store.samples(&query)?.last() {
-            worsen(&mut found, &judged.component, grade(value, judged.bounds));
-        }
-    }
-    Ok(found)
-}
-
-const CPU: &str = "cpu";
-const MEMORY: &str = "memory";
-const DISK: &str = "disk";
-const NETWORK: &str = "network";
-const RESPONSE_TIME: &str = "response_time";
-const ERROR_RATE: &str = "error_rate";
-/// The scope of the series that heartbeats make.
-const HEARTBEAT: &str = "heartbeat";
-
-fn worsen(found: &mut BTreeMap<String, Health>, name: &str, health: Health) {
-    let entry = found.entry(name.to_owned()).or_insert(health);
-    // Healthy < degraded < critical.
-    *entry = (*entry).max(health);
-}
-
-fn grade(value: f64, [degraded, critical]: [f64; 2]) -> Health {
-    if value >= critical {
-        Health::Critical
-    } else if value >= degraded {
-        Health::Degraded
-    } else {
-        Health::Healthy
-    }
-}
-
-/// What a series says of a component.
-struct Judged {
-    component: String,
-    /// `[degraded, critical]`, in the series' own unit.
-    bounds: [f64; 2],
-}
-
-/// The series of an agent that can be judged by themselves.
-fn judged_series(rest: &Rest, agent: &AgentDesc) -> Vec<(Arc<SeriesDesc>, Judged)> {
-    let limits = &rest.config.thresholds;
-    let all = rest.registry.series_of(agent.id);
-    all.into_iter().filter_map(|one| judged(limits, &one).map(|judged| (one, judged))).take(MOST_SERIES).collect()
-}
-
-/// Which component a series speaks of, and its bounds; none for kinds without, and for amounts where percentages are
-/// judged.
-fn judged(limits: &Thresholds, series: &SeriesDesc) -> Option<Judged> {
-    let spec = &series.spec;
-    let percent = is_percent(&spec.unit);
-    let (component, bounds) = match (&spec.origin, spec.scope.as_str(), spec.metric.as_str()) {
-        (Origin::Rest, HEARTBEAT, "memory_usage_mb") => {
-            (MEMORY, limits.memory.map(|percent| percent / 100.0 * limits.memory_total_mb))
-        }
-        (Origin::Rest, HEARTBEAT, "network_latency_ms") => (NETWORK, limits.latency_ms),
-        (Origin::Rest, HEARTBEAT, "packet_loss_percent") => (NETWORK, limits.packet_loss),
-        (Origin::Rest, ..) => match spec.kind {
-            MetricKind::CpuUsage => (CPU, limits.cpu),
-            MetricKind::MemoryUsage if percent => (MEMORY, limits.memory),
-            MetricKind::DiskUsage if percent => (DISK, limits.disk),
-            MetricKind::ResponseTime => (RESPONSE_TIME, limits.response_ms),
-            MetricKind::ErrorRate => (ERROR_RATE, limits.error_rate),
-            _ => return None,
-        },
-        _ => match role(spec)? {
-            VitalRole::CpuPercent => (CPU, limits.cpu),
-            VitalRole::MemoryPercent => (MEMORY, limits.memory),
-            VitalRole::DiskPercent => (DISK, limits.disk),
-            VitalRole::LatencyMs => (NETWORK, limits.latency_ms),
-            VitalRole::ResponseMs => (RESPONSE_TIME, limits.response_ms),
-            VitalRole::ErrorPercent => (ERROR_RATE, limits.error_rate),
-            _ => return None,
-        },
-    };
-    let named = spec.origin == Origin::Rest && !spec.scope.is_empty() && spec.scope != HEARTBEAT;
-    Some(Judged { component: if named { spec.scope.clone() } else { component.to_owned() }, bounds })
-}
-
-/// By component: percent of its measured steps that were not critical. What has no measurement of its own in the
-/// window is left out.
-pub fn uptime_by_component(
-    rest: &Rest,
-    agent: &AgentDesc,
-    start: UnixNanos,
-    end: UnixNanos,
-) -> Result<BTreeMap<String, f64>, StoreError> {
-    let mut counts: BTreeMap<String, (f64, f64)> = BTreeMap::new();
-    for (series, Judged { component, bounds: [_, critical] }) in judged_series(rest, agent) {
-        for (_, value) in means(rest, &series, start, end, COMPONENT_STEPS)? {
-            let (good, all) = counts.entry(component.clone()).or_default();
-            *all += 1.0;
-            if value < critical {
-                *good += 1.0;
-            }
-        }
-    }
-    Ok(counts.into_iter().map(|(name, (good, all))| (name, 100.0 * good / all)).collect())
-}
-
-/// Means over about `steps` steps of the window, or of the part of it in which there is anything.
-fn means(
-    rest: &Rest,
-    series: &SeriesDesc,
-    start: UnixNanos,
-    end: UnixNanos,
-    steps: i64,
-) -> Result<Vec<(UnixNanos, f64)>, StoreError> {
-    let ask = |start: UnixNanos, end: UnixNanos| {
-        let step = (end.since(start) / steps).max(UnixNanos::SECOND);
-        let limit = usize::try_from(end.since(start) / step + 2).unwrap_or(usize::MAX);
-        let query = SampleQuery { series: series.id, start, end, step: Some((step, Aggregation::Mean)), limit };
-        rest.store.samples(&query).map(|points| (points, step))
-    };
-    let (points, step) = ask(start, end)?;
-    match (points.first(), points.last()) {
-        (Some(&(first, _)), Some(&(last, _))) if last.since(first) < end.since(start) / 2 => {
-            Ok(ask(first, last.plus(step).min(end))?.0)
-        }
-        _ => Ok(points),
     }
 }
 
@@ -409,7 +255,7 @@ pub fn trends(
     series.sort_by_key(|series| (series.spec.kind == MetricKind::Custom, series.id));
     let mut found = BTreeMap::new();
     for series in series.iter().take(MOST_SERIES) {
-        let points = means(rest, series, start, end, TREND_POINTS)?;
+        let points = Grid::of(rest, series, start, end, TREND_POINTS)?.ask(rest, series, Aggregation::Mean)?;
         if let Some(trend) = trend(rest, series, &points, end, predict) {
             found.insert(label(series), trend);
         }
@@ -426,7 +272,7 @@ pub fn trend(
     predict: bool,
 ) -> Option<SeriesTrend> {
     let line = Line::fit(points, end)?;
-    let bounds = judged(&rest.config.thresholds, series).map(|judged| judged.bounds);
+    let bounds = bounds(&rest.config.thresholds, series);
     let hours_to = |at: usize| predict.then(|| line.hours_to(bounds?[at]));
     Some(SeriesTrend {
         metric_type: series.spec.kind.name().to_owned(),
@@ -458,9 +304,10 @@ impl Availability {
         (start, end): (UnixNanos, UnixNanos),
         now: UnixNanos,
     ) -> Result<Self, StoreError> {
-        let intervals = rest.store.intervals(agent.id, start.min(now.plus(-PERIOD)), now)?;
+        let period = i64::from(rest.config.sla_period_days) * DAY;
+        let intervals = rest.store.intervals(agent.id, start.min(now.plus(-period)), now)?;
         let reported = standing.live.as_ref().and_then(|live| live.sla.clone());
-        let sla = reported.unwrap_or_else(|| objective(&intervals, rest.config.sla_target, now));
+        let sla = reported.unwrap_or_else(|| objective(&intervals, rest.config.sla_target, period, now));
         let summary = summary(&intervals, start, end, now);
         let mut peers = Vec::new();
         if !summary.outages.is_empty() && agent.profile.location.is_some() {
@@ -570,14 +417,14 @@ impl Availability {
 
 /// The objective's report from intervals, by the rule that the built-in plugin applies.
 #[allow(clippy::cast_precision_loss)]
-fn objective(intervals: &[Interval], target: f64, now: UnixNanos) -> SlaVerdict {
+fn objective(intervals: &[Interval], target: f64, period: i64, now: UnixNanos) -> SlaVerdict {
     let over = |length: i64| {
         let tally = Tally::of(intervals, now.plus(-length), now);
         let seconds = |nanos: i64| nanos as f64 / UnixNanos::SECOND as f64;
         (seconds(tally.counted()), seconds(tally.down))
     };
     let windows =
-        Windows { period: over(PERIOD), hour: over(HOUR), six_hours: over(6 * HOUR), three_days: over(3 * DAY) };
+        Windows { period: over(period), hour: over(HOUR), six_hours: over(6 * HOUR), three_days: over(3 * DAY) };
     sla::evaluate(&SlaConfig::default(), target, &windows)
 }
 
@@ -750,51 +597,5 @@ mod tests {
         let found = together(&daily, &peers, Some("eu"));
         assert!(matches!(&found[..], [FailurePattern::Location { agents, .. }] if agents == &["b", "c"]), "{found:?}");
         assert!(together(&daily, &peers[..0], Some("eu")).is_empty() && together(&daily, &peers, None).is_empty());
-    }
-
-    #[test]
-    fn bounds_are_in_the_unit_of_the_series() {
-        use vitals_core::ids::{AgentId, SeriesId};
-        use vitals_core::series::SeriesSpec;
-        let limits = Thresholds::default();
-        let series = |origin: Origin, scope: &str, metric: &str, kind: MetricKind, unit: &str| SeriesDesc {
-            id: SeriesId(1),
-            agent: AgentId(1),
-            spec: SeriesSpec {
-                metric: metric.to_owned(),
-                unit: unit.to_owned(),
-                kind,
-                shape: Shape::Gauge,
-                part: Part::Value,
-                integer: false,
-                factor: 1.0,
-                origin,
-                scope: scope.to_owned(),
-                attributes: Vec::new(),
-                resource: Arc::default(),
-            },
-        };
-        for (origin, scope, metric, kind, unit, expect) in [
-            (
-                Origin::Rest,
-                "heartbeat",
-                "memory_usage_mb",
-                MetricKind::MemoryUsage,
-                "MB",
-                Some((MEMORY, 0.95 * 8_192.0)),
-            ),
-            (Origin::Rest, "heartbeat", "network_latency_ms", MetricKind::Custom, "ms", Some((NETWORK, 5_000.0))),
-            (Origin::Rest, "heartbeat", "cpu_usage_percent", MetricKind::CpuUsage, "%", Some((CPU, 95.0))),
-            (Origin::Rest, "pool", "m", MetricKind::MemoryUsage, "MB", None),
-            (Origin::Rest, "pool", "m", MetricKind::MemoryUsage, "%", Some(("pool", 95.0))),
-            (Origin::Rest, "", "m", MetricKind::DiskUsage, "%", Some((DISK, 95.0))),
-            (Origin::Rest, "", "m", MetricKind::Custom, "%", None),
-            (Origin::Otlp, "lib", "m", MetricKind::CpuUsage, "%", Some((CPU, 95.0))),
-            (Origin::Otlp, "lib", "m", MetricKind::MemoryUsage, "By", None),
-        ] {
-            let found = judged(&limits, &series(origin, scope, metric, kind, unit));
-            let found = found.as_ref().map(|judged| (judged.component.as_str(), judged.bounds[1]));
-            assert_eq!(found, expect, "{scope} {metric} {unit}");
-        }
     }
 }

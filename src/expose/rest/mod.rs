@@ -3,11 +3,13 @@
 //! - [`wire`]: the JSON shapes; [`check`]: what is wrong with a request; [`error`]: everything that is not a success
 //! - `linger`: how a connection ends
 //! - `ingest`: heartbeats, system metrics, batches, maintenance windows, acknowledgements
-//! - `uptime`, `assess`, `dashboard`, `query`: answers made from the store and the board
+//! - `uptime`, `assess`, `dashboard`, `query`: answers made from the store and the board, by way of `insight` and
+//!   `components`
 //! - [`docs`]: the OpenAPI document
 
 mod assess;
 pub mod check;
+mod components;
 mod dashboard;
 pub mod docs;
 pub mod error;
@@ -36,10 +38,13 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use check::Problem;
 use futures_util::FutureExt as _;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use linger::Lingering;
+use parking_lot::RwLock;
 use serde_json::Value;
 use std::future::Future;
 use std::io;
@@ -100,13 +105,19 @@ pub fn router(rest: Arc<Rest>) -> Router {
         .with_state(rest)
 }
 
-/// Answers connections of `listener` until `shutdown` resolves, then finishes what is under way.
+/// Answers connections of `listener` until `shutdown` resolves, then finishes what is under way. Requests see the room
+/// that is current when they come.
 ///
 /// # Errors
 /// Never in the middle of service: a connection that cannot be accepted is logged and the next one awaited.
-pub async fn serve(listener: TcpListener, rest: Arc<Rest>, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-    let config = rest.config.clone();
-    let service = TowerToHyperService::new(router(rest));
+pub async fn serve(
+    listener: TcpListener,
+    mut rest: watch::Receiver<Arc<Rest>>,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let first = rest.borrow_and_update().clone();
+    let config = first.config.clone();
+    let current = Arc::new(RwLock::new(router(first)));
     let mut server = http1::Builder::new();
     // Also bounds how long a connection may stay idle: the next head must come within it.
     server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(config.header_seconds));
@@ -121,6 +132,10 @@ pub async fn serve(listener: TcpListener, rest: Arc<Rest>, shutdown: impl Future
         };
         let (accepted, place) = tokio::select! {
             () = &mut shutdown => break,
+            Ok(()) = rest.changed() => {
+                *current.write() = router(rest.borrow_and_update().clone());
+                continue;
+            }
             next = next => match next {
                 Some(next) => next,
                 None => break,
@@ -138,7 +153,12 @@ pub async fn serve(listener: TcpListener, rest: Arc<Rest>, shutdown: impl Future
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY not set");
         }
-        let connection = server.serve_connection(TokioIo::new(Lingering::new(stream)), service.clone());
+        let current = current.clone();
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let service = TowerToHyperService::new(current.read().clone());
+            async move { service.call(request).await }
+        });
+        let connection = server.serve_connection(TokioIo::new(Lingering::new(stream)), service);
         let mut stopping = stopping.clone();
         tokio::spawn(async move {
             let _place = place;

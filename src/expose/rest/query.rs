@@ -16,7 +16,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use vitals_core::caller::Caller;
+use vitals_core::caller::{Caller, Scope};
 use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
 use vitals_core::seam::{Aggregation, AlertQuery, SampleQuery, VerdictQuery};
 use vitals_core::series::{Origin, SeriesDesc, Shape};
@@ -25,6 +25,8 @@ use vitals_core::verdict::{Verdict, VerdictBody};
 const DEFAULT_POINTS: u32 = 10_000;
 const MOST_POINTS: u32 = 100_000;
 const DEFAULT_LISTED: u32 = 100;
+/// What the host says of a plugin that comes from the data of every tenant.
+const OF_ALL_TENANTS: [&str; 4] = ["calls", "failures", "quarantined", "last_error"];
 /// Most alerts that are searched for those in a state.
 const MOST_ALERTS: usize = 100_000;
 const DEFAULT_AGENTS: u32 = 1_000;
@@ -35,7 +37,7 @@ const MOST_LISTED: u32 = 10_000;
     get, path = "/api/v1/telemetry/health", operation_id = "service_health", tag = "telemetry", security(("token" = [])),
     responses((status = 200, body = ServiceHealth, description = "true at this moment"), TokenErrors, AnyErrors)
 )]
-pub async fn service_health(State(rest): State<Arc<Rest>>, _reader: Reader) -> Json<ServiceHealth> {
+pub async fn service_health(State(rest): State<Arc<Rest>>, Reader(caller): Reader) -> Json<ServiceHealth> {
     let status = (rest.status)();
     Json(ServiceHealth {
         service: env!("CARGO_PKG_NAME").to_owned(),
@@ -44,7 +46,7 @@ pub async fn service_health(State(rest): State<Arc<Rest>>, _reader: Reader) -> J
         timestamp: Time(rest.now()),
         database_status: status.database_status,
         processing_queue_status: status.processing_queue_status,
-        queued_records: status.queued,
+        queued_records: caller.may(Scope::Admin).then_some(status.queued),
     })
 }
 
@@ -222,10 +224,10 @@ pub async fn samples(
     let missing = || ApiError::NotFound(format!("there is no series {id}"));
     let series = id.parse().ok().and_then(|id| rest.registry.series(SeriesId(id))).ok_or_else(missing)?;
     let owner = rest.registry.agent(series.agent).ok_or_else(missing)?;
-    if owner.tenant != caller.tenant {
+    // A number says nothing of whose it is, and the answer must not either.
+    if owner.tenant != caller.tenant || !caller.may_touch(&owner.key) {
         return Err(missing());
     }
-    super::touchable(&caller, &owner.key)?;
     let mut problems = Vec::new();
     let (start, end) = range(&query, rest.now(), HOUR, &mut problems);
     let limit = query.whole("limit", 1..=MOST_POINTS, &mut problems).unwrap_or(DEFAULT_POINTS);
@@ -374,11 +376,20 @@ pub async fn alerts(
     Ok(Json(AlertList { alerts }))
 }
 
-/// Plugins, with how they do
+/// Plugins in force
+///
+/// With the scope `admin` also how they do: calls, failures and the last error, over all tenants.
 #[utoipa::path(
     get, path = "/api/v1/telemetry/plugins", tag = "operations", security(("token" = [])),
     responses((status = 200, body = PluginList, description = "those in force"), TokenErrors, AnyErrors)
 )]
-pub async fn plugins(State(rest): State<Arc<Rest>>, _reader: Reader) -> Json<PluginList> {
-    Json(PluginList { plugins: (rest.plugins)() })
+pub async fn plugins(State(rest): State<Arc<Rest>>, Reader(caller): Reader) -> Json<PluginList> {
+    let mut plugins = (rest.plugins)();
+    if !caller.may(Scope::Admin) {
+        for fields in plugins.iter_mut().filter_map(Value::as_object_mut) {
+            // What is counted is counted over all tenants, and an error may speak of any of them.
+            OF_ALL_TENANTS.iter().for_each(|name| drop(fields.remove(*name)));
+        }
+    }
+    Json(PluginList { plugins })
 }

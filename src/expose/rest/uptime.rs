@@ -1,11 +1,10 @@
 //! `GET /uptime-status/{agent_id}` and `GET /uptime-summary/{target_id}`.
 
+use super::components::{components, uptime_by_component};
 use super::error::{AnyErrors, ApiError, MissingError, ParameterErrors, TokenErrors};
-use super::insight::{Availability, HOUR, Standing, components, uptime_by_component};
+use super::insight::{Availability, HOUR, Standing, assessment};
 use super::time::{Time, iso_duration, minutes};
-use super::wire::{
-    DayUptime, HealthAssessment, HoursParams, Id, TimeRange, UptimeStatusResponse, UptimeSummaryResponse,
-};
+use super::wire::{DayUptime, HoursParams, Id, TimeRange, UptimeStatusResponse, UptimeSummaryResponse};
 use super::{PathVariable, Query, Reader, check_id, none_wrong};
 use crate::expose::Rest;
 use axum::Json;
@@ -46,22 +45,18 @@ pub async fn status(
     let now = rest.now();
     let response = rest
         .ask(move |rest| {
-            let standing = Standing::of(rest, &agent, now)?;
+            let mut standing = Standing::of(rest, &agent, now)?;
             let range = (now.plus(-i64::from(hours) * HOUR), now);
             let availability = Availability::of(rest, &caller, &agent, &standing, range, now)?;
+            let parts = components(rest, &agent, &standing, now, true)?;
+            let health_assessment = assessment(&mut standing, &availability, &parts);
             let patterns = availability.patterns(agent.profile.location.as_deref());
             let summary = &availability.summary;
             Ok(UptimeStatusResponse {
                 agent_id: agent.key.clone(),
                 calculation_period_hours: hours,
                 calculated_at: Time(now),
-                health_assessment: HealthAssessment {
-                    overall_health: standing.health,
-                    health_score: standing.score,
-                    uptime_percentage: availability.percent(),
-                    last_check: Time(standing.last_check),
-                    components: components(rest, &agent, &standing, now, true)?,
-                },
+                health_assessment,
                 uptime_percentage: availability.percent(),
                 total_uptime_minutes: minutes(summary.tally.up),
                 total_downtime_minutes: minutes(summary.tally.down),

@@ -1035,8 +1035,9 @@ pub struct ServiceHealth {
     pub database_status: String,
     /// `healthy`, or what is wrong.
     pub processing_queue_status: String,
-    /// Records that wait to be committed or evaluated.
-    pub queued_records: u64,
+    /// Records of all tenants that wait to be committed or evaluated; with the scope `admin` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queued_records: Option<u64>,
 }
 
 /// Live and ready.

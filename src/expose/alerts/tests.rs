@@ -1,0 +1,296 @@
+//! Channels against a receiver of our own, over real sockets.
+
+use super::{ChannelConfig, ChannelError, ChannelKind, Notifier};
+use crate::expose::otlp::send::Backoff;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use parking_lot::Mutex;
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use vitals_core::ids::{AgentId, TenantId, UnixNanos};
+use vitals_core::registry::{Quota, Registry};
+use vitals_core::rules::alerts::{Event, Notice};
+use vitals_core::seam::Output;
+use vitals_core::series::AgentProfile;
+use vitals_core::verdict::{Alert, Severity};
+
+const SECRET: &str = "a secret of thirty-two characters";
+const QUICK: Backoff = Backoff { first: Duration::from_millis(5), most: Duration::from_millis(20) };
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a receiver got, and what it answers next; 200 when nothing is left.
+#[derive(Default)]
+struct Got {
+    requests: Mutex<Vec<(HeaderMap, String)>>,
+    answers: Mutex<VecDeque<u16>>,
+}
+
+impl Got {
+    async fn start(answers: &[u16]) -> (Arc<Self>, SocketAddr) {
+        let got = Arc::new(Self { answers: Mutex::new(answers.iter().copied().collect()), ..Self::default() });
+        let router = Router::new().fallback(receive).with_state(got.clone());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (got, address)
+    }
+
+    /// The bodies, once there are `count` of them.
+    async fn bodies(&self, count: usize) -> Vec<Value> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let bodies: Vec<Value> =
+                self.requests.lock().iter().map(|(_, body)| serde_json::from_str(body).unwrap()).collect();
+            if bodies.len() >= count {
+                return bodies;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{count} requests wanted, still {bodies:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+async fn receive(State(got): State<Arc<Got>>, headers: HeaderMap, body: String) -> Response {
+    got.requests.lock().push((headers, body));
+    let status = got.answers.lock().pop_front().unwrap_or(200);
+    let status = StatusCode::from_u16(status).unwrap();
+    // Followed, a redirect would come back here.
+    (status, [(header::LOCATION, "/elsewhere")]).into_response()
+}
+
+/// A registry whose agent 0 is `web-1`.
+fn registry() -> Arc<Registry> {
+    let registry = Registry::new(Quota::default(), Box::new(|_| {}));
+    let tenant = TenantId::default_tenant();
+    registry.intern_agent(&tenant, "web-1", UnixNanos(0), &AgentProfile::default()).unwrap();
+    Arc::new(registry)
+}
+
+fn channel(kind: ChannelKind, to: SocketAddr, secret: &tempfile::NamedTempFile) -> ChannelConfig {
+    ChannelConfig {
+        name: "x".into(),
+        kind,
+        url: format!("http://{to}/hook"),
+        secret_env: None,
+        secret_file: (kind == ChannelKind::Webhook).then(|| secret.path().to_owned()),
+        timeout_seconds: 5,
+        retry_seconds: 5,
+        queue: 100,
+        repeat_seconds: 60,
+    }
+}
+
+fn secret() -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "{SECRET}").unwrap();
+    file
+}
+
+fn alert(id: &str, severity: Severity) -> Alert {
+    Alert {
+        id: id.into(),
+        tenant: TenantId::default_tenant(),
+        agent: AgentId(0),
+        severity,
+        message: "cpu_usage is 97.0 %".into(),
+        source: "threshold:cpu_usage".into(),
+        started: UnixNanos(1_000_000_000_000_000_000),
+        resolved: None,
+        acknowledged: None,
+    }
+}
+
+fn say(notifier: &Arc<Notifier>, event: Event, alert: Alert) {
+    let notice = Notice { event, at: UnixNanos(7), alert, channels: vec!["x".into(), "gone".into()] };
+    notifier.observer()(&Arc::new(Output { notices: vec![notice], ..Output::default() }));
+}
+
+/// The sum of a metric over the channel `x`, as it is told to Prometheus.
+fn metric(recorder: &metrics_exporter_prometheus::PrometheusHandle, name: &str) -> f64 {
+    let line = format!("{name}{{channel=\"x\"}} ");
+    recorder.render().lines().find_map(|l| l.strip_prefix(&line)).map_or(0.0, |value| value.parse().unwrap())
+}
+
+/// A recorder for this thread, on which everything in a test runs.
+fn recorder() -> (metrics_exporter_prometheus::PrometheusHandle, impl Drop) {
+    let recorder = Box::leak(Box::new(metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder()));
+    let handle = recorder.handle();
+    (handle, metrics::set_default_local_recorder(recorder))
+}
+
+#[tokio::test]
+async fn a_webhook_is_signed_and_says_all_of_it() {
+    let (got, address) = Got::start(&[]).await;
+    let file = secret();
+    let notifier = Notifier::start(&[channel(ChannelKind::Webhook, address, &file)], registry()).unwrap();
+    say(&notifier, Event::Raised, alert("a", Severity::Critical));
+    let mut over = alert("a", Severity::Critical);
+    over.resolved = Some(UnixNanos(1_000_000_060_000_000_000));
+    over.acknowledged = Some(("ops".into(), UnixNanos(1_000_000_030_000_000_000)));
+    say(&notifier, Event::Resolved, over);
+    // Neither is said to webhooks.
+    say(&notifier, Event::Standing, alert("a", Severity::Critical));
+    say(&notifier, Event::Suppressed, alert("a", Severity::Critical));
+    notifier.stop().await;
+    let bodies = got.bodies(2).await;
+    let expect = serde_json::json!({
+        "event": "raised", "alert_id": "a", "severity": "critical", "message": "cpu_usage is 97.0 %",
+        "source": "threshold:cpu_usage", "timestamp": "2001-09-09T01:46:40Z", "resolved": false, "state": "open",
+        "agent": "web-1", "tenant": "default", "resolved_at": null, "acknowledged_by": null, "acknowledged_at": null,
+    });
+    assert_eq!((bodies.len(), &bodies[0]), (2, &expect));
+    assert_eq!(
+        (&bodies[1]["event"], &bodies[1]["state"], &bodies[1]["resolved"]),
+        (&"resolved".into(), &"resolved".into(), &true.into())
+    );
+    assert_eq!(
+        (&bodies[1]["acknowledged_by"], &bodies[1]["resolved_at"]),
+        (&"ops".into(), &"2001-09-09T01:47:40Z".into())
+    );
+    for (headers, body) in &*got.requests.lock() {
+        let text = |name: &str| headers[name].to_str().unwrap();
+        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+        mac.update(format!("{}.{}.{body}", text("webhook-id"), text("webhook-timestamp")).as_bytes());
+        let signed = text("webhook-signature").strip_prefix("v1,").unwrap();
+        mac.verify_slice(&base64::engine::general_purpose::STANDARD.decode(signed).unwrap()).unwrap();
+        let age = jiff::Timestamp::now().as_second() - text("webhook-timestamp").parse::<i64>().unwrap();
+        assert!((0..60).contains(&age), "{age}");
+        assert_eq!(text("content-type"), "application/json");
+    }
+    assert_eq!(got.requests.lock()[0].0["webhook-id"], "a-raised-7");
+}
+
+#[tokio::test]
+async fn what_may_succeed_later_is_tried_again_with_the_same_id() {
+    let (recorder, _guard) = recorder();
+    let (got, address) = Got::start(&[503, 429, 500]).await;
+    let file = secret();
+    let channels = [channel(ChannelKind::Webhook, address, &file)];
+    let notifier = Notifier::start_with(&channels, registry(), QUICK).unwrap();
+    say(&notifier, Event::Raised, alert("a", Severity::Warning));
+    say(&notifier, Event::Raised, alert("b", Severity::Warning));
+    got.bodies(5).await;
+    notifier.stop().await;
+    let ids: Vec<_> = got.requests.lock().iter().map(|(headers, _)| headers["webhook-id"].clone()).collect();
+    assert_eq!(ids, ["a-raised-7", "a-raised-7", "a-raised-7", "a-raised-7", "b-raised-7"]);
+    assert!((metric(&recorder, "vitals_alerts_sent_total") - 2.0).abs() < 0.1);
+    assert!((metric(&recorder, "vitals_alerts_retries_total") - 3.0).abs() < 0.1);
+    assert!(metric(&recorder, "vitals_alerts_dead_total") < 0.1);
+}
+
+#[tokio::test]
+async fn what_is_refused_or_too_late_is_given_up_and_counted() {
+    for (status, least, most) in [(400, 1, 1), (404, 1, 1), (410, 1, 1), (302, 1, 1), (503, 2, 200)] {
+        let (recorder, _guard) = recorder();
+        let (got, address) = Got::start(&[status; 200]).await;
+        let file = secret();
+        let channels = [ChannelConfig { retry_seconds: 1, ..channel(ChannelKind::Webhook, address, &file) }];
+        let quick = Backoff { most: Duration::from_millis(200), ..QUICK };
+        let notifier = Notifier::start_with(&channels, registry(), quick).unwrap();
+        say(&notifier, Event::Raised, alert("a", Severity::Warning));
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while metric(&recorder, "vitals_alerts_dead_total") < 0.9 {
+            assert!(tokio::time::Instant::now() < deadline, "{status} is not given up");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let attempts = got.requests.lock().len();
+        assert!((least..=most).contains(&attempts), "{status}: {attempts} attempts");
+        notifier.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_full_queue_holds_nobody_up() {
+    let (recorder, _guard) = recorder();
+    // Nobody answers there.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let file = secret();
+    let channel = channel(ChannelKind::Webhook, listener.local_addr().unwrap(), &file);
+    let channels = [ChannelConfig { queue: 3, timeout_seconds: 1, ..channel }];
+    let notifier = Notifier::start_with(&channels, registry(), QUICK).unwrap();
+    let begun = std::time::Instant::now();
+    for _ in 0..50 {
+        say(&notifier, Event::Raised, alert("a", Severity::Warning));
+    }
+    assert!(begun.elapsed() < Duration::from_millis(500));
+    assert!(metric(&recorder, "vitals_alerts_dead_total") > 45.0);
+    assert!(metric(&recorder, "vitals_alerts_queued") > 2.0);
+    notifier.stop().await;
+}
+
+/// (severity, whether it is over) of each alert in a request to Alertmanager.
+fn states(body: &Value) -> Vec<(String, bool)> {
+    let state = |alert: &Value| {
+        let ends: jiff::Timestamp = alert["endsAt"].as_str().unwrap().parse().unwrap();
+        (alert["labels"]["severity"].as_str().unwrap().to_owned(), ends <= jiff::Timestamp::now())
+    };
+    body.as_array().unwrap().iter().map(state).collect()
+}
+
+#[tokio::test]
+async fn an_alertmanager_is_told_what_is_open_and_what_is_over() {
+    let (got, address) = Got::start(&[200, 503]).await;
+    let file = secret();
+    let channels = [ChannelConfig { repeat_seconds: 1, ..channel(ChannelKind::Alertmanager, address, &file) }];
+    let notifier = Notifier::start_with(&channels, registry(), QUICK).unwrap();
+    say(&notifier, Event::Standing, alert("a", Severity::Warning));
+    let bodies = got.bodies(1).await;
+    let labels = serde_json::json!({
+        "alertname": "cpu_usage", "severity": "warning", "agent": "web-1", "tenant": "default",
+        "source": "threshold:cpu_usage", "alert_id": "a",
+    });
+    assert_eq!(bodies[0][0]["labels"], labels);
+    assert_eq!(bodies[0][0]["annotations"]["description"], "cpu_usage is 97.0 %");
+    assert_eq!(bodies[0][0]["startsAt"], "2001-09-09T01:46:40Z");
+    assert_eq!(states(&bodies[0]), [("warning".to_owned(), false)]);
+    // A severity that changed is another alert: the one before is over. It was not taken, so it is said again.
+    say(&notifier, Event::Escalated, alert("a", Severity::Error));
+    let bodies = got.bodies(3).await;
+    let expect = [("warning".to_owned(), true), ("error".to_owned(), false)];
+    assert_eq!((states(&bodies[1]), states(&bodies[2])), (expect.to_vec(), expect.to_vec()));
+    // Again, unasked.
+    assert_eq!(states(&got.bodies(4).await[3]), [("error".to_owned(), false)]);
+    let resolved = Some(UnixNanos(1_000_000_060_000_000_000));
+    say(&notifier, Event::Resolved, Alert { resolved, ..alert("a", Severity::Error) });
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let last = loop {
+        let bodies = got.bodies(5).await;
+        if bodies.last().is_some_and(|body| states(body) == [("error".to_owned(), true)]) {
+            break bodies.len();
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{bodies:?}");
+    };
+    assert_eq!(got.bodies(1).await[last - 1][0]["endsAt"], "2001-09-09T01:47:40Z");
+    // Then there is nothing more to say.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    assert_eq!(got.requests.lock().len(), last);
+    notifier.stop().await;
+}
+
+#[tokio::test]
+async fn channels_change_while_notices_come() {
+    let (first, one) = Got::start(&[]).await;
+    let (second, other) = Got::start(&[]).await;
+    let file = secret();
+    let notifier = Notifier::start(&[channel(ChannelKind::Webhook, one, &file)], registry()).unwrap();
+    say(&notifier, Event::Raised, alert("a", Severity::Warning));
+    first.bodies(1).await;
+    // One that cannot be used changes nothing.
+    let bad = ChannelConfig { secret_file: Some("/nonexistent".into()), ..channel(ChannelKind::Webhook, other, &file) };
+    assert!(matches!(notifier.reload(&[bad]), Err(ChannelError::Secret { .. })));
+    say(&notifier, Event::Raised, alert("b", Severity::Warning));
+    first.bodies(2).await;
+    notifier.reload(&[channel(ChannelKind::Webhook, other, &file)]).unwrap();
+    say(&notifier, Event::Raised, alert("c", Severity::Warning));
+    assert_eq!(second.bodies(1).await[0]["alert_id"], "c");
+    assert_eq!(first.requests.lock().len(), 2);
+    notifier.stop().await;
+}

@@ -1,0 +1,418 @@
+//! The components of an agent: how each is now, and for which share of a window it was not critical.
+
+use super::insight::{HOUR, Standing};
+use super::wire::Health;
+use crate::expose::{Rest, Thresholds};
+use hashbrown::HashMap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use vitals_core::ids::UnixNanos;
+use vitals_core::record::Vitals;
+use vitals_core::rules::health::{HealthConfig, score};
+use vitals_core::rules::thresholds::is_percent;
+use vitals_core::seam::{Aggregation, SampleQuery, StoreError};
+use vitals_core::series::{AgentDesc, MetricKind, Origin, SeriesDesc};
+use vitals_core::verdict::AgentHealth;
+use vitals_core::vitals::{VitalRole, group, role};
+
+/// How far back the last value of a component is looked for.
+const RECENT: i64 = HOUR;
+/// Most series of one agent that are judged by themselves.
+const MOST_SERIES: usize = 24;
+/// Most series of one agent that are put together: 16 cores in 8 states, and as many others.
+const MOST_PARTS: usize = 256;
+/// Steps into which a window is cut for the uptime of components: 5 minutes of a day.
+const STEPS: i64 = 288;
+
+/// What is measured of an agent.
+#[derive(Default)]
+pub struct Parts {
+    /// The health of each component.
+    pub health: BTreeMap<String, Health>,
+    /// The worst that the typed REST metrics said last; nobody but this room judges a system by them.
+    pub told: Vitals,
+}
+
+impl Parts {
+    /// The health of a target that only reports metrics, by the rule that scores heartbeats.
+    pub fn judged(&self) -> Option<AgentHealth> {
+        (self.told != Vitals::default()).then(|| score(&HealthConfig::default(), &self.told, None))
+    }
+}
+
+/// The components that are measured: the agent's vitals, and with `deep` the typed REST metrics too, by their component.
+pub fn components(
+    rest: &Rest,
+    agent: &AgentDesc,
+    standing: &Standing,
+    now: UnixNanos,
+    deep: bool,
+) -> Result<Parts, StoreError> {
+    let limits = &rest.config.thresholds;
+    let vitals = standing.vitals();
+    let memory = vitals.memory_percent.or_else(|| vitals.memory_mb.map(|used| 100.0 * used / limits.memory_total_mb));
+    let errors = vitals.error_percent.or_else(|| {
+        let requests = vitals.requests.filter(|requests| *requests > 0.0)?;
+        Some(100.0 * vitals.errors? / requests)
+    });
+    let mut found = Parts::default();
+    for (name, value, bounds) in [
+        (CPU, vitals.cpu_percent, limits.cpu),
+        (MEMORY, memory, limits.memory),
+        (DISK, vitals.disk_percent, limits.disk),
+        (NETWORK, vitals.latency_ms, limits.latency_ms),
+        (NETWORK, vitals.packet_loss_percent, limits.packet_loss),
+        (RESPONSE_TIME, vitals.response_ms, limits.response_ms),
+        (ERROR_RATE, errors, limits.error_rate),
+    ] {
+        if let Some(value) = value {
+            worsen(&mut found.health, name, grade(value, bounds));
+        }
+    }
+    if !deep {
+        return Ok(found);
+    }
+    // What a heartbeat or an OTLP metric means to its agent is in the vitals.
+    let told = |series: &SeriesDesc| series.spec.origin == Origin::Rest && series.spec.scope != HEARTBEAT;
+    for (series, judged) in judged_series(rest, agent).iter().filter(|(series, _)| told(series)) {
+        let query = SampleQuery {
+            series: series.id,
+            start: now.plus(-RECENT),
+            end: now.plus(1),
+            step: Some((RECENT + 1, Aggregation::Last)),
+            limit: 2,
+        };
+        if let Some(&(_, value)) = rest.store.samples(&query)?.last() {
+            worsen(&mut found.health, &judged.component, grade(value, judged.bounds));
+            let told = &mut found.told;
+            let place = match series.spec.kind {
+                MetricKind::CpuUsage => &mut told.cpu_percent,
+                MetricKind::MemoryUsage => &mut told.memory_percent,
+                MetricKind::DiskUsage => &mut told.disk_percent,
+                MetricKind::ResponseTime => &mut told.response_ms,
+                MetricKind::ErrorRate => &mut told.error_percent,
+                _ => continue,
+            };
+            *place = Some(place.map_or(value, |worst| worst.max(value)));
+        }
+    }
+    Ok(found)
+}
+
+const CPU: &str = "cpu";
+const MEMORY: &str = "memory";
+const DISK: &str = "disk";
+const NETWORK: &str = "network";
+const RESPONSE_TIME: &str = "response_time";
+const ERROR_RATE: &str = "error_rate";
+/// The scope of the series that heartbeats make.
+pub const HEARTBEAT: &str = "heartbeat";
+
+fn worsen(found: &mut BTreeMap<String, Health>, name: &str, health: Health) {
+    let entry = found.entry(name.to_owned()).or_insert(health);
+    // Healthy < degraded < critical.
+    *entry = (*entry).max(health);
+}
+
+fn grade(value: f64, [degraded, critical]: [f64; 2]) -> Health {
+    if value >= critical {
+        Health::Critical
+    } else if value >= degraded {
+        Health::Degraded
+    } else {
+        Health::Healthy
+    }
+}
+
+/// What a series says of a component.
+struct Judged {
+    component: String,
+    /// `[degraded, critical]`, in the series' own unit.
+    bounds: [f64; 2],
+}
+
+/// The series of an agent that can be judged by themselves.
+fn judged_series(rest: &Rest, agent: &AgentDesc) -> Vec<(Arc<SeriesDesc>, Judged)> {
+    let limits = &rest.config.thresholds;
+    let all = rest.registry.series_of(agent.id);
+    all.into_iter().filter_map(|one| judged(limits, &one).map(|judged| (one, judged))).take(MOST_SERIES).collect()
+}
+
+/// Which component a series speaks of, and its bounds; none for kinds without, and for amounts where percentages are
+/// judged.
+fn judged(limits: &Thresholds, series: &SeriesDesc) -> Option<Judged> {
+    let spec = &series.spec;
+    let percent = is_percent(&spec.unit);
+    let (component, bounds) = match (&spec.origin, spec.scope.as_str(), spec.metric.as_str()) {
+        (Origin::Rest, HEARTBEAT, "memory_usage_mb") => {
+            (MEMORY, limits.memory.map(|percent| percent / 100.0 * limits.memory_total_mb))
+        }
+        (Origin::Rest, HEARTBEAT, "network_latency_ms") => (NETWORK, limits.latency_ms),
+        (Origin::Rest, HEARTBEAT, "packet_loss_percent") => (NETWORK, limits.packet_loss),
+        (Origin::Rest, ..) => match spec.kind {
+            MetricKind::CpuUsage => (CPU, limits.cpu),
+            MetricKind::MemoryUsage if percent => (MEMORY, limits.memory),
+            MetricKind::DiskUsage if percent => (DISK, limits.disk),
+            MetricKind::ResponseTime => (RESPONSE_TIME, limits.response_ms),
+            MetricKind::ErrorRate => (ERROR_RATE, limits.error_rate),
+            _ => return None,
+        },
+        _ => match role(spec)? {
+            VitalRole::CpuPercent => (CPU, limits.cpu),
+            VitalRole::MemoryPercent => (MEMORY, limits.memory),
+            VitalRole::DiskPercent => (DISK, limits.disk),
+            VitalRole::LatencyMs => (NETWORK, limits.latency_ms),
+            VitalRole::ResponseMs => (RESPONSE_TIME, limits.response_ms),
+            VitalRole::ErrorPercent => (ERROR_RATE, limits.error_rate),
+            _ => return None,
+        },
+    };
+    let named = spec.origin == Origin::Rest && !spec.scope.is_empty() && spec.scope != HEARTBEAT;
+    Some(Judged { component: if named { spec.scope.clone() } else { component.to_owned() }, bounds })
+}
+
+/// By component: percent of its measured steps that were not critical. What has no measurement in the window is left out.
+pub fn uptime_by_component(
+    rest: &Rest,
+    agent: &AgentDesc,
+    start: UnixNanos,
+    end: UnixNanos,
+) -> Result<BTreeMap<String, f64>, StoreError> {
+    let mut counts = Counts::default();
+    for (series, Judged { component, bounds }) in judged_series(rest, agent) {
+        let grid = Grid::of(rest, &series, start, end, STEPS)?;
+        for (_, value) in grid.ask(rest, &series, Aggregation::Mean)? {
+            counts.add(&component, value, bounds);
+        }
+    }
+    let parts = parts_of(rest, agent);
+    if let Some((first, _)) = parts.first() {
+        let grid = Grid::of(rest, first, start, end, STEPS)?;
+        let limits = &rest.config.thresholds;
+        let known: Vec<&str> = [CPU, MEMORY, DISK].into_iter().filter(|name| !counts.0.contains_key(*name)).collect();
+        for sums in sums_by_step(rest, &grid, &parts)?.values() {
+            for (name, value, bounds) in [
+                (CPU, sums.cpu(), limits.cpu),
+                (MEMORY, sums.memory(), limits.memory),
+                (DISK, sums.disk(), limits.disk),
+            ] {
+                // A percentage that is reported as one says more than one put together.
+                if let Some(value) = value.filter(|_| known.contains(&name)) {
+                    counts.add(name, value, bounds);
+                }
+            }
+        }
+    }
+    Ok(counts.percent())
+}
+
+/// Steps of each component: (not critical, all).
+#[derive(Default)]
+struct Counts(BTreeMap<String, (f64, f64)>);
+
+impl Counts {
+    fn add(&mut self, component: &str, value: f64, [_, critical]: [f64; 2]) {
+        let (good, all) = self.0.entry(component.to_owned()).or_default();
+        *all += 1.0;
+        if value < critical {
+            *good += 1.0;
+        }
+    }
+
+    fn percent(self) -> BTreeMap<String, f64> {
+        self.0.into_iter().map(|(name, (good, all))| (name, 100.0 * good / all)).collect()
+    }
+}
+
+/// Series that say something of a component only together: CPU seconds, and bytes of memory and disks by state.
+fn parts_of(rest: &Rest, agent: &AgentDesc) -> Vec<(Arc<SeriesDesc>, VitalRole)> {
+    let together = |one: &VitalRole| {
+        matches!(
+            one,
+            VitalRole::CpuBusySeconds
+                | VitalRole::CpuIdleSeconds
+                | VitalRole::MemoryUsedBytes
+                | VitalRole::MemoryOtherBytes
+                | VitalRole::MemoryTotalBytes
+                | VitalRole::DiskUsedBytes
+                | VitalRole::DiskFreeBytes
+        )
+    };
+    let all = rest.registry.series_of(agent.id).into_iter();
+    let parts = all.filter_map(|one| role(&one.spec).filter(together).map(|role| (one, role)));
+    parts.take(MOST_PARTS).collect()
+}
+
+/// The parts of one step, as evaluation puts them together too.
+#[derive(Default)]
+struct Sums {
+    cpu_busy: f64,
+    cpu_idle: Option<f64>,
+    memory_used: Option<f64>,
+    memory_other: f64,
+    memory_total: Option<f64>,
+    /// By file system.
+    disks: HashMap<String, Disk>,
+}
+
+#[derive(Default)]
+struct Disk {
+    used: f64,
+    free: Option<f64>,
+}
+
+impl Sums {
+    fn add(&mut self, role: VitalRole, series: &SeriesDesc, value: f64) {
+        let more = |sum: &mut Option<f64>| *sum = Some(sum.unwrap_or(0.0) + value);
+        let which = || group(&series.spec).map(|(key, value)| format!("{key}={value}\n")).collect::<String>();
+        match role {
+            VitalRole::CpuBusySeconds => self.cpu_busy += value,
+            VitalRole::CpuIdleSeconds => more(&mut self.cpu_idle),
+            VitalRole::MemoryUsedBytes => more(&mut self.memory_used),
+            VitalRole::MemoryOtherBytes => self.memory_other += value,
+            VitalRole::MemoryTotalBytes => more(&mut self.memory_total),
+            VitalRole::DiskUsedBytes => self.disks.entry(which()).or_default().used += value,
+            VitalRole::DiskFreeBytes => more(&mut self.disks.entry(which()).or_default().free),
+            _ => {}
+        }
+    }
+
+    fn cpu(&self) -> Option<f64> {
+        share(self.cpu_busy, self.cpu_busy + self.cpu_idle?)
+    }
+
+    fn memory(&self) -> Option<f64> {
+        let used = self.memory_used?;
+        // Without another state the used bytes would be all there is.
+        let all = self.memory_total.or((self.memory_other > 0.0).then_some(used + self.memory_other))?;
+        share(used, all)
+    }
+
+    /// The fullest.
+    fn disk(&self) -> Option<f64> {
+        self.disks.values().filter_map(|disk| share(disk.used, disk.used + disk.free?)).reduce(f64::max)
+    }
+}
+
+fn share(part: f64, all: f64) -> Option<f64> {
+    (all > 0.0).then(|| 100.0 * part / all)
+}
+
+fn sums_by_step(
+    rest: &Rest,
+    grid: &Grid,
+    parts: &[(Arc<SeriesDesc>, VitalRole)],
+) -> Result<BTreeMap<UnixNanos, Sums>, StoreError> {
+    let mut steps: BTreeMap<UnixNanos, Sums> = BTreeMap::new();
+    for (series, role) in parts {
+        if matches!(role, VitalRole::CpuBusySeconds | VitalRole::CpuIdleSeconds) {
+            let totals = grid.ask(rest, series, Aggregation::Last)?;
+            for pair in totals.windows(2) {
+                let ((_, before), (time, after)) = (pair[0], pair[1]);
+                // A total that falls was reset: what it shows came since.
+                let increase = if after >= before { after - before } else { after };
+                steps.entry(time).or_default().add(*role, series, increase);
+            }
+        } else {
+            for (time, value) in grid.ask(rest, series, Aggregation::Mean)? {
+                steps.entry(time).or_default().add(*role, series, value);
+            }
+        }
+    }
+    Ok(steps)
+}
+
+/// Steps over a window, or over the part of it in which a series has anything.
+pub struct Grid {
+    start: UnixNanos,
+    end: UnixNanos,
+    step: i64,
+}
+
+impl Grid {
+    /// About `steps` steps for `series`.
+    pub fn of(
+        rest: &Rest,
+        series: &SeriesDesc,
+        start: UnixNanos,
+        end: UnixNanos,
+        steps: i64,
+    ) -> Result<Self, StoreError> {
+        let wide = Self::new(start, end, steps);
+        let points = wide.ask(rest, series, Aggregation::Count)?;
+        Ok(match (points.first(), points.last()) {
+            (Some(&(first, _)), Some(&(last, _))) if last.since(first) < end.since(start) / 2 => {
+                Self::new(first, last.plus(wide.step).min(end), steps)
+            }
+            _ => wide,
+        })
+    }
+
+    fn new(start: UnixNanos, end: UnixNanos, steps: i64) -> Self {
+        Self { start, end, step: (end.since(start) / steps).max(UnixNanos::SECOND) }
+    }
+
+    /// What is made of the series' values in each step that has any.
+    pub fn ask(&self, rest: &Rest, series: &SeriesDesc, how: Aggregation) -> Result<Vec<(UnixNanos, f64)>, StoreError> {
+        let limit = usize::try_from(self.end.since(self.start) / self.step + 2).unwrap_or(usize::MAX);
+        let (start, end) = (self.start, self.end);
+        rest.store.samples(&SampleQuery { series: series.id, start, end, step: Some((self.step, how)), limit })
+    }
+}
+
+/// Where a series becomes degraded and critical, in its own unit; none when it is not judged by itself.
+pub fn bounds(limits: &Thresholds, series: &SeriesDesc) -> Option<[f64; 2]> {
+    judged(limits, series).map(|judged| judged.bounds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vitals_core::series::{Part, Shape};
+
+    #[test]
+    fn bounds_are_in_the_unit_of_the_series() {
+        use vitals_core::ids::{AgentId, SeriesId};
+        use vitals_core::series::SeriesSpec;
+        let limits = Thresholds::default();
+        let series = |origin: Origin, scope: &str, metric: &str, kind: MetricKind, unit: &str| SeriesDesc {
+            id: SeriesId(1),
+            agent: AgentId(1),
+            spec: SeriesSpec {
+                metric: metric.to_owned(),
+                unit: unit.to_owned(),
+                kind,
+                shape: Shape::Gauge,
+                part: Part::Value,
+                integer: false,
+                factor: 1.0,
+                origin,
+                scope: scope.to_owned(),
+                attributes: Vec::new(),
+                resource: Arc::default(),
+            },
+        };
+        for (origin, scope, metric, kind, unit, expect) in [
+            (
+                Origin::Rest,
+                "heartbeat",
+                "memory_usage_mb",
+                MetricKind::MemoryUsage,
+                "MB",
+                Some((MEMORY, 0.95 * 8_192.0)),
+            ),
+            (Origin::Rest, "heartbeat", "network_latency_ms", MetricKind::Custom, "ms", Some((NETWORK, 5_000.0))),
+            (Origin::Rest, "heartbeat", "cpu_usage_percent", MetricKind::CpuUsage, "%", Some((CPU, 95.0))),
+            (Origin::Rest, "pool", "m", MetricKind::MemoryUsage, "MB", None),
+            (Origin::Rest, "pool", "m", MetricKind::MemoryUsage, "%", Some(("pool", 95.0))),
+            (Origin::Rest, "", "m", MetricKind::DiskUsage, "%", Some((DISK, 95.0))),
+            (Origin::Rest, "", "m", MetricKind::Custom, "%", None),
+            (Origin::Otlp, "lib", "m", MetricKind::CpuUsage, "%", Some((CPU, 95.0))),
+            (Origin::Otlp, "lib", "m", MetricKind::MemoryUsage, "By", None),
+        ] {
+            let found = judged(&limits, &series(origin, scope, metric, kind, unit));
+            let found = found.as_ref().map(|judged| (judged.component.as_str(), judged.bounds[1]));
+            assert_eq!(found, expect, "{scope} {metric} {unit}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! New settings without a restart: which can be taken over, and when the file is read again.
+
+use crate::config::{Config, ConfigError};
+use crate::pipeline::Service;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
+use std::path::Path;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How often the file is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What the names of settings begin with that take effect in a running service.
+const LIVE: [&str; 13] = [
+    "channels",
+    "evaluate.",
+    "expose.heartbeat_",
+    "expose.max_body_bytes",
+    "expose.metric_",
+    "expose.request_seconds",
+    "expose.thresholds.",
+    "maintenance",
+    "plugin",
+    "telemetry.alert_configs",
+    "telemetry.batch_size",
+    "telemetry.default_",
+    "telemetry.processing_timeout_ms",
+];
+
+/// The settings that differ between two configurations and take effect at the next start only.
+#[must_use]
+pub fn needs_restart(before: &Config, after: &Config) -> Vec<String> {
+    let (before, after) = (leaves(before), leaves(after));
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let changed = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
+    changed.filter(|name| !LIVE.iter().any(|live| name.starts_with(live))).cloned().collect()
+}
+
+/// Every setting by its name; a list is one.
+fn leaves(config: &Config) -> BTreeMap<String, Value> {
+    fn add(name: &str, value: Value, into: &mut BTreeMap<String, Value>) {
+        match value {
+            Value::Object(fields) => {
+                for (key, value) in fields {
+                    add(&if name.is_empty() { key } else { format!("{name}.{key}") }, value, into);
+                }
+            }
+            // Not set is as good as not there.
+            Value::Null => {}
+            value => drop(into.insert(name.to_owned(), value)),
+        }
+    }
+    let mut found = BTreeMap::new();
+    // A configuration is made of maps with names, and what TOML can hold.
+    add("", serde_json::to_value(config).unwrap_or_default(), &mut found);
+    found
+}
+
+/// Reads the settings again whenever `file` changes, and at SIGHUP. What cannot be used changes nothing and is logged.
+/// Runs until it is dropped.
+pub async fn follow(service: &Service, file: Option<&Path>) {
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => Some(hangup),
+        Err(error) => {
+            tracing::warn!(%error, "SIGHUP cannot be listened for; the configuration is read again when its file changes");
+            None
+        }
+    };
+    let mut in_force = text(file);
+    let mut seen = in_force.clone();
+    loop {
+        let hung_up = async {
+            match &mut hangup {
+                Some(hangup) => drop(hangup.recv().await),
+                None => pending().await,
+            }
+        };
+        let asked = tokio::select! {
+            () = hung_up => true,
+            () = tokio::time::sleep(LOOK) => false,
+        };
+        let now = text(file);
+        // Twice the same: nobody is writing it right now.
+        let settled = now == seen;
+        seen.clone_from(&now);
+        if asked || (settled && now != in_force) {
+            in_force = now;
+            again(service, file, asked).await;
+        }
+    }
+}
+
+/// What the file holds; `None` while it cannot be read, e.g. between an editor's deleting and making it.
+fn text(file: Option<&Path>) -> Option<String> {
+    file.and_then(|file| std::fs::read_to_string(file).ok())
+}
+
+async fn again(service: &Service, file: Option<&Path>, asked: bool) {
+    let applied = match Config::load(file) {
+        Ok(config) => service.reload(config, asked).await.map_err(|error| error.to_string()),
+        Err(error) => Err::<_, String>(ConfigError::to_string(&error)),
+    };
+    let (result, refused) = match applied {
+        Ok(restart) if restart.is_empty() => {
+            tracing::info!("the configuration was read again and is in force");
+            ("applied", 0.0)
+        }
+        Ok(restart) => {
+            tracing::warn!(
+                settings = restart.join(", "),
+                "the configuration was read again and is in force, but for settings that need a restart"
+            );
+            ("applied", 0.0)
+        }
+        Err(reason) => {
+            tracing::error!(
+                reason,
+                "the configuration was read again and cannot be used; the one before stays in force"
+            );
+            ("refused", 1.0)
+        }
+    };
+    metrics::counter!("vitals_config_reloads_total", "result" => result).increment(1);
+    metrics::gauge!("vitals_config_refused").set(refused);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_needs_a_restart_is_named() {
+        type Change = fn(&mut Config);
+        let cases: [(Change, &[&str]); 8] = [
+            (|_| {}, &[]),
+            (|c| c.receive.grpc = "127.0.0.1:1".into(), &["receive.grpc"]),
+            (|c| c.auth.jwks_url = Some("https://x/".into()), &["auth.jwks_url"]),
+            (|c| c.telemetry.metrics_retention_days = 1, &["telemetry.metrics_retention_days"]),
+            (|c| c.telemetry.default_thresholds.clear(), &[]),
+            (|c| c.evaluate.objective.target = 90.0, &[]),
+            (|c| c.plugin_limits.deadline_ms = 1, &[]),
+            (|c| (c.expose.rest, c.expose.request_seconds) = ("127.0.0.1:1".into(), 1), &["expose.rest"]),
+        ];
+        for (change, expect) in cases {
+            let mut config = Config::default();
+            change(&mut config);
+            assert_eq!(needs_restart(&Config::default(), &config), expect);
+        }
+    }
+
+    #[test]
+    fn every_live_name_is_one() {
+        let config = Config { plugin_folder: Some("x".into()), ..Config::default() };
+        let known = leaves(&config);
+        for live in LIVE {
+            // The REST room may name more than it has now.
+            assert!(live == "expose.metric_" || known.keys().any(|name| name.starts_with(live)), "{live}");
+        }
+    }
+}

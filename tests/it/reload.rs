@@ -1,0 +1,129 @@
+//! New settings in a running service: the file is written anew, the effect seen over REST.
+
+use crate::service::{Client, eventually};
+use serde_json::{Value, json};
+use std::fs;
+use vitals::config::Config;
+use vitals::pipeline::Service;
+use vitals::reload::follow;
+
+const PORTS: &str = "[receive]\ngrpc = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\n[expose]\nrest = \"127.0.0.1:0\"\n";
+
+fn threshold(warning: u32, critical: u32) -> String {
+    format!(
+        "[[telemetry.default_thresholds]]\nmetric_type = \"cpu_usage\"\nwarning_threshold = {warning}\n\
+         critical_threshold = {critical}\n"
+    )
+}
+
+/// What a heartbeat of `agent` with this CPU is answered.
+async fn beat(client: &Client, agent: &str, cpu: f64) -> Value {
+    let beat = json!({
+        "agent_info": {"agent_id": agent, "agent_version": "1.0", "environment": "test"},
+        "health_status": "healthy",
+        "timestamp": jiff::Timestamp::now().to_string(),
+        "cpu_usage_percent": cpu,
+    });
+    let (status, answer) = client.post("/heartbeat", &beat).await;
+    assert_eq!(status, 201, "{answer}");
+    answer
+}
+
+/// The breaches of a CPU at 50 %.
+async fn breaches(client: &Client) -> Value {
+    let metrics = json!({
+        "system_id": "host-1",
+        "collection_method": "agent",
+        "timestamp": jiff::Timestamp::now().to_string(),
+        "environment": "test",
+        "metrics": [{"metric_name": "cpu", "metric_type": "cpu_usage", "value": 50.0, "unit": "%"}],
+    });
+    let (status, answer) = client.post("/system-metrics", &metrics).await;
+    assert_eq!(status, 201, "{answer}");
+    answer["thresholds_breached"].clone()
+}
+
+/// A line of `GET /metrics`.
+async fn metric(service: &Service, name: &str) -> Option<String> {
+    let url = format!("http://{}/metrics", service.addresses().rest);
+    let text = reqwest::get(url).await.expect("an answer").text().await.expect("text");
+    text.lines().find_map(|line| line.strip_prefix(name)).map(|rest| rest.trim().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_file_is_in_force_without_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("vitals.toml");
+    fs::write(&file, PORTS).expect("written");
+    let config = Config::load(Some(&file)).expect("a configuration");
+    let service = Service::start(config, &folder.path().join("data")).await.expect("the service starts");
+    let client = Client::of(&service, None, None);
+    let write = |text: String| fs::write(&file, format!("{PORTS}{text}")).expect("written");
+    let is = |liveness: &'static str| move |agent: &Value| agent["agent_id"] == "db-1" && agent["liveness"] == liveness;
+    let changes = async {
+        assert_eq!(breaches(&client).await, json!([]));
+        assert_eq!(beat(&client, "web-1", 50.0).await["calculated_health"], "healthy");
+        let (_, before) = client.get("/plugins").await;
+        let scored = |plugins: &Value| {
+            let all = plugins["plugins"].as_array().cloned().unwrap_or_default();
+            all.into_iter().find(|plugin| plugin["name"] == "health-score").expect("it is built in")
+        };
+
+        // Thresholds, the objective, a plugin's settings, a maintenance window.
+        let rest = "[telemetry]\nbatch_size = 1\ndefault_heartbeat_interval_ms = 5000\n[evaluate.objective]\ntarget = 95.5\n\
+            [[plugins]]\nname = \"health-score\"\nconfig = { cpu_degraded = { over = 30.0, minus = 15.0 } }\n\
+            [[maintenance]]\nagents = [\"db-*\"]\nfrom = \"00:00\"\nto = \"00:00\"\n";
+        write(format!("{rest}{}", threshold(40, 60)));
+        let found = eventually(async || breaches(&client).await, |found| *found != json!([])).await;
+        assert_eq!(found, json!(["cpu_usage is 50.0 %, warning from 40.0 %"]));
+        let (_, uptime) =
+            eventually(async || client.get("/uptime-status/web-1").await, |(_, uptime)| uptime["sla_target"] == 95.5)
+                .await;
+        assert_eq!(uptime["sla_target"], 95.5);
+        let (_, health) = client.post("/health-check", &json!({"target_id": "web-1", "target_type": "agent"})).await;
+        assert_eq!(health["health_assessment"]["components"]["cpu"], "degraded", "{health}");
+        let (_, after) = client.get("/plugins").await;
+        assert_ne!(scored(&before)["config"], scored(&after)["config"]);
+        assert_eq!(beat(&client, "web-1", 50.0).await["calculated_health"], "degraded");
+        // An interval that the heartbeat does not name, and how many of them one request may hold.
+        let answer = beat(&client, "db-1", 10.0).await;
+        let time = |key: &str| answer[key].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+        let next = time("next_expected_heartbeat").expect("a time");
+        let ahead = next.duration_since(jiff::Timestamp::now()).as_secs_f64();
+        assert!((3.0..=5.0).contains(&ahead), "{answer}");
+        let two = json!({
+            "batch_id": "b", "batch_timestamp": jiff::Timestamp::now().to_string(), "source_system": "s",
+            "heartbeats": [{}, {}],
+        });
+        assert_eq!(client.post("/batch", &two).await.0, 413);
+        eventually(
+            async || client.get("/agents").await.1,
+            |agents| agents["agents"].as_array().is_some_and(|all| all.iter().any(is("maintenance"))),
+        )
+        .await;
+
+        // A bad file changes nothing, and is told.
+        write(format!("{rest}{}", threshold(90, 60)));
+        eventually(async || metric(&service, "vitals_config_refused").await, |refused| refused.as_deref() == Some("1"))
+            .await;
+        assert_eq!(breaches(&client).await, found);
+
+        // What was taken out again is gone.
+        write(threshold(40, 45));
+        eventually(async || breaches(&client).await, |found| found.to_string().contains("critical from 45.0")).await;
+        let answer = beat(&client, "web-1", 50.0).await;
+        assert_eq!(answer["calculated_health"], "healthy", "the plugin has its own defaults again");
+        beat(&client, "db-1", 10.0).await;
+        eventually(
+            async || client.get("/agents").await.1,
+            |agents| agents["agents"].as_array().is_some_and(|all| all.iter().any(is("on_time"))),
+        )
+        .await;
+        assert_eq!(metric(&service, "vitals_config_refused").await.as_deref(), Some("0"));
+    };
+    tokio::select! {
+        () = changes => {}
+        () = follow(&service, Some(&file)) => {}
+    }
+    service.stop().await;
+}
