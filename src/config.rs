@@ -5,6 +5,7 @@
 //! error that names where it stands.
 //!
 //! - [`TelemetryConfig`]: the section that several rooms share
+//! - [`needs_restart`]: which settings a running service does not take over
 
 use crate::auth::AuthConfig;
 use crate::evaluate::host::{PluginConfig, PluginLimits};
@@ -25,7 +26,9 @@ use vitals_core::registry::Quota;
 use vitals_core::rules::thresholds::{Operator, Threshold};
 use vitals_core::series::MetricKind;
 
+mod live;
 mod telemetry;
+pub use live::needs_restart;
 pub use telemetry::TelemetryConfig;
 
 /// Every setting with its default, commented.

@@ -1,7 +1,7 @@
 //! The only file that wires the rooms together: a running service, from its configuration to its last sync.
 
 use crate::auth::{self, Auth, AuthError};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::evaluate::host::{HostError, PluginSet};
 use crate::evaluate::{Evaluator, StartError as EvaluateError};
 use crate::expose::alerts::{ChannelError, Notifier};
@@ -10,7 +10,6 @@ use crate::expose::{self, Intake, IntakeError, Rest, ServiceStatus, Submitted};
 use crate::log::SqliteLog;
 use crate::normalize::{Normalizer, RulesError};
 use crate::receive::{self, Accepted, Budget, Ingest, Refused};
-use crate::reload::needs_restart;
 use crate::store;
 use bytes::Bytes;
 use crossbeam_channel::Sender;
@@ -234,7 +233,7 @@ impl Service {
         self.evaluator.reload(&evaluate, new_plugins).map_err(ReloadError::Evaluate)?;
         self.patience.store(config.telemetry.processing_timeout_ms, Ordering::Relaxed);
         self.rest.send_modify(|room| *room = Arc::new(Rest { config: expose, ..Rest::clone(room) }));
-        let restart = needs_restart(&configured.first, &config);
+        let restart = config::needs_restart(&configured.first, &config);
         configured.last = config;
         Ok(restart)
     }

@@ -1,9 +1,7 @@
-//! New settings without a restart: which can be taken over, and when the file is read again.
+//! New settings without a restart: when the file is read again.
 
 use crate::config::{Config, ConfigError};
 use crate::pipeline::Service;
-use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::path::Path;
 use std::time::Duration;
@@ -11,52 +9,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// What the names of settings begin with that take effect in a running service.
-const LIVE: [&str; 13] = [
-    "channels",
-    "evaluate.",
-    "expose.heartbeat_",
-    "expose.max_body_bytes",
-    "expose.metric_",
-    "expose.request_seconds",
-    "expose.thresholds.",
-    "maintenance",
-    "plugin",
-    "telemetry.alert_configs",
-    "telemetry.batch_size",
-    "telemetry.default_",
-    "telemetry.processing_timeout_ms",
-];
-
-/// The settings that differ between two configurations and take effect at the next start only.
-#[must_use]
-pub fn needs_restart(before: &Config, after: &Config) -> Vec<String> {
-    let (before, after) = (leaves(before), leaves(after));
-    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let changed = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
-    changed.filter(|name| !LIVE.iter().any(|live| name.starts_with(live))).cloned().collect()
-}
-
-/// Every setting by its name; a list is one.
-fn leaves(config: &Config) -> BTreeMap<String, Value> {
-    fn add(name: &str, value: Value, into: &mut BTreeMap<String, Value>) {
-        match value {
-            Value::Object(fields) => {
-                for (key, value) in fields {
-                    add(&if name.is_empty() { key } else { format!("{name}.{key}") }, value, into);
-                }
-            }
-            // Not set is as good as not there.
-            Value::Null => {}
-            value => drop(into.insert(name.to_owned(), value)),
-        }
-    }
-    let mut found = BTreeMap::new();
-    // A configuration is made of maps with names, and what TOML can hold.
-    add("", serde_json::to_value(config).unwrap_or_default(), &mut found);
-    found
-}
 
 /// Reads the settings again whenever `file` changes, and at SIGHUP. What cannot be used changes nothing and is logged.
 /// Runs until it is dropped.
@@ -124,39 +76,4 @@ async fn again(service: &Service, file: Option<&Path>, asked: bool) {
     };
     metrics::counter!("vitals_config_reloads_total", "result" => result).increment(1);
     metrics::gauge!("vitals_config_refused").set(refused);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_needs_a_restart_is_named() {
-        type Change = fn(&mut Config);
-        let cases: [(Change, &[&str]); 8] = [
-            (|_| {}, &[]),
-            (|c| c.receive.grpc = "127.0.0.1:1".into(), &["receive.grpc"]),
-            (|c| c.auth.jwks_url = Some("https://x/".into()), &["auth.jwks_url"]),
-            (|c| c.telemetry.metrics_retention_days = 1, &["telemetry.metrics_retention_days"]),
-            (|c| c.telemetry.default_thresholds.clear(), &[]),
-            (|c| c.evaluate.objective.target = 90.0, &[]),
-            (|c| c.plugin_limits.deadline_ms = 1, &[]),
-            (|c| (c.expose.rest, c.expose.request_seconds) = ("127.0.0.1:1".into(), 1), &["expose.rest"]),
-        ];
-        for (change, expect) in cases {
-            let mut config = Config::default();
-            change(&mut config);
-            assert_eq!(needs_restart(&Config::default(), &config), expect);
-        }
-    }
-
-    #[test]
-    fn every_live_name_is_one() {
-        let config = Config { plugin_folder: Some("x".into()), ..Config::default() };
-        let known = leaves(&config);
-        for live in LIVE {
-            // The REST room may name more than it has now.
-            assert!(live == "expose.metric_" || known.keys().any(|name| name.starts_with(live)), "{live}");
-        }
-    }
 }

@@ -4,9 +4,8 @@ use crate::availability::Interval;
 use crate::columns::Columns;
 use crate::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use crate::record::{Delivery, Record, Ticket};
-use crate::rules::alerts::Notice;
 use crate::series::{AgentDesc, SeriesDesc};
-use crate::verdict::{Alert, Verdict};
+use crate::verdict::{Alert, Notice, Verdict};
 use std::sync::Arc;
 
 /// Called once with where the record stands, when it is durable.

@@ -212,3 +212,52 @@ pub struct Alert {
     /// Who acknowledged it, and when.
     pub acknowledged: Option<(String, UnixNanos)>,
 }
+
+/// What is told of an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Event {
+    /// It is open. Always the first that is told of an alert.
+    Raised,
+    /// It became more severe by itself.
+    Worsened,
+    /// It became more severe because nobody acknowledged it.
+    Escalated,
+    /// A person has seen it.
+    Acknowledged,
+    /// It is over.
+    Resolved,
+    /// It was notified before and is open still: for receivers that forget what is not repeated.
+    Standing,
+    /// It was not notified because another one was just before.
+    Suppressed,
+}
+
+impl Event {
+    /// In lower case.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Raised => "raised",
+            Self::Worsened => "worsened",
+            Self::Escalated => "escalated",
+            Self::Acknowledged => "acknowledged",
+            Self::Resolved => "resolved",
+            Self::Standing => "standing",
+            Self::Suppressed => "suppressed",
+        }
+    }
+}
+
+/// Something that someone should hear. A replay makes the same ones again, with the same times.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    /// What happened.
+    pub event: Event,
+    /// When.
+    pub at: UnixNanos,
+    /// The alert after it.
+    pub alert: Alert,
+    /// Names of the channels.
+    pub channels: Vec<String>,
+}

@@ -19,11 +19,10 @@ use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use vitals_core::record::{Delivery, Heartbeat, Outcome, Record, Samples, Vitals};
 use vitals_core::registry::Registry;
-use vitals_core::rules::alerts::Event;
 use vitals_core::rules::thresholds::judged_value;
 use vitals_core::seam::{AlertQuery, Checkpoint, Output, Store};
 use vitals_core::series::{MetricKind, Origin, Part, SeriesSpec, Shape};
-use vitals_core::verdict::{Alert, Evidence, HealthStatus, OutlierVerdict, Verdict, VerdictBody};
+use vitals_core::verdict::{Alert, Event, Evidence, HealthStatus, OutlierVerdict, Verdict, VerdictBody};
 
 /// Makes the plugins of a tenant.
 pub type MakeJudges = Arc<dyn Fn(&TenantId) -> Box<dyn Judges> + Send + Sync>;

@@ -14,7 +14,7 @@ use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use vitals_core::record::{Delivery, Heartbeat, Outcome, Record, Samples, Ticket, Vitals};
 use vitals_core::registry::{Quota, Registry};
-use vitals_core::rules::alerts::{AlertConfig, Event, Notice};
+use vitals_core::rules::alerts::AlertConfig;
 use vitals_core::rules::thresholds::Threshold;
 use vitals_core::seam::{
     AlertQuery, Catalogue, Checkpoint, Done, Log, LogError, LogStats, Output, SampleQuery, Store, StoreError,
@@ -22,7 +22,8 @@ use vitals_core::seam::{
 };
 use vitals_core::series::{AgentProfile, MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
 use vitals_core::verdict::{
-    AgentHealth, Alert, Evidence, HealthStatus, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
+    AgentHealth, Alert, Event, Evidence, HealthStatus, Notice, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict,
+    VerdictBody,
 };
 
 const S: i64 = UnixNanos::SECOND;

@@ -1,14 +1,41 @@
-//! One compiled plugin.
+//! One compiled plugin, and what kind it is.
 
 use super::abi;
-use super::config::PluginLimits;
 use super::error::HostError;
 use super::guest::Guest;
-use super::running::Running;
-use super::set::PluginKind;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker};
+
+/// What a plugin does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PluginKind {
+    /// Makes samples from samples.
+    MetricDeriver,
+    /// Finds values that do not fit.
+    OutlierDetector,
+    /// Scores the health of agents.
+    HealthScorer,
+    /// Measures agents against their objectives.
+    SlaEvaluator,
+}
+
+impl PluginKind {
+    pub(super) const ALL: [Self; 4] =
+        [Self::MetricDeriver, Self::OutlierDetector, Self::HealthScorer, Self::SlaEvaluator];
+
+    /// The interface and the function that make a plugin this kind.
+    pub(super) fn function(self) -> (&'static str, &'static str) {
+        match self {
+            Self::MetricDeriver => (abi::DERIVING, "derive"),
+            Self::OutlierDetector => (abi::DETECTING, "detect"),
+            Self::HealthScorer => (abi::SCORING, "score"),
+            Self::SlaEvaluator => (abi::EVALUATING, "evaluate"),
+        }
+    }
+}
 
 /// A component of one of the four worlds, ready to be instantiated.
 pub(super) struct Compiled {
@@ -22,14 +49,8 @@ pub(super) struct Compiled {
 }
 
 impl Compiled {
-    /// Compiles `bytes` (or takes them from the cache) and asks the plugin who it is. `label` is for messages.
-    pub(super) fn new(
-        engine: &Engine,
-        linker: &Linker<Guest>,
-        label: &str,
-        bytes: &[u8],
-        limits: &PluginLimits,
-    ) -> Result<Self, HostError> {
+    /// Compiles `bytes` (or takes them from the cache). `label` is for messages.
+    pub(super) fn new(engine: &Engine, linker: &Linker<Guest>, label: &str, bytes: &[u8]) -> Result<Self, HostError> {
         let plugin = || label.to_owned();
         let component = Component::from_binary(engine, bytes)
             .map_err(|error| HostError::Compile { plugin: plugin(), reason: format!("{error:#}") })?;
@@ -42,12 +63,7 @@ impl Compiled {
         let pre = linker
             .instantiate_pre(&component)
             .map_err(|error| HostError::Imports { plugin: plugin(), reason: format!("{error:#}") })?;
-        let mut compiled = Self { kind, pre, digest: hex(&Sha256::digest(bytes)), name: None, version: String::new() };
-        let metadata =
-            Running::describe(&compiled, limits).map_err(|failure| HostError::Start { plugin: plugin(), failure })?;
-        compiled.name = Some(metadata.name);
-        compiled.version = metadata.version;
-        Ok(compiled)
+        Ok(Self { kind, pre, digest: hex(&Sha256::digest(bytes)), name: None, version: String::new() })
     }
 }
 

@@ -3,6 +3,7 @@
 //! - [`config`]: limits, and which plugins there are
 //! - [`set`]: all plugins of a service, compiled once
 //! - [`tenant`]: one tenant's instances on one shard; implements [`Judges`](super::judges::Judges)
+//! - `plugin`: one plugin with its configuration
 //! - `component`: one compiled plugin
 //! - `running`: one instance and its calls
 //! - `guest`: what an instance can reach, which is nothing, and its limits
@@ -17,10 +18,13 @@ mod component;
 pub mod config;
 pub mod error;
 mod guest;
+mod plugin;
 mod running;
 pub mod set;
 mod tenant;
 
+pub use component::PluginKind;
 pub use config::{PluginConfig, PluginLimits};
 pub use error::{Failure, HostError};
-pub use set::{PluginInfo, PluginKind, PluginSet, PluginState};
+pub use plugin::{PluginInfo, PluginState};
+pub use set::PluginSet;

@@ -2,14 +2,16 @@
 
 use super::abi;
 use super::answers;
-use super::component::Compiled;
+use super::component::{Compiled, PluginKind};
 use super::config::PluginLimits;
 use super::error::{Failure, Limit};
 use super::guest::Guest;
-use super::set::{PluginKind, TICK};
 use std::time::Duration;
 use wasmtime::component::{ComponentNamedList, Func, Instance, Lift, Lower};
 use wasmtime::{Store, Trap};
+
+/// How often deadlines are looked at.
+pub(super) const TICK: Duration = Duration::from_millis(5);
 
 /// Bytes of an answer that any call may have, beside what its rows may have.
 const ANSWER_BYTES: usize = 1 << 20;

@@ -1,147 +1,21 @@
 //! All plugins of a service, compiled once.
 
-use super::abi;
-use super::component::{Compiled, hex};
+use super::component::Compiled;
 use super::config::{PluginConfig, PluginLimits};
 use super::error::{Failure, HostError};
-use super::guest;
-use super::running::Running;
+use super::guest::{self, Guest};
+use super::plugin::{Plugin, PluginInfo};
+use super::running::{Running, TICK};
 use super::tenant::Instances;
 use crate::evaluate::judges::Judges;
-use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 use vitals_core::ids::TenantId;
-use vitals_core::verdict::Evidence;
+use wasmtime::component::Linker;
 use wasmtime::{Cache, CacheConfig, Config, Engine};
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
-
-/// How often deadlines are looked at.
-pub(super) const TICK: Duration = Duration::from_millis(5);
-
-/// What a plugin does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PluginKind {
-    /// Makes samples from samples.
-    MetricDeriver,
-    /// Finds values that do not fit.
-    OutlierDetector,
-    /// Scores the health of agents.
-    HealthScorer,
-    /// Measures agents against their objectives.
-    SlaEvaluator,
-}
-
-impl PluginKind {
-    pub(super) const ALL: [Self; 4] =
-        [Self::MetricDeriver, Self::OutlierDetector, Self::HealthScorer, Self::SlaEvaluator];
-
-    /// The interface and the function that make a plugin this kind.
-    pub(super) fn function(self) -> (&'static str, &'static str) {
-        match self {
-            Self::MetricDeriver => (abi::DERIVING, "derive"),
-            Self::OutlierDetector => (abi::DETECTING, "detect"),
-            Self::HealthScorer => (abi::SCORING, "score"),
-            Self::SlaEvaluator => (abi::EVALUATING, "evaluate"),
-        }
-    }
-}
-
-/// Whether a plugin is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PluginState {
-    /// It is.
-    Ok,
-    /// At least one tenant's instance failed too often and is left alone for a while; its last verdicts are stale.
-    Quarantined,
-}
-
-/// A plugin, as operators see it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PluginInfo {
-    /// Its name.
-    pub name: String,
-    /// What it does.
-    pub kind: PluginKind,
-    /// Its version.
-    pub version: String,
-    /// SHA-256 of the component, hex.
-    pub digest: String,
-    /// SHA-256 of its configuration, hex.
-    pub config: String,
-    /// `embedded`, or the file.
-    pub source: String,
-    /// Whether it is called.
-    pub state: PluginState,
-    /// Whether its last verdicts may be out of date: it lost its last turn, or is quarantined.
-    pub stale: bool,
-    /// Batches given to it since the start of the service.
-    pub calls: u64,
-    /// Turns that it lost since then.
-    pub failures: u64,
-    /// Instances in quarantine now.
-    pub quarantined: u64,
-    /// Why it last lost its turn.
-    pub last_error: Option<String>,
-}
-
-/// What is counted of a plugin over all its instances.
-#[derive(Default)]
-pub(super) struct Stats {
-    pub(super) calls: u64,
-    pub(super) failures: u64,
-    pub(super) quarantined: u64,
-    /// Instances whose last turn was lost.
-    pub(super) stale: u64,
-    pub(super) last_error: Option<String>,
-}
-
-/// One plugin with its configuration.
-pub(super) struct Plugin {
-    pub(super) compiled: Compiled,
-    /// JSON.
-    pub(super) config: String,
-    pub(super) evidence: Arc<Evidence>,
-    source: String,
-    pub(super) stats: Mutex<Stats>,
-}
-
-impl Plugin {
-    fn new(compiled: Compiled, config: String, source: String) -> Self {
-        let evidence = Arc::new(Evidence {
-            plugin: compiled.name.clone().unwrap_or_default(),
-            version: compiled.version.clone(),
-            digest: compiled.digest.clone(),
-            config: hex(&Sha256::digest(&config)),
-        });
-        Self { compiled, config, evidence, source, stats: Mutex::default() }
-    }
-
-    fn info(&self) -> PluginInfo {
-        let stats = self.stats.lock();
-        PluginInfo {
-            name: self.evidence.plugin.clone(),
-            kind: self.compiled.kind,
-            version: self.evidence.version.clone(),
-            digest: self.evidence.digest.clone(),
-            config: self.evidence.config.clone(),
-            source: self.source.clone(),
-            state: if stats.quarantined > 0 { PluginState::Quarantined } else { PluginState::Ok },
-            stale: stats.stale > 0,
-            calls: stats.calls,
-            failures: stats.failures,
-            quarantined: stats.quarantined,
-            last_error: stats.last_error.clone(),
-        }
-    }
-}
 
 /// All plugins of a service.
 pub struct PluginSet {
@@ -154,6 +28,18 @@ struct Candidate {
     label: String,
     path: Option<PathBuf>,
     bytes: Vec<u8>,
+}
+
+impl Candidate {
+    /// Compiles it, and asks it who it is.
+    fn compile(&self, engine: &Engine, linker: &Linker<Guest>, limits: &PluginLimits) -> Result<Compiled, HostError> {
+        let mut compiled = Compiled::new(engine, linker, &self.label, &self.bytes)?;
+        let metadata = Running::describe(&compiled, limits)
+            .map_err(|failure| HostError::Start { plugin: self.label.clone(), failure })?;
+        compiled.name = Some(metadata.name);
+        compiled.version = metadata.version;
+        Ok(compiled)
+    }
 }
 
 impl PluginSet {
@@ -192,7 +78,7 @@ impl PluginSet {
         let mut plugins: Vec<Arc<Plugin>> = Vec::new();
         let mut seen = Vec::new();
         for candidate in candidates {
-            let compiled = Compiled::new(&engine, &linker, &candidate.label, &candidate.bytes, limits)?;
+            let compiled = candidate.compile(&engine, &linker, limits)?;
             let name = compiled.name.clone().unwrap_or_default();
             let by_path = configs.iter().find(|config| config.path.is_some() && config.path == candidate.path);
             if let (Some(config), Some(path)) = (by_path, &candidate.path)
@@ -240,7 +126,7 @@ impl PluginSet {
             let linker = guest::linker(&engine).map_err(|error| HostError::Engine(format!("{error:#}")))?;
             let candidate =
                 Candidate { label: path.display().to_string(), bytes: read(path)?, path: Some(path.to_owned()) };
-            let compiled = Compiled::new(&engine, &linker, &candidate.label, &candidate.bytes, limits)?;
+            let compiled = candidate.compile(&engine, &linker, limits)?;
             Ok(started(compiled, config.to_owned(), &candidate, limits)?.info())
         })
     }

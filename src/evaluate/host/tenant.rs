@@ -1,10 +1,11 @@
 //! One tenant's instances on one shard.
 
 use super::abi;
+use super::component::PluginKind;
 use super::config::PluginLimits;
 use super::error::{Failure, Lie};
+use super::plugin::Plugin;
 use super::running::{Restored, Running};
-use super::set::{Plugin, PluginKind};
 use crate::evaluate::judges::{AgentView, Derived, DerivedSeries, Findings, Judges, SlaView};
 use serde::{Deserialize, Serialize};
 use std::io::Read as _;

@@ -19,8 +19,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use vitals_core::ids::UnixNanos;
 use vitals_core::registry::Registry;
-use vitals_core::rules::alerts::{Event, Notice, type_of};
-use vitals_core::verdict::Alert;
+use vitals_core::rules::alerts::type_of;
+use vitals_core::verdict::{Alert, Event, Notice};
 
 /// An open alert is sent with an end so many repetitions ahead.
 const AHEAD: u32 = 4;

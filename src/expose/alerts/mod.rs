@@ -37,9 +37,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use vitals_core::ids::UnixNanos;
 use vitals_core::registry::Registry;
-use vitals_core::rules::alerts::{Event, Notice};
 use vitals_core::seam::Output;
-use vitals_core::verdict::Alert;
+use vitals_core::verdict::{Alert, Event, Notice};
 use webhook::Webhook;
 
 /// Hands notices to their channels, each of which sends on its own.

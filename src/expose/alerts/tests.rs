@@ -17,10 +17,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use vitals_core::ids::{AgentId, TenantId, UnixNanos};
 use vitals_core::registry::{Quota, Registry};
-use vitals_core::rules::alerts::{Event, Notice};
 use vitals_core::seam::Output;
 use vitals_core::series::AgentProfile;
-use vitals_core::verdict::{Alert, Severity};
+use vitals_core::verdict::{Alert, Event, Notice, Severity};
 
 const SECRET: &str = "a secret of thirty-two characters";
 const QUICK: Backoff = Backoff { first: Duration::from_millis(5), most: Duration::from_millis(20) };

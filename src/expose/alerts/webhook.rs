@@ -11,7 +11,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, watch};
 use vitals_core::ids::UnixNanos;
 use vitals_core::registry::Registry;
-use vitals_core::rules::alerts::Notice;
+use vitals_core::verdict::Notice;
 
 pub(super) struct Webhook {
     pub(super) post: Post,

@@ -3,7 +3,8 @@
 use super::check::{self, Problem};
 use super::components::components;
 use super::error::{AnyErrors, ApiError, BodyErrors, MissingError, TokenErrors};
-use super::insight::{Availability, DAY, Standing, assessment, trends};
+use super::insight::{Availability, DAY, assessment, trends};
+use super::standing::Standing;
 use super::time::{Time, iso_duration};
 use super::wire::{
     Assessment, FailurePattern, Health, HealthCheckRequest, HealthStatusResponse, SeriesTrend, TimeRange,

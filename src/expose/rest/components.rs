@@ -1,6 +1,7 @@
 //! The components of an agent: how each is now, and for which share of a window it was not critical.
 
-use super::insight::{HOUR, Standing};
+use super::standing::Standing;
+use super::time::HOUR;
 use super::wire::Health;
 use crate::expose::{Rest, Thresholds};
 use hashbrown::HashMap;

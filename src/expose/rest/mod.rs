@@ -3,8 +3,8 @@
 //! - [`wire`]: the JSON shapes; [`check`]: what is wrong with a request; [`error`]: everything that is not a success
 //! - `linger`: how a connection ends
 //! - `ingest`: heartbeats, system metrics, batches, maintenance windows, acknowledgements
-//! - `uptime`, `assess`, `dashboard`, `query`: answers made from the store and the board, by way of `insight` and
-//!   `components`
+//! - `uptime`, `assess`, `dashboard`, `query`: answers made from the store and the board, by way of `standing`, `insight`
+//!   and `components`
 //! - [`docs`]: the OpenAPI document
 
 mod assess;
@@ -17,6 +17,7 @@ mod ingest;
 mod insight;
 mod linger;
 mod query;
+mod standing;
 pub mod time;
 mod uptime;
 pub mod wire;

@@ -2,7 +2,8 @@
 
 use super::check::Problem;
 use super::error::{AnyErrors, ApiError, ErrorBody, MissingError, ParameterErrors, TokenErrors};
-use super::insight::{HOUR, Standing, liveness_name};
+use super::standing::{Standing, liveness_name};
+use super::time::HOUR;
 use super::time::{Time, parse_duration};
 use super::wire::{
     AgentItem, AgentList, AggregationName, AlertInfo, AlertList, AlertState, Health, Id, PluginList, Probe, SampleList,

@@ -465,6 +465,7 @@ async fn every_answer_fits_the_contract() {
     assert_eq!(answer.body["alert_summary"], json!({"critical": 1}));
     assert_eq!(answer.body["agent_summary"]["total"], 1);
     assert_eq!(answer.body["system_summary"]["total"], 1);
+    assert_eq!(answer.body["cache_hit_ratio"], 0.5, "nobody evaluates the system");
 
     let batch = json!({
         "batch_id": "b", "batch_timestamp": at(0), "source_system": "s",

@@ -4,6 +4,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 use vitals_core::ids::UnixNanos;
 
+/// An hour in nanoseconds.
+pub const HOUR: i64 = 3_600 * UnixNanos::SECOND;
+
 /// A moment: RFC 3339 with any offset or none (which is UTC) on the way in, UTC with `Z` on the way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ToSchema)]
 #[schema(value_type = String, format = DateTime, example = "2026-03-01T12:00:00Z")]

@@ -2,7 +2,9 @@
 
 use super::components::{components, uptime_by_component};
 use super::error::{AnyErrors, ApiError, MissingError, ParameterErrors, TokenErrors};
-use super::insight::{Availability, HOUR, Standing, assessment};
+use super::insight::{Availability, assessment};
+use super::standing::Standing;
+use super::time::HOUR;
 use super::time::{Time, iso_duration, minutes};
 use super::wire::{DayUptime, HoursParams, Id, TimeRange, UptimeStatusResponse, UptimeSummaryResponse};
 use super::{PathVariable, Query, Reader, check_id, none_wrong};

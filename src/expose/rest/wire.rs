@@ -979,7 +979,7 @@ pub struct TelemetryDashboardData {
     /// Milliseconds by part of the query.
     #[schema(value_type = Object)]
     pub query_performance: BTreeMap<String, Value>,
-    /// Share of the answer that came from a cache.
+    /// Share of the agents whose state was in memory, not known from the catalogue alone; 0 when there are none.
     #[schema(minimum = 0, maximum = 1)]
     pub cache_hit_ratio: f64,
 }
