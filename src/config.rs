@@ -597,6 +597,23 @@ mod tests {
     }
 
     #[test]
+    fn the_token_of_influxdb_is_taken_and_not_shown() {
+        let file = "[store]\nkind = \"influxdb\"\n[store.influxdb]\nurl = \"http://me:secret@host:8086\"";
+        let config = layered(file, &[("VITALS__STORE__INFLUXDB__TOKEN", "secret")]).unwrap();
+        config.check().unwrap();
+        assert!(config.store.influxdb.token.is_some());
+        let shown = config.shown();
+        assert!(!shown.contains("secret") && shown.contains("@host:8086"), "{shown}");
+        assert!(!format!("{:?}", config.store.influxdb.token).contains("secret"));
+        for wrong in ["url = \"host:8086\"", "org = \"\"", "batch_lines = 0"] {
+            let file = format!("[store]\nkind = \"influxdb\"\n[store.influxdb]\n{wrong}");
+            let key = wrong.split(' ').next().unwrap();
+            let error = layered(&file, &[]).unwrap().check().unwrap_err().to_string();
+            assert!(error.contains(&format!("store.influxdb.{key}")), "{error}");
+        }
+    }
+
+    #[test]
     fn free_ports() {
         let mut config = Config::default();
         config.take_free_ports();

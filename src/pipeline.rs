@@ -414,7 +414,7 @@ impl Rooms {
     }
 }
 
-/// How a store does that sends to a server. What the server does not take waits, so this says nothing against taking more.
+/// How a store does that sends to a server. What cannot be sent waits, so this says nothing against taking more.
 fn describe(outbox: &OutboxStats) -> String {
     let waits = || {
         let age = outbox.since.map_or(0, |since| now().since(since).max(0) / UnixNanos::SECOND);
@@ -426,7 +426,7 @@ fn describe(outbox: &OutboxStats) -> String {
         (None, Some(refused)) => format!("connected; {refused}"),
         (Some(trouble), refused) => {
             let refused = refused.map_or_else(String::new, |refused| format!("; {refused}"));
-            format!("the server takes nothing now ({trouble}); {}{refused}", waits())
+            format!("nothing is sent to the server now: {trouble}; {}{refused}", waits())
         }
     }
 }

@@ -245,7 +245,7 @@ pub struct OutboxStats {
     pub bytes: u64,
     /// When the oldest of it was sealed.
     pub since: Option<UnixNanos>,
-    /// Why the server takes nothing now, if it does not.
+    /// Why nothing can be sent now, if it cannot.
     pub trouble: Option<String>,
     /// Lines that the server refused for good, since the start.
     pub refused: u64,

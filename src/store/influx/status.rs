@@ -14,18 +14,18 @@ pub(super) struct Status {
 }
 
 impl Status {
-    /// The server takes what is sent.
+    /// What is sent arrives.
     pub(super) fn well(&self) {
         if self.trouble.lock().take().is_some() {
-            tracing::info!("InfluxDB takes what is sent again");
+            tracing::info!("what is sent to InfluxDB arrives again");
         }
     }
 
-    /// It does not, and it is tried again.
+    /// Nothing can be sent; it is tried again.
     pub(super) fn trouble(&self, reason: &str) {
         let before = self.trouble.lock().replace(reason.to_owned());
         if before.as_deref() != Some(reason) {
-            tracing::warn!("InfluxDB takes nothing now ({reason}); what is stored waits here and is sent later");
+            tracing::warn!("nothing is sent to InfluxDB now: {reason}; what is stored waits here");
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::store::conformance::{NOON, ZERO, rows, seal};
 use crate::store::influx::config::Secret;
 use crate::store::influx::{InfluxConfig, InfluxStore};
-use crate::store::{StoreConfig, StoreKind};
+use crate::store::{EmbeddedStore, StoreConfig, StoreKind};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -15,6 +15,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use vitals_core::ids::UnixNanos;
 use vitals_core::seam::{Checkpoint, Store};
 
 /// What the server does with the next write.
@@ -285,4 +286,24 @@ fn a_crash_after_sending_sends_the_same_again() {
     until("sent again", || sent(&again));
     assert_eq!(running.fake.stored.lock().unwrap().len(), 20);
     assert_eq!(running.fake.stored().len(), 10, "the same lines");
+}
+
+#[test]
+fn what_an_embedded_store_holds_is_sent() {
+    let running = serve();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let embedded = EmbeddedStore::open(&path, &StoreConfig { block_samples: 8, ..StoreConfig::default() }).unwrap();
+    // Enough seals to have been merged, with a sample that is written again, and is no first one.
+    for n in 0..20 {
+        embedded.write(ZERO, rows(&[(1, NOON + n, n as f64), (1, NOON, 77.0)]));
+        seal(&embedded, ZERO, Checkpoint::default());
+    }
+    embedded.maintain(UnixNanos(NOON)).unwrap();
+    drop(embedded);
+    let store = open(folder.path(), &config(&running.url));
+    until("sent", || sent(&store));
+    let stored = running.fake.stored();
+    assert_eq!(stored.len(), 20);
+    assert!(!stored.iter().any(|line| line.contains("gauge=77")), "the first one stays");
 }
