@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{
     ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
 };
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
@@ -20,6 +21,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::Code;
+
+/// Bytes of a refused body that are thrown away before the answer: a whole message of the default limit, and some.
+const DRAIN_BYTES: usize = 80 << 20;
+/// For how long.
+const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// What a body is written in, and so its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,11 +76,11 @@ impl<I: Ingest> Http<I> {
         }
     }
 
-    async fn metrics(&self, peer: SocketAddr, request: Request<Incoming>) -> Result<Accepted, Failure> {
-        if request.method() != Method::POST {
+    async fn metrics(&self, peer: SocketAddr, head: &Parts, body: &mut Incoming) -> Result<Accepted, Failure> {
+        if head.method != Method::POST {
             return Err(Failure::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented, "use POST"));
         }
-        let headers = request.headers();
+        let headers = &head.headers;
         let token = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
         let caller = permitted(self.auth.as_deref(), token)?;
         let unsupported =
@@ -84,9 +90,10 @@ impl<I: Ingest> Http<I> {
         let encoding = headers.get(CONTENT_ENCODING).map_or(Some(Encoding::None), |v| Encoding::named(v.as_bytes()));
         let encoding = encoding.ok_or_else(|| unsupported("content-encoding must be gzip, zstd or none"))?;
         let mut permit = self.budget.permit();
-        let body = tokio::time::timeout(self.timeout, self.read(request, &mut permit)).await.map_err(|_| {
-            Failure::new(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, "the body did not arrive in time")
-        })??;
+        let body =
+            tokio::time::timeout(self.timeout, self.read(headers, body, &mut permit)).await.map_err(|_| {
+                Failure::new(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, "the body did not arrive in time")
+            })??;
         let body = match encoding {
             Encoding::None => body,
             _ => self.decompress(encoding, &body, &mut permit)?,
@@ -109,12 +116,11 @@ impl<I: Ingest> Http<I> {
     }
 
     /// The body's bytes, each counted against the budget before the next is read.
-    async fn read(&self, request: Request<Incoming>, permit: &mut Permit) -> Result<Bytes, Failure> {
-        let declared = request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    async fn read(&self, headers: &HeaderMap, body: &mut Incoming, permit: &mut Permit) -> Result<Bytes, Failure> {
+        let declared = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
         if declared.is_some_and(|len| len > self.max_message as u64) {
             return Err(self.too_large());
         }
-        let mut body = request.into_body();
         let broken = |e: hyper::Error| {
             Failure::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, format!("the body cannot be read: {e}"))
         };
@@ -176,8 +182,9 @@ impl<I: Ingest> Answer for Http<I> {
     async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
         // Answers are in the request's form; protobuf when it cannot be told.
         let form = Form::of(request.headers()).unwrap_or(Form::Protobuf);
-        let result = match request.uri().path() {
-            "/v1/metrics" => self.metrics(peer, request).await,
+        let (head, mut body) = request.into_parts();
+        let result = match head.uri.path() {
+            "/v1/metrics" => self.metrics(peer, &head, &mut body).await,
             "/v1/traces" | "/v1/logs" | "/v1development/profiles" => Err(Failure::new(
                 StatusCode::NOT_FOUND,
                 Code::Unimplemented,
@@ -188,8 +195,22 @@ impl<I: Ingest> Answer for Http<I> {
         counted("http", result.as_ref().err());
         match result {
             Ok(accepted) => respond(StatusCode::OK, form, success(form, &accepted)),
-            Err(failure) => refusal(form, &failure),
+            Err(failure) => {
+                // Nobody waits here when time ran out already; the outcome changes nothing.
+                let _ = tokio::time::timeout(DRAIN_TIME, drain(&mut body)).await;
+                refusal(form, &failure)
+            }
         }
+    }
+}
+
+/// Throws away what a refused sender still sends: closing a socket with unread bytes resets it, and the reset can overtake the
+/// refusal, so that the sender would try the same again.
+async fn drain(body: &mut Incoming) {
+    let mut left = DRAIN_BYTES;
+    while left > 0 {
+        let Some(Ok(frame)) = body.frame().await else { return };
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
     }
 }
 

@@ -192,6 +192,28 @@ async fn http_says_what_was_wrong() {
     assert_eq!(ports.budget.used(), 0, "refused requests give their bytes back");
 }
 
+/// A sender that reads nothing before it has sent all would see a reset, and no reason, if the connection ended first.
+#[tokio::test]
+async fn a_refusal_waits_for_the_rest_of_the_body() {
+    let ports = start(small()).await;
+    for pause in [Duration::ZERO, Duration::from_millis(20)] {
+        let body = vec![b'x'; 8 << 20];
+        let mut stream = TcpStream::connect(ports.http).await.unwrap();
+        let head = format!(
+            "POST /v1/metrics HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        for part in body.chunks(2 << 20) {
+            stream.write_all(part).await.unwrap();
+            tokio::time::sleep(pause).await;
+        }
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 413");
+    }
+}
+
 /// Code and message of a `google.rpc.Status`.
 fn tonic_code(body: &[u8]) -> (i32, String) {
     #[derive(Clone, PartialEq, prost::Message)]
