@@ -6,10 +6,10 @@
 //! a level were written before all blocks of the levels below it, and keep the order in which they are right.
 
 use super::block;
-use super::embedded::Shared;
 use super::schema::io;
-use super::seal::{NewBlock, compress, insert_block};
+use super::shared::Shared;
 use super::sorted::{Lane, Sorted};
+use super::writer::{NewBlock, compress, insert_block};
 use rusqlite::{TransactionBehavior, params};
 use std::sync::atomic::Ordering;
 use vitals_core::columns::Columns;

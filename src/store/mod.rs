@@ -5,10 +5,12 @@
 //! - `sorted`: rows by (series, time), each once
 //! - `block`: sorted rows as compressed bytes, and back
 //! - `schema`: the tables
+//! - `writer`, `readers`: the connections to them
+//! - `shared`: what the threads share
 //! - `seal`: the thread that makes tails durable
 //! - `read`: questions, answered from the file and the tails together
 //! - `maintain`: merging of small blocks, and retention
-//! - `outbox`: what a store elsewhere has still to get
+//! - `outbox`, `unsent`: what a store elsewhere has still to get
 //! - [`influx`]: samples and verdicts in InfluxDB, with the embedded store as its front
 
 mod block;
@@ -19,12 +21,16 @@ pub mod influx;
 mod maintain;
 mod outbox;
 mod read;
+mod readers;
 mod schema;
 mod seal;
+mod shared;
 mod sorted;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod unsent;
+mod writer;
 
 pub use embedded::EmbeddedStore;
 pub use influx::{InfluxConfig, InfluxStore};

@@ -1,80 +1,25 @@
 //! Questions, answered from the file and the tails together.
 
 use super::block;
-use super::embedded::Shared;
-use super::schema::{self, KINDS, damaged, io};
-use super::seal::series_of;
+use super::readers::Snapshot;
+use super::schema::{KINDS, decode, io, known_evidence, series_of, state};
+use super::shared::Shared;
 use super::sorted::{Lane, day_of};
 use super::tail::Tail;
 use hashbrown::{HashMap, HashSet};
-use parking_lot::Mutex;
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use vitals_core::availability::{Interval, State};
+use vitals_core::availability::Interval;
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use vitals_core::seam::{Aggregation, AlertQuery, Catalogue, Checkpoint, SampleQuery, StoreError, VerdictQuery};
 use vitals_core::series::{AgentDesc, Attributes, SeriesDesc};
 use vitals_core::verdict::{Alert, Evidence, Verdict};
 
-/// Connections that are kept for the next question.
-const IDLE_READERS: usize = 8;
 /// A question that names more agents than this is answered from the tenant's rows.
 const AGENTS_ONE_BY_ONE: usize = 64;
-
-/// Connections for reading.
-pub(super) struct Readers {
-    path: PathBuf,
-    idle: Mutex<Vec<Connection>>,
-}
-
-impl Readers {
-    pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), idle: Mutex::default() }
-    }
-
-    /// A read transaction that sees the file as it is now.
-    pub(super) fn begin(&self) -> Result<Snapshot<'_>, StoreError> {
-        let idle = self.idle.lock().pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => schema::connect(&self.path)?,
-        };
-        let snapshot = Snapshot { readers: self, connection: Some(connection) };
-        snapshot.get()?.execute_batch("BEGIN").map_err(io)?;
-        // The first read is what fixes the view.
-        snapshot.get()?.query_row("SELECT count(*) FROM checkpoint", [], |_| Ok(())).map_err(io)?;
-        Ok(snapshot)
-    }
-}
-
-/// A view of the file that does not change.
-pub(super) struct Snapshot<'a> {
-    readers: &'a Readers,
-    connection: Option<Connection>,
-}
-
-impl Snapshot<'_> {
-    pub(super) fn get(&self) -> Result<&Connection, StoreError> {
-        self.connection.as_ref().ok_or_else(|| StoreError::Io("the connection is gone".into()))
-    }
-}
-
-impl Drop for Snapshot<'_> {
-    fn drop(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
-        // A connection that cannot end its transaction is closed instead of kept.
-        if connection.execute_batch("COMMIT").is_ok() {
-            let mut idle = self.readers.idle.lock();
-            if idle.len() < IDLE_READERS {
-                idle.push(connection);
-            }
-        }
-    }
-}
 
 impl Shared {
     /// Shows the tails, and gives the file as of the same moment.
@@ -280,26 +225,10 @@ pub(super) fn verdict_key(verdict: &Verdict) -> (Reverse<UnixNanos>, AgentId, &s
     (Reverse(*time), *agent, body.kind(), &evidence.plugin, series_of(body))
 }
 
-pub(super) fn decode<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, StoreError> {
-    let body = row.get_ref(column).map_err(io)?;
-    let body = body.as_blob().map_err(|error| StoreError::Damaged(error.to_string()))?;
-    postcard::from_bytes(body).map_err(damaged)
-}
-
 fn tenant_id(connection: &Connection, tenant: &TenantId) -> Result<Option<i64>, StoreError> {
     let sql = "SELECT id FROM tenant WHERE name = ?1";
     let mut statement = connection.prepare_cached(sql).map_err(io)?;
     statement.query_row([&*tenant.0], |row| row.get(0)).optional().map_err(io)
-}
-
-pub(super) fn state(number: u8) -> Result<State, StoreError> {
-    match number {
-        0 => Ok(State::Up),
-        1 => Ok(State::Silent),
-        2 => Ok(State::Unhealthy),
-        3 => Ok(State::Maintenance),
-        other => Err(StoreError::Damaged(format!("an interval has the unknown state {other}"))),
-    }
 }
 
 /// (seq, id) of the blocks that may hold samples of `series` in `start..end`, by day.
@@ -382,23 +311,6 @@ fn stored_verdicts(
         Some(agents) if agents.len() <= AGENTS_ONE_BY_ONE => agents.iter().try_for_each(|&agent| ask(Some(agent))),
         _ => ask(None),
     }
-}
-
-pub(super) fn known_evidence(
-    connection: &Connection,
-    known: &mut HashMap<i64, Arc<Evidence>>,
-    id: i64,
-) -> Result<Arc<Evidence>, StoreError> {
-    if let Some(evidence) = known.get(&id) {
-        return Ok(evidence.clone());
-    }
-    let mut statement = connection.prepare_cached("SELECT body FROM evidence WHERE id = ?1").map_err(io)?;
-    let mut rows = statement.query([id]).map_err(io)?;
-    let row = rows.next().map_err(io)?;
-    let row = row.ok_or_else(|| StoreError::Damaged(format!("the evidence {id} of a verdict is missing")))?;
-    let evidence: Arc<Evidence> = Arc::new(decode(row, 0)?);
-    known.insert(id, evidence.clone());
-    Ok(evidence)
 }
 
 fn stored_alerts(

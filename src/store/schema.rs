@@ -1,10 +1,13 @@
-//! The tables.
+//! The tables, and what stands in their columns.
 
-use rusqlite::Connection;
+use hashbrown::HashMap;
+use rusqlite::{Connection, Row};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+use vitals_core::availability::State;
 use vitals_core::seam::StoreError;
-use vitals_core::verdict::VerdictBody;
+use vitals_core::verdict::{Evidence, VerdictBody};
 
 /// The layout of the file; another number is refused.
 const FORMAT: i64 = 1;
@@ -93,4 +96,58 @@ pub(super) fn kind_number(body: &VerdictBody) -> u8 {
         VerdictBody::Outlier(_) => 1,
         VerdictBody::Sla(_) => 2,
     }
+}
+
+/// The series that a verdict is about, as far as it tells verdicts apart; -1 for none.
+pub(super) fn series_of(body: &VerdictBody) -> i64 {
+    match body {
+        VerdictBody::Outlier(outlier) => outlier.series.0.into(),
+        VerdictBody::Health(_) | VerdictBody::Sla(_) => -1,
+    }
+}
+
+/// The number of a state in the file.
+pub(super) fn state_number(state: State) -> u8 {
+    match state {
+        State::Up => 0,
+        State::Silent => 1,
+        State::Unhealthy => 2,
+        State::Maintenance => 3,
+    }
+}
+
+/// The state of a number in the file.
+pub(super) fn state(number: u8) -> Result<State, StoreError> {
+    match number {
+        0 => Ok(State::Up),
+        1 => Ok(State::Silent),
+        2 => Ok(State::Unhealthy),
+        3 => Ok(State::Maintenance),
+        other => Err(StoreError::Damaged(format!("an interval has the unknown state {other}"))),
+    }
+}
+
+/// A column that holds postcard.
+pub(super) fn decode<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, StoreError> {
+    let body = row.get_ref(column).map_err(io)?;
+    let body = body.as_blob().map_err(|error| StoreError::Damaged(error.to_string()))?;
+    postcard::from_bytes(body).map_err(damaged)
+}
+
+/// The evidence with this id, read at most once.
+pub(super) fn known_evidence(
+    connection: &Connection,
+    known: &mut HashMap<i64, Arc<Evidence>>,
+    id: i64,
+) -> Result<Arc<Evidence>, StoreError> {
+    if let Some(evidence) = known.get(&id) {
+        return Ok(evidence.clone());
+    }
+    let mut statement = connection.prepare_cached("SELECT body FROM evidence WHERE id = ?1").map_err(io)?;
+    let mut rows = statement.query([id]).map_err(io)?;
+    let row = rows.next().map_err(io)?;
+    let row = row.ok_or_else(|| StoreError::Damaged(format!("the evidence {id} of a verdict is missing")))?;
+    let evidence: Arc<Evidence> = Arc::new(decode(row, 0)?);
+    known.insert(id, evidence.clone());
+    Ok(evidence)
 }

@@ -4,7 +4,7 @@
 //! that this service writes is kept, durably and before it is written; numbers that do not fit go to a column beside.
 
 use super::layout::Place;
-use crate::store::embedded::Shared;
+use crate::store::shared::Shared;
 use hashbrown::{HashMap, HashSet};
 use parking_lot::RwLock;
 use vitals_core::seam::StoreError;
