@@ -7,7 +7,7 @@ use super::time::HOUR;
 use super::time::{Time, parse_duration};
 use super::wire::{
     AgentItem, AgentList, AggregationName, AlertInfo, AlertList, AlertState, Health, Id, PluginList, Probe, SampleList,
-    SamplePoint, SeriesItem, SeriesList, ServiceHealth, Span, VerdictItem, VerdictKind, VerdictList,
+    SamplePoint, SeriesItem, SeriesList, ServiceHealth, Span, VerdictItem, VerdictKind, VerdictList, Waiting,
 };
 use super::{PathVariable, Query, Reader, none_wrong};
 use crate::expose::Rest;
@@ -62,8 +62,13 @@ pub async fn service_health(State(rest): State<Arc<Rest>>, Reader(caller): Reade
 )]
 pub async fn probe(State(rest): State<Arc<Rest>>) -> Response {
     let ready = (rest.status)().ready;
+    let waiting = rest.store.outbox().map(|outbox| Waiting {
+        samples: outbox.samples,
+        bytes: outbox.bytes,
+        age_seconds: outbox.since.map_or(0, |since| rest.now().since(since).max(0)) as f64 / UnixNanos::SECOND as f64,
+    });
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Probe { live: true, ready })).into_response()
+    (status, Json(Probe { live: true, ready, waiting })).into_response()
 }
 
 /// The service's own metrics

@@ -1047,6 +1047,23 @@ pub struct Probe {
     pub live: bool,
     /// It takes requests.
     pub ready: bool,
+    /// What a store that sends to a server has still to send; not there for one that keeps everything itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
+}
+
+/// What waits for a server.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Waiting {
+    /// Samples.
+    #[schema(minimum = 0)]
+    pub samples: u64,
+    /// Bytes on the disk.
+    #[schema(minimum = 0)]
+    pub bytes: u64,
+    /// Seconds since the oldest of it was stored here; 0 when nothing waits.
+    #[schema(minimum = 0)]
+    pub age_seconds: f64,
 }
 
 /// A known agent or system.
