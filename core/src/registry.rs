@@ -4,7 +4,7 @@
 //! one counter for all.
 
 use crate::ids::{AgentId, SeriesId, TenantId, UnixNanos};
-use crate::series::{AgentDesc, AgentProfile, Origin, Part, SeriesDesc, SeriesSpec, Shape};
+use crate::series::{AgentDesc, AgentProfile, Origin, Part, SeriesDesc, SeriesSpec};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -347,26 +347,10 @@ fn identity(agent: AgentId, spec: &SeriesSpec) -> IdentityHash {
         hash.update(&(s.len() as u64).to_le_bytes());
         hash.update(s.as_bytes());
     };
-    text(&spec.metric);
-    text(&spec.unit);
-    text(&spec.scope);
-    for (key, value) in &spec.attributes {
-        text(key);
-        text(value);
-    }
-    text("resource");
-    for (key, value) in spec.resource.iter() {
-        text(key);
-        text(value);
-    }
+    spec.names().for_each(&mut text);
     if let Origin::Derived { plugin, .. } = &spec.origin {
         text(plugin);
     }
-    let (shape, monotonic) = match spec.shape {
-        Shape::Gauge => (0_u8, false),
-        Shape::Cumulative { monotonic } => (1, monotonic),
-        Shape::Delta { monotonic } => (2, monotonic),
-    };
     let (part, number) = match spec.part {
         Part::Value => (0_u8, 0.0),
         Part::Count => (1, 0.0),
@@ -384,7 +368,8 @@ fn identity(agent: AgentId, spec: &SeriesSpec) -> IdentityHash {
             [2, a, b, c, d]
         }
     };
-    hash.update(&[shape, u8::from(monotonic), part]);
+    hash.update(&spec.shape.bytes());
+    hash.update(&[part]);
     hash.update(&f64::to_bits(number).to_le_bytes());
     hash.update(&from);
     hash.update(&agent.0.to_le_bytes());

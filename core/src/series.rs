@@ -82,6 +82,18 @@ pub enum Shape {
     },
 }
 
+impl Shape {
+    /// As it is hashed: which one, and whether it is monotonic.
+    #[must_use]
+    pub fn bytes(self) -> [u8; 2] {
+        match self {
+            Self::Gauge => [0, 0],
+            Self::Cumulative { monotonic } => [1, monotonic.into()],
+            Self::Delta { monotonic } => [2, monotonic.into()],
+        }
+    }
+}
+
 /// Which number of a metric point a series carries.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Part {
@@ -171,6 +183,18 @@ pub struct SeriesSpec {
     pub attributes: Attributes,
     /// The resource's attributes, shared by all series of one resource.
     pub resource: Arc<Attributes>,
+}
+
+impl SeriesSpec {
+    /// The names that identify it, in the order in which they are hashed: metric, unit, scope, the keys and values of the
+    /// point's attributes, a separator, those of the resource's.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        fn pairs(all: &Attributes) -> impl Iterator<Item = &str> {
+            all.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()])
+        }
+        let own = [self.metric.as_str(), &self.unit, &self.scope].into_iter().chain(pairs(&self.attributes));
+        own.chain(["resource"]).chain(pairs(&self.resource))
+    }
 }
 
 /// All that is known of an agent. An entity of the REST API's `system_id` is one too.

@@ -25,6 +25,7 @@ pub use config::{ChannelConfig, ChannelError, ChannelKind, check_all};
 
 use super::otlp::Observer;
 use super::otlp::send::Backoff;
+use super::rest::time::Time;
 use alertmanager::Alertmanager;
 use parking_lot::RwLock;
 use post::Post;
@@ -189,8 +190,7 @@ fn now() -> UnixNanos {
 }
 
 fn rfc3339(time: UnixNanos) -> String {
-    // The range of UnixNanos is well within that of a timestamp.
-    jiff::Timestamp::from_nanosecond(time.0.into()).map_or_else(|_| time.0.to_string(), |time| time.to_string())
+    Time(time).to_string()
 }
 
 /// The name of an alert's agent.

@@ -174,10 +174,7 @@ impl Feeder {
             }
             match became {
                 Row::Written | Row::Beside => self.line(lines)?,
-                Row::NotFinite => {
-                    metrics::counter!("vitals_influx_left_out_total", "reason" => "not_finite").increment(1)
-                }
-                Row::Time => metrics::counter!("vitals_influx_left_out_total", "reason" => "time").increment(1),
+                without => without.count_left_out(),
             }
         }
         Ok(())

@@ -153,16 +153,7 @@ fn digest(names: &Names, desc: &SeriesDesc, tenant: &str, agent: &str) -> u64 {
         hash.update(&(text.len() as u64).to_le_bytes());
         hash.update(text.as_bytes());
     };
-    [tenant, agent, &spec.metric, &spec.unit, &spec.scope].into_iter().for_each(&mut text);
-    for (key, value) in &spec.attributes {
-        text(key);
-        text(value);
-    }
-    text("resource");
-    for (key, value) in spec.resource.iter() {
-        text(key);
-        text(value);
-    }
+    [tenant, agent].into_iter().chain(spec.names()).for_each(&mut text);
     match &spec.origin {
         Origin::Otlp => text("otlp"),
         Origin::Rest => text("rest"),
@@ -171,17 +162,13 @@ fn digest(names: &Names, desc: &SeriesDesc, tenant: &str, agent: &str) -> u64 {
             text(&from_digest(names, *from, tenant, agent));
         }
     }
-    let (shape, monotonic) = match spec.shape {
-        Shape::Gauge => (0_u8, false),
-        Shape::Cumulative { monotonic } => (1, monotonic),
-        Shape::Delta { monotonic } => (2, monotonic),
-    };
     // A bucket's bound and a quantile may be the same number.
     let kind = match spec.part {
         Part::Quantile(_) => 1_u8,
         _ => 0,
     };
-    hash.update(&[shape, u8::from(monotonic), kind]);
+    hash.update(&spec.shape.bytes());
+    hash.update(&[kind]);
     hash.digest()
 }
 

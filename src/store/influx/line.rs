@@ -156,6 +156,18 @@ pub enum Row {
     Time,
 }
 
+impl Row {
+    /// Counts a row that has no line.
+    pub(super) fn count_left_out(self) {
+        let reason = match self {
+            Self::NotFinite => "not_finite",
+            Self::Time => "time",
+            Self::Written | Self::Beside => return,
+        };
+        metrics::counter!("vitals_influx_left_out_total", "reason" => reason).increment(1);
+    }
+}
+
 /// Whether a sample can be a line.
 pub(super) fn can_hold(time: i64, value: f64) -> Row {
     if !value.is_finite() {

@@ -143,11 +143,8 @@ fn only_what_fits(columns: Arc<Columns>) -> Arc<Columns> {
     let mut kept = Columns::default();
     for (series, time, value) in columns.rows() {
         match line::can_hold(time.0, value) {
-            line::Row::NotFinite => {
-                metrics::counter!("vitals_influx_left_out_total", "reason" => "not_finite").increment(1);
-            }
-            line::Row::Time => metrics::counter!("vitals_influx_left_out_total", "reason" => "time").increment(1),
             line::Row::Written | line::Row::Beside => kept.push(series, time, value),
+            without => without.count_left_out(),
         }
     }
     Arc::new(kept)
