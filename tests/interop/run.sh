@@ -19,12 +19,8 @@ peers=(collector alertmanager)
 
 sdk=$root/target/interop
 mkdir -p "$sdk"
+"$here/../venv.sh" "$here/sdk/requirements.txt" "$sdk/python"
 # What was installed from an older list is installed anew.
-if ! cmp --silent "$here/sdk/requirements.txt" "$sdk/python/requirements.txt"; then
-  python3 -m venv --clear "$sdk/python"
-  "$sdk/python/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/sdk/requirements.txt"
-  cp "$here/sdk/requirements.txt" "$sdk/python/"
-fi
 if ! cmp --silent "$here/sdk/package-lock.json" "$sdk/package-lock.json" || [ ! -d "$sdk/node_modules" ]; then
   cp "$here/sdk/package.json" "$here/sdk/package-lock.json" "$sdk/"
   (cd "$sdk" && npm ci --ignore-scripts --no-audit --no-fund --silent)

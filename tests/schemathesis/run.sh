@@ -13,12 +13,7 @@ export PYTHONDONTWRITEBYTECODE=1
 
 tools=$root/target/schemathesis
 mkdir -p "$tools"
-# What was installed from an older list is installed anew.
-if ! cmp --silent "$here/requirements.txt" "$tools/python/requirements.txt"; then
-  python3 -m venv --clear "$tools/python"
-  "$tools/python/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
-  cp "$here/requirements.txt" "$tools/python/"
-fi
+"$here/../venv.sh" "$here/requirements.txt" "$tools/python"
 export SCHEMATHESIS=$tools/python/bin/schemathesis
 
 exec timeout --kill-after=15 600 python3 "$here/check.py" "$@"
