@@ -257,6 +257,8 @@ impl Config {
                 return Err(ConfigError::TooLittle { key, is, least });
             }
         }
+        self.receive.cors.check("receive.cors").map_err(|error| ConfigError::Room(error.to_string()))?;
+        self.expose.check().map_err(|error| ConfigError::Room(error.to_string()))?;
         alerts::check_all(&self.channels)?;
         for config in &self.telemetry.alert_configs {
             let is_there = |name: &String| self.channels.iter().any(|channel| channel.name == *name);

@@ -15,6 +15,7 @@
 //! - [`config`]: the configuration file, whose sections are the rooms' own
 //! - [`reload`]: new settings without a restart
 //! - [`auth`]: who asks, from their token
+//! - [`web`]: what all HTTP listeners share
 //! - [`commands`]: what a user types
 
 // In the order of the tour; the blank lines keep the formatter from sorting them.
@@ -35,3 +36,4 @@ pub mod commands;
 pub mod config;
 pub mod pipeline;
 pub mod reload;
+pub mod web;

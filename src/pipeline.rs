@@ -340,7 +340,8 @@ impl Rooms {
         (rest, room): (TcpListener, watch::Receiver<Arc<Rest>>),
         stopped: &watch::Receiver<bool>,
     ) -> Vec<JoinHandle<()>> {
-        let otlp = Arc::new(OtlpIntake { normalizer: self.normalizer.clone(), log: self.log.clone() });
+        let otlp =
+            Arc::new(OtlpIntake { normalizer: self.normalizer.clone(), log: self.log.clone(), status: self.status() });
         let otlp_auth = config.auth.otlp.then(|| auth.clone());
         let budget = Budget::new(config.receive.max_in_flight_bytes);
         let receive = Arc::new(config.receive.clone());
@@ -491,9 +492,14 @@ fn observed_by(exporter: Option<Observer>, notifier: Observer) -> Observer {
 struct OtlpIntake {
     normalizer: Arc<Normalizer>,
     log: Arc<dyn Log>,
+    status: Arc<dyn Fn() -> ServiceStatus + Send + Sync>,
 }
 
 impl Ingest for OtlpIntake {
+    fn ready(&self) -> bool {
+        (self.status)().ready
+    }
+
     async fn ingest(
         &self,
         caller: Caller,

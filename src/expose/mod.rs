@@ -20,6 +20,7 @@ use vitals_core::registry::Registry;
 use vitals_core::seam::Store;
 
 use crate::auth::Auth;
+use crate::web::{CorsConfig, CorsError};
 
 pub use rest::serve;
 
@@ -57,8 +58,36 @@ pub struct ExposeConfig {
     pub heartbeat_max_ahead_seconds: u64,
     /// A metric further ahead of our clock than this is refused.
     pub metric_max_ahead_seconds: u64,
+    /// The path under which clients see REST, when a proxy before it has one of its own.
+    pub prefix: String,
+    /// Which pages of other origins may call.
+    pub cors: CorsConfig,
     /// Where a measurement becomes degraded and critical.
     pub thresholds: Thresholds,
+}
+
+/// Why REST cannot be as configured.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExposeError {
+    /// The prefix is no path.
+    #[error("expose.prefix = {0:?} is no path: write it like \"/vitals\", with a slash before and none behind")]
+    Prefix(String),
+    /// The origins cannot be used.
+    #[error(transparent)]
+    Cors(#[from] CorsError),
+}
+
+impl ExposeConfig {
+    /// Whether the settings can be used.
+    ///
+    /// # Errors
+    /// The first one that cannot.
+    pub fn check(&self) -> Result<(), ExposeError> {
+        if !rest::is_sane_prefix(&self.prefix) {
+            return Err(ExposeError::Prefix(self.prefix.clone()));
+        }
+        Ok(self.cors.check("expose.cors")?)
+    }
 }
 
 impl Default for ExposeConfig {
@@ -77,6 +106,8 @@ impl Default for ExposeConfig {
             heartbeat_max_age_seconds: 600,
             heartbeat_max_ahead_seconds: 600,
             metric_max_ahead_seconds: 86_400,
+            prefix: String::new(),
+            cors: CorsConfig::default(),
             thresholds: Thresholds::default(),
         }
     }

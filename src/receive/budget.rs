@@ -38,6 +38,12 @@ pub struct Permit {
 }
 
 impl Permit {
+    /// The share.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Makes the share at least `bytes`; false, and no change, when the budget does not have it.
     pub fn reserve(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);

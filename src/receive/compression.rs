@@ -32,8 +32,11 @@ pub enum CompressionError {
     },
 }
 
-/// The largest zstd window that is accepted, as a power of two: 8 MiB, what the format's RFC asks decoders to support.
-const WINDOW_LOG: u32 = 23;
+/// The largest zstd window that is accepted, as a power of two: 128 MiB, the bound of the zstd library itself. RFC 8878 asks for
+/// 8 MiB at least, and encoders in use go further: Go's best levels take 16 and 32 MiB.
+const WINDOW_LOG: u32 = 27;
+/// Most encodings over each other.
+const MOST_ENCODINGS: usize = 3;
 
 impl Encoding {
     /// By its name in the header; `None` is one that is not understood.
@@ -42,7 +45,7 @@ impl Encoding {
         let name = name.trim_ascii();
         if name.is_empty() || name.eq_ignore_ascii_case(b"identity") {
             Some(Self::None)
-        } else if name.eq_ignore_ascii_case(b"gzip") {
+        } else if name.eq_ignore_ascii_case(b"gzip") || name.eq_ignore_ascii_case(b"x-gzip") {
             Some(Self::Gzip)
         } else if name.eq_ignore_ascii_case(b"zstd") {
             Some(Self::Zstd)
@@ -51,12 +54,29 @@ impl Encoding {
         }
     }
 
-    /// The body's bytes before compression.
+    /// Those of all `content-encoding` lines, in the order in which they were applied; `None` when one of them is not
+    /// understood, or they are too many.
+    pub fn all<'h>(lines: impl Iterator<Item = &'h [u8]>) -> Option<Vec<Self>> {
+        let mut encodings = Vec::new();
+        for name in lines.flat_map(|line| line.split(|byte| *byte == b',')) {
+            match Self::named(name)? {
+                Self::None => {}
+                encoding => encodings.push(encoding),
+            }
+        }
+        (encodings.len() <= MOST_ENCODINGS).then_some(encodings)
+    }
+
+    /// The body's bytes before compression. All members of a gzip stream and all frames of zstd are one body.
     ///
     /// # Errors
     /// When they are more than `limit`, or `body` is damaged or cut.
     pub fn decompress(self, body: &[u8], limit: usize) -> Result<Vec<u8>, CompressionError> {
         let invalid = |source| CompressionError::Invalid { encoding: self, source };
+        if body.is_empty() && self != Self::None {
+            // Zstd would take it for no frame at all; it is one that was cut off.
+            return Err(invalid(io::ErrorKind::UnexpectedEof.into()));
+        }
         // Metrics shrink five to ten times; a wrong guess costs a copy, not correctness.
         let mut out = Vec::with_capacity(body.len().saturating_mul(8).min(limit));
         let most = limit as u64 + 1;

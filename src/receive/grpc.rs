@@ -1,268 +1,195 @@
-//! OTLP/gRPC: `MetricsService/Export`, with a codec that hands over the bytes as they came.
+//! OTLP/gRPC: `MetricsService/Export`, a unary call whose one message is read as bytes and handed on as it came; and the
+//! health of the service.
+//!
+//! The framing is read here and not by `tonic`: that reads only the first member of a gzip stream, and passes over messages
+//! behind the first, both with OK.
 
+use super::body::Limits;
 use super::budget::{Budget, Permit};
-use super::http::{overloaded, response};
+use super::compression::Encoding;
+use super::http::response;
 use super::server::Answer;
 use super::status::Failure;
-use super::{Ingest, ReceiveConfig, counted, permitted};
+use super::{Accepted, Ingest, ReceiveConfig, counted, permitted};
 use crate::auth::Auth;
-use bytes::{Buf as _, Bytes};
-use http::{Request, Response, StatusCode};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
-use parking_lot::Mutex;
+use bytes::{Bytes, BytesMut};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use prost::Message as _;
-use std::future::Future;
+use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
-use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EnabledCompressionEncodings, EncodeBuf, Encoder};
-use tonic::server::{Grpc, UnaryService};
-use tonic::{Code, Status};
-use vitals_core::caller::Caller;
+use tonic::Code;
+use tonic::body::Body;
+use tonic::codegen::Service as _;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
 
 const EXPORT: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
-
-/// What a request has reserved so far; handed on with its bytes.
-type Meter = Arc<Mutex<Option<Permit>>>;
-
-/// Hands over request bytes, encodes responses.
-struct RawCodec {
-    meter: Meter,
-}
-
-impl Codec for RawCodec {
-    type Encode = ExportMetricsServiceResponse;
-    type Decode = Bytes;
-    type Encoder = RawEncoder;
-    type Decoder = RawDecoder;
-
-    fn encoder(&mut self) -> RawEncoder {
-        RawEncoder
-    }
-
-    fn decoder(&mut self) -> RawDecoder {
-        RawDecoder { meter: self.meter.clone() }
-    }
-}
-
-struct RawEncoder;
-
-impl Encoder for RawEncoder {
-    type Item = ExportMetricsServiceResponse;
-    type Error = Status;
-
-    fn encode(&mut self, item: Self::Item, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        item.encode(out).map_err(|e| Status::internal(e.to_string()))
-    }
-}
-
-struct RawDecoder {
-    meter: Meter,
-}
-
-impl Decoder for RawDecoder {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, source: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        let len = source.remaining();
-        if !self.meter.lock().as_mut().is_none_or(|permit| permit.reserve(len)) {
-            return Err(overloaded().grpc());
-        }
-        Ok(Some(source.copy_to_bytes(len)))
-    }
-}
-
-/// A request body that is counted against the budget as it arrives.
-struct Metered {
-    body: Incoming,
-    received: usize,
-    meter: Meter,
-}
-
-impl Body for Metered {
-    type Data = Bytes;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let frame = match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-            Some(Ok(frame)) => frame,
-            Some(Err(e)) => return Poll::Ready(Some(Err(e.into()))),
-            None => return Poll::Ready(None),
-        };
-        self.received += frame.data_ref().map_or(0, Bytes::len);
-        let received = self.received;
-        if self.meter.lock().as_mut().is_none_or(|permit| permit.reserve(received)) {
-            Poll::Ready(Some(Ok(frame)))
-        } else {
-            Poll::Ready(Some(Err(overloaded().grpc().into())))
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// One call of `Export`.
-struct Export<I> {
-    ingest: Arc<I>,
-    caller: Caller,
-    peer: SocketAddr,
-    meter: Meter,
-    /// Whether the message arrived whole.
-    reached: Arc<AtomicBool>,
-    failure: Arc<Mutex<Option<Failure>>>,
-}
-
-impl<I: Ingest> UnaryService<Bytes> for Export<I> {
-    type Response = ExportMetricsServiceResponse;
-    type Future = Pin<Box<dyn Future<Output = Result<tonic::Response<Self::Response>, Status>> + Send>>;
-
-    fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
-        self.reached.store(true, Ordering::Relaxed);
-        let permit = self.meter.lock().take();
-        let (ingest, caller, peer, failure) =
-            (self.ingest.clone(), self.caller.clone(), self.peer, self.failure.clone());
-        Box::pin(async move {
-            let body = request.into_inner();
-            let mut permit = permit;
-            if let Some(permit) = &mut permit {
-                permit.shrink(body.len());
-            }
-            match ingest.ingest(caller, peer, body, Box::new(permit)).await {
-                Ok(accepted) => Ok(tonic::Response::new(response(&accepted))),
-                Err(refused) => {
-                    let refused = Failure::from(refused);
-                    let status = refused.grpc();
-                    *failure.lock() = Some(refused);
-                    Err(status)
-                }
-            }
-        })
-    }
-}
+const HEALTH: &str = "/grpc.health.v1.Health/";
+const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+/// A frame's flag and length.
+const HEAD: usize = 5;
 
 /// The service on the gRPC port.
 pub struct Rpc<I> {
     ingest: Arc<I>,
     auth: Option<Arc<Auth>>,
     budget: Arc<Budget>,
-    max_message: usize,
-    timeout: Duration,
+    limits: Limits,
+    health: HealthServer<HealthService>,
 }
 
 impl<I: Ingest> Rpc<I> {
     /// With the limits of `config`.
-    pub fn new(config: &ReceiveConfig, budget: Arc<Budget>, ingest: Arc<I>, auth: Option<Arc<Auth>>) -> Self {
-        Self {
-            ingest,
-            auth,
-            budget,
-            max_message: config.max_message_bytes,
-            timeout: Duration::from_secs(config.body_timeout_seconds.max(1)),
-        }
+    pub fn new(
+        config: &ReceiveConfig,
+        budget: Arc<Budget>,
+        ingest: Arc<I>,
+        auth: Option<Arc<Auth>>,
+        health: HealthReporter,
+    ) -> Self {
+        let health = HealthServer::new(HealthService::from_health_reporter(health));
+        Self { ingest, auth, budget, limits: Limits::new(config), health }
     }
 
-    async fn export(
-        &self,
-        peer: SocketAddr,
-        request: Request<Incoming>,
-    ) -> Result<Response<tonic::body::Body>, Failure> {
-        let token = request.headers().get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    async fn export(&self, peer: SocketAddr, request: Request<Incoming>) -> Result<Accepted, Failure> {
+        let (head, mut body) = request.into_parts();
+        let token = head.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
         let caller = permitted(self.auth.as_deref(), token)?;
-        let meter: Meter = Arc::new(Mutex::new(Some(self.budget.permit())));
-        let reached = Arc::new(AtomicBool::new(false));
-        let failure = Arc::new(Mutex::new(None));
-        let export = Export {
-            ingest: self.ingest.clone(),
-            caller,
-            peer,
-            meter: meter.clone(),
-            reached: reached.clone(),
-            failure: failure.clone(),
-        };
-        let request = request.map(|body| Metered { body, received: 0, meter: meter.clone() });
-        let mut both = EnabledCompressionEncodings::default();
-        both.enable(CompressionEncoding::Gzip);
-        both.enable(CompressionEncoding::Zstd);
-        let mut grpc = Grpc::new(RawCodec { meter })
-            .apply_compression_config(both, both)
-            .apply_max_message_size_config(Some(self.max_message), None);
-        let mut call = std::pin::pin!(grpc.unary(export, request));
-        // The timeout is for the message to arrive; evaluation is not cut off.
-        let response = match tokio::time::timeout(self.timeout, &mut call).await {
-            Ok(response) => response,
-            Err(_) if reached.load(Ordering::Relaxed) => call.await,
-            Err(_) => {
-                let message = "the message did not arrive in time";
-                return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, message));
-            }
-        };
-        if let Some(failure) = failure.lock().take() {
-            return Err(failure);
+        let encoding = encoding(&head.headers)?;
+        let mut permit = self.budget.permit();
+        let body = self.limits.read(&mut body, HEAD, &mut permit).await?;
+        let message = self.message(encoding, body, &mut permit)?;
+        permit.shrink(message.len());
+        Ok(self.ingest.ingest(caller, peer, message, Box::new(permit)).await?)
+    }
+
+    /// The one message of a unary call.
+    fn message(&self, encoding: Encoding, body: Bytes, permit: &mut Permit) -> Result<Bytes, Failure> {
+        let malformed = |message: &str| Failure::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, message);
+        let protocol = |message: &str| Failure::new(StatusCode::BAD_REQUEST, Code::Internal, message);
+        if body.is_empty() {
+            return Err(malformed("the call has no message"));
         }
-        match Status::from_header_map(response.headers()) {
-            Some(status) if !reached.load(Ordering::Relaxed) => Err(self.unreadable(&status)),
-            _ => Ok(response),
+        let Some(&[flag, a, b, c, d]) = body.first_chunk::<HEAD>() else {
+            return Err(malformed("the message ends inside its head"));
+        };
+        let len = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+        let sent = body.len() - HEAD;
+        if len > sent {
+            return Err(malformed("the message ends before the length that it gives"));
+        }
+        if len < sent {
+            // The statuses of gRPC have this code for a call with another number of messages than its method takes.
+            let message = "there is more than one message in a unary call; nothing was taken, send one message a call";
+            return Err(Failure::new(StatusCode::BAD_REQUEST, Code::Unimplemented, message));
+        }
+        let message = body.slice(HEAD..);
+        match flag {
+            0 => Ok(message),
+            1 if encoding == Encoding::None => {
+                Err(protocol("the message is flagged as compressed, and there is no grpc-encoding"))
+            }
+            1 => self.limits.decompress(encoding, message, permit),
+            other => Err(protocol(&format!("the message has the invalid compression flag {other}"))),
         }
     }
 
-    /// A message that never got to us whole, in the codes that OTLP clients act on.
-    fn unreadable(&self, status: &Status) -> Failure {
-        let message = status.message();
-        let overloaded = overloaded();
-        match status.code() {
-            Code::ResourceExhausted if message == overloaded.message => overloaded,
-            Code::OutOfRange | Code::ResourceExhausted => Failure::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                Code::ResourceExhausted,
-                format!("the message is larger than {} bytes; send smaller batches", self.max_message),
-            ),
-            Code::Unimplemented => Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::Unimplemented, message),
-            _ => Failure::new(
-                StatusCode::BAD_REQUEST,
-                Code::InvalidArgument,
-                format!("the message cannot be read: {message}"),
-            ),
+    async fn health(&self, request: Request<Incoming>) -> Response<Body> {
+        let mut health = self.health.clone();
+        // For the request to arrive; a watch answers at once and goes on.
+        match tokio::time::timeout(self.limits.timeout(), health.call(request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(_) => tonic::Status::deadline_exceeded("the message did not arrive in time").into_http(),
         }
     }
 }
 
-impl<I: Ingest> Answer for Rpc<I> {
-    type Body = tonic::body::Body;
+/// How messages that are flagged so are compressed.
+fn encoding(headers: &HeaderMap) -> Result<Encoding, Failure> {
+    let Some(name) = headers.get(ENCODING) else { return Ok(Encoding::None) };
+    Encoding::named(name.as_bytes()).ok_or_else(|| {
+        let message = "grpc-encoding must be gzip, zstd or identity";
+        Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::Unimplemented, message)
+    })
+}
 
-    async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<tonic::body::Body> {
-        let content = request.headers().get(http::header::CONTENT_TYPE).map(|v| v.as_bytes());
-        if !content.is_some_and(|c| c.starts_with(b"application/grpc")) {
-            counted("grpc", Some(&Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, "")));
-            let mut response = Response::new(tonic::body::Body::empty());
-            *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            return response;
+/// What a client must be told in HTTP because it does not speak gRPC.
+fn not_grpc(method: &Method, headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
+    let content = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let name = content.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+    if name.starts_with(b"application/grpc-web") {
+        // Of a preflight there is no content type; it is told of the method below.
+        let message = "gRPC-Web is not taken here: a page can send OTLP/HTTP to the other port (receive.http)";
+        return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+    }
+    if method != Method::POST {
+        return Some((StatusCode::METHOD_NOT_ALLOWED, "this port takes gRPC, which is POST only"));
+    }
+    if name == b"application/grpc" || name == b"application/grpc+proto" {
+        return None;
+    }
+    let message =
+        "this port takes gRPC with protobuf (application/grpc); OTLP/HTTP goes to the other port (receive.http)";
+    Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
+}
+
+fn in_http(status: StatusCode, message: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::new(Full::new(Bytes::from_static(message.as_bytes()))));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("POST"));
+    }
+    response
+}
+
+fn success(accepted: &Accepted) -> Response<Body> {
+    let message = response(accepted);
+    let len = message.encoded_len();
+    let mut frame = BytesMut::with_capacity(HEAD + len);
+    frame.extend_from_slice(&[0]);
+    frame.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
+    frame.extend_from_slice(&message.encode_to_vec());
+    let mut trailers = HeaderMap::new();
+    trailers.insert(STATUS, HeaderValue::from_static("0"));
+    let body = Full::new(frame.freeze()).with_trailers(async move { Some(Ok::<_, Infallible>(trailers)) });
+    let mut response = Response::new(Body::new(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
+}
+
+impl<I: Ingest> Answer for Rpc<I> {
+    type Body = Body;
+
+    async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
+        if let Some((status, message)) = not_grpc(request.method(), request.headers()) {
+            counted("grpc", Some(&Failure::new(status, Code::Unimplemented, message)));
+            return in_http(status, message);
         }
-        let result = match request.uri().path() {
+        let path = request.uri().path();
+        if path.starts_with(HEALTH) {
+            return self.health(request).await;
+        }
+        let unimplemented = |message: &str| Err(Failure::new(StatusCode::NOT_FOUND, Code::Unimplemented, message));
+        let result = match path {
             EXPORT => self.export(peer, request).await,
             "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-            | "/opentelemetry.proto.collector.logs.v1.LogsService/Export" => Err(Failure::new(
-                StatusCode::NOT_FOUND,
-                Code::Unimplemented,
+            | "/opentelemetry.proto.collector.logs.v1.LogsService/Export" => unimplemented(
                 "only metrics are taken here; leave this endpoint out of the pipelines for traces and logs",
-            )),
-            _ => Err(Failure::new(
-                StatusCode::NOT_FOUND,
-                Code::Unimplemented,
-                "there is only MetricsService/Export here",
-            )),
+            ),
+            _ => unimplemented("there is only MetricsService/Export here, and grpc.health.v1.Health"),
         };
         counted("grpc", result.as_ref().err());
-        result.unwrap_or_else(|failure| failure.grpc().into_http())
+        let mut response = result.map_or_else(|failure| failure.grpc().into_http(), |accepted| success(&accepted));
+        response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip,zstd"));
+        response
     }
 }

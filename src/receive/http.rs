@@ -1,31 +1,31 @@
 //! OTLP/HTTP: `POST /v1/metrics`, protobuf or JSON.
 
+use super::body::{Limits, drain};
 use super::budget::{Budget, Permit};
-use super::compression::{CompressionError, Encoding};
+use super::compression::Encoding;
 use super::json::otlp_json;
 use super::server::Answer;
 use super::status::Failure;
 use super::{Accepted, Ingest, ReceiveConfig, counted, permitted};
 use crate::auth::Auth;
-use bytes::{Bytes, BytesMut};
+use crate::web::{MOST_HEAD_BYTES, head_bytes, waits_for_continue};
+use bytes::Bytes;
 use http::header::{
-    ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Body as _, Incoming};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsPartialSuccess, ExportMetricsServiceResponse};
 use prost::Message as _;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tonic::Code;
-
-/// Bytes of a refused body that are thrown away before the answer: a whole message of the default limit, and some.
-const DRAIN_BYTES: usize = 80 << 20;
-/// For how long.
-const DRAIN_TIME: Duration = Duration::from_secs(2);
+use tower::{Layer as _, Service as _};
+use tower_http::cors::CorsLayer;
+use vitals_core::caller::Caller;
 
 /// What a body is written in, and so its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,157 +60,156 @@ pub struct Http<I> {
     ingest: Arc<I>,
     auth: Option<Arc<Auth>>,
     budget: Arc<Budget>,
-    max_message: usize,
-    timeout: Duration,
+    limits: Limits,
+    cors: Option<CorsLayer>,
+}
+
+/// What came of a request.
+struct Outcome {
+    result: Result<Accepted, Failure>,
+    /// Whether reading the body was begun, so that a client that waited for that was told to send it.
+    begun: bool,
 }
 
 impl<I: Ingest> Http<I> {
     /// With the limits of `config`.
     pub fn new(config: &ReceiveConfig, budget: Arc<Budget>, ingest: Arc<I>, auth: Option<Arc<Auth>>) -> Self {
-        Self {
-            ingest,
-            auth,
-            budget,
-            max_message: config.max_message_bytes,
-            timeout: Duration::from_secs(config.body_timeout_seconds.max(1)),
-        }
+        let (limits, cors) = (Limits::new(config), config.cors.layer("receive.cors"));
+        Self { ingest, auth, budget, limits, cors }
     }
 
-    async fn metrics(&self, peer: SocketAddr, head: &Parts, body: &mut Incoming) -> Result<Accepted, Failure> {
+    async fn metrics(&self, peer: SocketAddr, head: &Parts, body: &mut Incoming) -> Outcome {
+        let (caller, form, encodings) = match self.admitted(head) {
+            Ok(admitted) => admitted,
+            Err(failure) => return Outcome { result: Err(failure), begun: false },
+        };
+        let mut permit = self.budget.permit();
+        let result = match self.limits.read(body, 0, &mut permit).await {
+            Ok(body) => self.take(caller, peer, form, &encodings, body, permit).await,
+            Err(failure) => {
+                // Refused by its length alone when nothing was counted yet.
+                let begun = failure.http != StatusCode::PAYLOAD_TOO_LARGE || permit.bytes() > 0;
+                return Outcome { result: Err(failure), begun };
+            }
+        };
+        Outcome { result, begun: true }
+    }
+
+    /// What the head of a request says, if it is one for here.
+    fn admitted(&self, head: &Parts) -> Result<(Caller, Form, Vec<Encoding>), Failure> {
         if head.method != Method::POST {
             return Err(Failure::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented, "use POST"));
         }
-        let headers = &head.headers;
-        let token = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
+        let token = head.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
         let caller = permitted(self.auth.as_deref(), token)?;
         let unsupported =
             |message: &str| Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, message);
-        let form = Form::of(headers)
-            .ok_or_else(|| unsupported("content-type must be application/x-protobuf or application/json"))?;
-        let encoding = headers.get(CONTENT_ENCODING).map_or(Some(Encoding::None), |v| Encoding::named(v.as_bytes()));
-        let encoding = encoding.ok_or_else(|| unsupported("content-encoding must be gzip, zstd or none"))?;
-        let mut permit = self.budget.permit();
-        let body =
-            tokio::time::timeout(self.timeout, self.read(headers, body, &mut permit)).await.map_err(|_| {
-                Failure::new(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, "the body did not arrive in time")
-            })??;
-        let body = match encoding {
-            Encoding::None => body,
-            _ => self.decompress(encoding, &body, &mut permit)?,
-        };
-        let body = match form {
-            Form::Protobuf => body,
-            Form::Json => {
-                let bytes = otlp_json(&body)
-                    .map_err(|e| Failure::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, e.to_string()))?;
-                Bytes::from(bytes)
-            }
-        };
-        permit.shrink(body.len());
-        Ok(self.ingest.ingest(caller, peer, body, Box::new(permit)).await?)
-    }
-
-    fn too_large(&self) -> Failure {
-        let message = format!("the request is larger than {} bytes; send smaller batches", self.max_message);
-        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, message)
-    }
-
-    /// The body's bytes, each counted against the budget before the next is read.
-    async fn read(&self, headers: &HeaderMap, body: &mut Incoming, permit: &mut Permit) -> Result<Bytes, Failure> {
-        let declared = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-        if declared.is_some_and(|len| len > self.max_message as u64) {
-            return Err(self.too_large());
-        }
-        let broken = |e: hyper::Error| {
-            Failure::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, format!("the body cannot be read: {e}"))
-        };
-        let mut first = Bytes::new();
-        let mut more = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
-            let total = first.len() + more.len() + data.len();
-            if total > self.max_message {
-                return Err(self.too_large());
-            }
-            if !permit.reserve(total) {
-                return Err(overloaded());
-            }
-            if first.is_empty() && more.is_empty() {
-                // Most bodies come in one piece and are not copied.
-                first = data;
-                continue;
-            }
-            if more.is_empty() {
-                let left = usize::try_from(body.size_hint().lower()).unwrap_or(0).min(self.max_message);
-                more.reserve(total + left.min(4 << 20));
-                more.extend_from_slice(&std::mem::take(&mut first));
-            }
-            more.extend_from_slice(&data);
-        }
-        Ok(if more.is_empty() { first } else { more.freeze() })
-    }
-
-    fn decompress(&self, encoding: Encoding, body: &[u8], permit: &mut Permit) -> Result<Bytes, Failure> {
-        let bytes = encoding.decompress(body, self.max_message).map_err(|e| match e {
-            CompressionError::TooLarge { .. } => self.too_large(),
-            CompressionError::Invalid { .. } => {
-                Failure::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, e.to_string())
-            }
+        let form = Form::of(&head.headers).ok_or_else(|| {
+            unsupported(if is_grpc(&head.headers) {
+                "this port takes OTLP/HTTP, application/x-protobuf or application/json; gRPC goes to the other port (receive.grpc), \
+                 and gRPC-Web is not taken"
+            } else {
+                "content-type must be application/x-protobuf or application/json"
+            })
         })?;
-        if !permit.reserve(bytes.len()) {
-            return Err(overloaded());
+        let encodings = Encoding::all(head.headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes))
+            .ok_or_else(|| unsupported("content-encoding must be gzip, zstd or identity"))?;
+        Ok((caller, form, encodings))
+    }
+
+    /// Takes a body that arrived.
+    async fn take(
+        &self,
+        caller: Caller,
+        peer: SocketAddr,
+        form: Form,
+        encodings: &[Encoding],
+        mut body: Bytes,
+        mut permit: Permit,
+    ) -> Result<Accepted, Failure> {
+        // The last one was put on last.
+        for encoding in encodings.iter().rev() {
+            body = self.limits.decompress(*encoding, body, &mut permit)?;
         }
-        Ok(Bytes::from(bytes))
+        let (mut unread, mut unread_reason) = (0, String::new());
+        if form == Form::Json {
+            let decoded = otlp_json(&body)
+                .map_err(|e| Failure::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, e.to_string()))?;
+            body = self.limits.admit(decoded.bytes, &mut permit)?;
+            (unread, unread_reason) = (decoded.rejected, decoded.reason);
+        }
+        permit.shrink(body.len());
+        let mut accepted = self.ingest.ingest(caller, peer, body, Box::new(permit)).await?;
+        if unread > 0 {
+            // Together with what normalizing rejects, so that one counter has them all.
+            metrics::counter!("vitals_normalize_points_total").increment(unread);
+            metrics::counter!("vitals_normalize_rejected_points_total", "reason" => "json").increment(unread);
+        }
+        accepted.rejected += unread;
+        if !unread_reason.is_empty() {
+            let rest = std::mem::replace(&mut accepted.reason, unread_reason);
+            if !rest.is_empty() {
+                accepted.reason.push_str("; ");
+                accepted.reason.push_str(&rest);
+            }
+        }
+        Ok(accepted)
+    }
+
+    async fn answered(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        // Answers are in the request's form; protobuf when it cannot be told.
+        let form = Form::of(request.headers()).unwrap_or(Form::Protobuf);
+        let (head, mut body) = request.into_parts();
+        let not_found = |message: &str, code| Outcome {
+            result: Err(Failure::new(StatusCode::NOT_FOUND, code, message)),
+            begun: false,
+        };
+        let outcome = match head.uri.path() {
+            // The server of both HTTP versions has a bound on its buffer only, which may be exceeded before it is looked at.
+            _ if head.version < Version::HTTP_2 && head_bytes(&head) > MOST_HEAD_BYTES => Outcome {
+                result: Err(Failure::new(
+                    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                    Code::InvalidArgument,
+                    format!("the head of the request has more than {MOST_HEAD_BYTES} bytes"),
+                )),
+                begun: false,
+            },
+            "/v1/metrics" => self.metrics(peer, &head, &mut body).await,
+            "/v1/traces" | "/v1/logs" | "/v1development/profiles" => {
+                not_found("only metrics are taken here; send them to /v1/metrics", Code::Unimplemented)
+            }
+            _ => not_found("there is only POST /v1/metrics here", Code::NotFound),
+        };
+        counted("http", outcome.result.as_ref().err());
+        let failure = match outcome.result {
+            Ok(accepted) => return respond(StatusCode::OK, form, success(form, &accepted)),
+            Err(failure) => failure,
+        };
+        let mut response = refusal(form, &failure);
+        if outcome.begun || !waits_for_continue(&head.headers) {
+            drain(&mut body).await;
+        } else if head.version < Version::HTTP_2 {
+            // The client has not sent the body and need not: on a connection that stays, nobody could tell it from the next request.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 }
 
-/// The refusal when the bytes in flight are used up.
-pub fn overloaded() -> Failure {
-    Failure {
-        retry_after: Some(Duration::from_secs(1)),
-        ..Failure::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            Code::ResourceExhausted,
-            "too many bytes are in flight; try again later",
-        )
-    }
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 impl<I: Ingest> Answer for Http<I> {
     type Body = Full<Bytes>;
 
     async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        // Answers are in the request's form; protobuf when it cannot be told.
-        let form = Form::of(request.headers()).unwrap_or(Form::Protobuf);
-        let (head, mut body) = request.into_parts();
-        let result = match head.uri.path() {
-            "/v1/metrics" => self.metrics(peer, &head, &mut body).await,
-            "/v1/traces" | "/v1/logs" | "/v1development/profiles" => Err(Failure::new(
-                StatusCode::NOT_FOUND,
-                Code::Unimplemented,
-                "only metrics are taken here; send them to /v1/metrics",
-            )),
-            _ => Err(Failure::new(StatusCode::NOT_FOUND, Code::NotFound, "there is only POST /v1/metrics here")),
-        };
-        counted("http", result.as_ref().err());
-        match result {
-            Ok(accepted) => respond(StatusCode::OK, form, success(form, &accepted)),
-            Err(failure) => {
-                // Nobody waits here when time ran out already; the outcome changes nothing.
-                let _ = tokio::time::timeout(DRAIN_TIME, drain(&mut body)).await;
-                refusal(form, &failure)
-            }
+        let Some(cors) = &self.cors else { return self.answered(peer, request).await };
+        let plain = tower::service_fn(|request| async { Ok::<_, Infallible>(self.answered(peer, request).await) });
+        match cors.layer(plain).call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
         }
-    }
-}
-
-/// Throws away what a refused sender still sends: closing a socket with unread bytes resets it, and the reset can overtake the
-/// refusal, so that the sender would try the same again.
-async fn drain(body: &mut Incoming) {
-    let mut left = DRAIN_BYTES;
-    while left > 0 {
-        let Some(Ok(frame)) = body.frame().await else { return };
-        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
     }
 }
 
@@ -238,6 +237,9 @@ fn refusal(form: Form, failure: &Failure) -> Response<Full<Bytes>> {
     match failure.http {
         StatusCode::UNAUTHORIZED => drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
         StatusCode::METHOD_NOT_ALLOWED => drop(headers.insert(ALLOW, HeaderValue::from_static("POST"))),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd")));
+        }
         _ => {}
     }
     response

@@ -2,6 +2,8 @@
 //!
 //! - `server`: the accept loop with its limits
 //! - `http`, `grpc`: the two protocols
+//! - `health`: the health service on the gRPC port
+//! - `body`: reading a body within the limits
 //! - `budget`: bytes in flight
 //! - `compression`: decompressing with a bound
 //! - `json`: OTLP/JSON to wire bytes
@@ -9,9 +11,11 @@
 //!
 //! Nothing here looks into a request: its bytes, as protobuf and decompressed, go to an [`Ingest`].
 
+mod body;
 mod budget;
 mod compression;
 mod grpc;
+mod health;
 mod http;
 mod json;
 mod server;
@@ -20,10 +24,11 @@ mod status;
 mod tests;
 
 pub use budget::{Budget, Permit};
-pub use json::{NotOtlpJson, otlp_json};
+pub use json::{Decoded, NotOtlpJson, otlp_json};
 
 use self::status::Failure;
 use crate::auth::Auth;
+use crate::web::CorsConfig;
 use ::http::StatusCode;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -59,6 +64,8 @@ pub struct ReceiveConfig {
     pub body_timeout_seconds: u64,
     /// How often an HTTP/2 connection is asked whether it is still there.
     pub keepalive_seconds: u64,
+    /// Which pages of other origins may send to OTLP/HTTP.
+    pub cors: CorsConfig,
 }
 
 impl Default for ReceiveConfig {
@@ -74,6 +81,7 @@ impl Default for ReceiveConfig {
             header_timeout_seconds: 90,
             body_timeout_seconds: 30,
             keepalive_seconds: 60,
+            cors: CorsConfig::default(),
         }
     }
 }
@@ -175,6 +183,9 @@ pub trait Ingest: Send + Sync + 'static {
         body: Bytes,
         permit: Box<dyn Send>,
     ) -> impl Future<Output = Result<Accepted, Refused>> + Send;
+
+    /// Whether requests are taken now. May look at the disk.
+    fn ready(&self) -> bool;
 }
 
 /// Serves OTLP/gRPC until `shutdown` is done. `budget` is shared by both ports; without `auth` every caller is anonymous.
@@ -186,8 +197,19 @@ pub async fn serve_grpc<I: Ingest>(
     auth: Option<Arc<Auth>>,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let service = Arc::new(grpc::Rpc::new(config, budget, ingest, auth));
-    server::serve(listener, config, service, shutdown).await;
+    let health = health::Health::new(&ingest).await;
+    let service = Arc::new(grpc::Rpc::new(config, budget, ingest.clone(), auth, health.reporter()));
+    let (ended, ending) = tokio::sync::oneshot::channel::<()>();
+    // Watchers are let go first: their streams would keep connections open.
+    let following = health.follow(ingest, async {
+        shutdown.await;
+    });
+    let following = async {
+        following.await;
+        drop(ended);
+    };
+    let serving = server::serve(listener, config, service, async { drop(ending.await) });
+    tokio::join!(following, serving);
 }
 
 /// Serves OTLP/HTTP until `shutdown` is done. `budget` is shared by both ports; without `auth` every caller is anonymous.
@@ -223,7 +245,7 @@ fn counted(protocol: &'static str, failure: Option<&Failure>) {
         Some(400 | 408) => "malformed",
         Some(401 | 403) => "unauthorized",
         Some(413) => "too_large",
-        Some(415) => "unsupported",
+        Some(405 | 415) => "unsupported",
         Some(429 | 503) => "overloaded",
         Some(_) => "other",
     };

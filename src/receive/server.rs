@@ -1,6 +1,7 @@
 //! Our own accept loop: a limit on connections, timeouts, keep-alive and a graceful end.
 
 use super::ReceiveConfig;
+use crate::web::{Lingering, MOST_HEAD_BYTES, MOST_HEADERS};
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
@@ -78,13 +79,14 @@ fn builder(config: &ReceiveConfig) -> Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(config.header_timeout_seconds.max(1)))
-        .max_buf_size(128 * 1024)
+        .max_buf_size(MOST_HEAD_BYTES)
+        .max_headers(MOST_HEADERS)
         .keep_alive(true);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(config.max_streams_per_connection)
-        .max_header_list_size(16 * 1024)
+        .max_header_list_size(u32::try_from(MOST_HEAD_BYTES).unwrap_or(u32::MAX))
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
         .keep_alive_interval(Duration::from_secs(config.keepalive_seconds.max(1)))
@@ -105,7 +107,7 @@ async fn connection<A: Answer>(
         let answer = answer.clone();
         async move { Ok::<_, Infallible>(answer.answer(peer, request).await) }
     });
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(Lingering::new(stream)), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = async { drop(stopped.wait_for(|stop| *stop).await) } => {

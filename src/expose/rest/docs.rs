@@ -1,9 +1,17 @@
 //! The OpenAPI document and the page that shows it.
 
-use super::{assess, check, dashboard, error, ingest, query, uptime};
+use super::error::ApiError;
+use super::{Rest, assess, check, dashboard, error, ingest, prefix, query, uptime};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
 use serde_json::{Map, Value, json};
+use std::sync::{Arc, LazyLock};
 use utoipa::OpenApi;
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::Config;
 
 /// What the code says of its routes and shapes.
 #[derive(OpenApi)]
@@ -123,7 +131,46 @@ fn without_formats(value: &mut Value) {
     }
 }
 
-/// `/docs` and `/openapi.json`.
-pub fn swagger() -> SwaggerUi {
-    SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", document())
+/// `/docs`, `/openapi.json`, and the way there from `/`.
+pub fn routes() -> Router<Arc<Rest>> {
+    Router::new()
+        .route("/", get(to_docs))
+        .route("/docs", get(to_docs))
+        .route("/docs/", get(|| page(String::new())))
+        .route("/docs/{*file}", get(|Path(file): Path<String>| page(file)))
+        .route("/openapi.json", get(openapi))
+}
+
+/// Relative unless the prefix is known: right for a page at `/docs` and at `/`, whatever stands before them.
+async fn to_docs(State(rest): State<Arc<Rest>>, headers: HeaderMap) -> Redirect {
+    let prefix = prefix::of(&rest, &headers);
+    if prefix.is_empty() { Redirect::to("docs/") } else { Redirect::to(&format!("{prefix}/docs/")) }
+}
+
+/// A file of Swagger UI, which loads the document beside it.
+async fn page(file: String) -> Response {
+    static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(Config::from("../openapi.json")));
+    match utoipa_swagger_ui::serve(&file, CONFIG.clone()) {
+        Ok(Some(file)) => {
+            let mut response = Response::new(Body::from(file.bytes.into_owned()));
+            if let Ok(value) = HeaderValue::try_from(file.content_type) {
+                response.headers_mut().insert(header::CONTENT_TYPE, value);
+            }
+            response
+        }
+        Ok(None) => ApiError::NotFound("there is no such page".to_owned()).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a page of the documentation cannot be made");
+            ApiError::Internal.into_response()
+        }
+    }
+}
+
+/// The document. Its one server is where the document is, so that who reads it calls the right URLs behind any prefix.
+async fn openapi(State(rest): State<Arc<Rest>>, headers: HeaderMap) -> axum::Json<Value> {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
+    let prefix = prefix::of(&rest, &headers);
+    let mut document = DOCUMENT.clone();
+    document["servers"] = json!([{"url": if prefix.is_empty() { "." } else { &prefix }}]);
+    axum::Json(document)
 }

@@ -1,7 +1,7 @@
 //! The REST API: the routes of the contract, and those that make what is known queryable.
 //!
 //! - [`wire`]: the JSON shapes; [`check`]: what is wrong with a request; [`error`]: everything that is not a success
-//! - `linger`: how a connection ends
+//! - `prefix`: the path under which clients see it, behind a proxy
 //! - `ingest`: heartbeats, system metrics, batches, maintenance windows, acknowledgements
 //! - `uptime`, `assess`, `dashboard`, `query`: answers made from the store and the board, by way of `standing`, `insight`
 //!   and `components`
@@ -15,7 +15,7 @@ pub mod docs;
 pub mod error;
 mod ingest;
 mod insight;
-mod linger;
+mod prefix;
 mod query;
 mod standing;
 pub mod time;
@@ -25,16 +25,19 @@ pub mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use prefix::is_sane as is_sane_prefix;
+
 use self::error::ApiError;
 use super::Rest;
 use crate::auth::Denied;
+use crate::web::{CORRELATION, Lingering, MOST_HEAD_BYTES, MOST_HEADERS, waits_for_continue};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use check::Problem;
@@ -44,7 +47,6 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use linger::Lingering;
 use parking_lot::RwLock;
 use serde_json::Value;
 use std::future::Future;
@@ -69,7 +71,6 @@ pub const MOST_HEARTBEATS: usize = 1_000;
 /// Most metric points of a request.
 pub const MOST_POINTS: usize = 5_000;
 
-const CORRELATION: HeaderName = HeaderName::from_static("x-correlation-id");
 /// A client's own correlation id is kept up to this length.
 const LONGEST_CORRELATION: usize = 128;
 
@@ -92,18 +93,28 @@ pub fn router(rest: Arc<Rest>) -> Router {
         .route("/plugins", get(query::plugins))
         .route("/alerts", get(query::alerts))
         .route("/alerts/{id}/acknowledge", post(ingest::acknowledge));
-    Router::new()
+    let (cors, prefix) = (rest.config.cors.layer("expose.cors"), rest.config.prefix.clone());
+    let routes = Router::new()
         .nest("/api/v1/telemetry", telemetry)
         .route("/health", get(query::probe))
         .route("/metrics", get(query::metrics))
-        .route("/", get(|| async { Redirect::to("/docs/") }))
-        .merge(docs::swagger())
+        .merge(docs::routes())
         .fallback(|| async { ApiError::NotFound("there is no such route".to_owned()) })
         .method_not_allowed_fallback(|| async { ApiError::Method })
         .layer(axum::Extension(Room(Arc::new(Semaphore::new(rest.config.max_body_bytes)))))
         .layer(from_fn_with_state(rest.clone(), bounded))
         .layer(from_fn(correlated))
-        .with_state(rest)
+        .with_state(rest);
+    let routes = match cors {
+        // Around all the rest: errors are marked too, and a preflight needs no token.
+        Some(cors) => routes.layer(cors),
+        None => routes,
+    };
+    if prefix.is_empty() {
+        return routes;
+    }
+    // For a proxy that leaves the prefix on, and for one that takes it off.
+    Router::new().nest_service(&prefix, routes.clone()).fallback_service(routes)
 }
 
 /// Answers connections of `listener` until `shutdown` resolves, then finishes what is under way. Requests see the room
@@ -121,7 +132,12 @@ pub async fn serve(
     let current = Arc::new(RwLock::new(router(first)));
     let mut server = http1::Builder::new();
     // Also bounds how long a connection may stay idle: the next head must come within it.
-    server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(config.header_seconds));
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(config.header_seconds))
+        .max_buf_size(MOST_HEAD_BYTES)
+        .max_header_size(MOST_HEAD_BYTES)
+        .max_headers(MOST_HEADERS);
     let places = Arc::new(Semaphore::new(config.max_connections));
     let (stop, stopping) = watch::channel(false);
     let mut shutdown = pin!(shutdown);
@@ -210,6 +226,7 @@ async fn correlated(request: Request, next: Next) -> Response {
         .and_then(|value| value.to_str().ok())
         .filter(|id| is_sane(id))
         .map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
+    let waits = waits_for_continue(request.headers());
     let method = request.method().clone();
     let route = route_of(request.uri().path());
     let span = tracing::info_span!("rest", correlation_id = %id, %method, route);
@@ -230,6 +247,11 @@ async fn correlated(request: Request, next: Next) -> Response {
     metrics::histogram!("vitals_rest_request_seconds", "route" => route).record(begun.elapsed().as_secs_f64());
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(CORRELATION, value);
+    }
+    if waits && response.status().is_client_error() {
+        // Most of these are made without the body, which the client then does not send: on a connection that stays, nobody
+        // could tell it from the next request.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
