@@ -244,7 +244,7 @@ fn counted(protocol: &'static str, failure: Option<&Failure>) {
         None => "ok",
         Some(400 | 408) => "malformed",
         Some(401 | 403) => "unauthorized",
-        Some(413) => "too_large",
+        Some(413 | 431) => "too_large",
         Some(405 | 415) => "unsupported",
         Some(429 | 503) => "overloaded",
         Some(_) => "other",
