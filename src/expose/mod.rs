@@ -57,6 +57,10 @@ pub struct ExposeConfig {
     pub heartbeat_max_ahead_seconds: u64,
     /// A metric further ahead of our clock than this is refused.
     pub metric_max_ahead_seconds: u64,
+    /// A metric of a day (UTC) that is older than this is refused, because the store would delete it; from
+    /// `telemetry.metrics_retention_days`.
+    #[serde(skip)]
+    pub sample_retention_days: u32,
     /// Where a measurement becomes degraded and critical.
     pub thresholds: Thresholds,
 }
@@ -77,6 +81,7 @@ impl Default for ExposeConfig {
             heartbeat_max_age_seconds: 600,
             heartbeat_max_ahead_seconds: 600,
             metric_max_ahead_seconds: 86_400,
+            sample_retention_days: 90,
             thresholds: Thresholds::default(),
         }
     }
