@@ -94,11 +94,11 @@ def case_identities_survive_a_restart(v):
             scope = {"name": "lib", "version": version, "attributes": attributes(shard=shard)}
             own.take(request(attributes(host__name=agent), (scope, [gauge("q", point(at + offset, float(number), attributes(k=key)))])))
     send(0)
-    before = own.until(lambda all: len(all) == 4, lambda: {s["series_id"] for s in otlp(own, agent)})
+    before = own.until(lambda found: len(found) == 4, lambda: {s["series_id"] for s in otlp(own, agent)})
     own.vitals.stop()
     own.vitals.start()
     send(SECOND)
-    held = own.until(lambda all: all == [2] * 4, lambda: [len(own.samples(i)) for i in sorted(before)])
+    held = own.until(lambda counts: counts == [2] * 4, lambda: [len(own.samples(i)) for i in sorted(before)])
     own.check("each series goes on after a restart", [2] * 4, held)
     own.check("and there is no other one", before, {s["series_id"] for s in otlp(own, agent)})
     own.vitals.stop()
@@ -127,7 +127,7 @@ def case_resources_that_are_different_agents(v):
         ("instances of a function", 1, *[dict(faas__name="g" + u, faas__instance=i) for i in random]),
         ("a service before and after a restart", 1, *[dict(service__name="r" + u, host__name="h", service__instance__id=i) for i in random]),
         ("a host and its processes", 1, dict(host__name="host" + u), dict(host__name="host" + u, process__pid=7, process__executable__name="x")),
-        ("two hosts by id", 2, *[dict(host__id=i + u) for i in "ab"]),
+        ("two hosts by id", 2, *[dict(host__id="id-" + i + u) for i in "ab"]),
     ):
         before = {one["agent_id"] for one in v.agents()}
         for resource in resources:
@@ -140,7 +140,7 @@ def case_entities_name_the_agent(v):
     u = uuid.uuid4().hex[:6]
     def with_entities(resource, *entities):
         body = request(attributes(**resource), ({"name": "s"}, [gauge("up", point(now(), 1.0))]))
-        refs = [{"type": kind, "idKeys": list(keys)} for kind, *keys in entities]
+        refs = [{"schemaUrl": "", "type": kind, "idKeys": list(keys), "descriptionKeys": []} for kind, *keys in entities]
         body["resourceMetrics"][0]["resource"]["entityRefs"] = refs
         return body
     host = ("host", "host.id")
@@ -177,7 +177,7 @@ def case_what_is_listed_can_be_asked_for(v):
                 v.rest.call("POST", f"{api}/health-check", {"target_id": agent, "target_type": "agent"}).status,
                 v.rest.call("POST", f"{api}/maintenance", {"agent_id": agent, "start_time": iso(hours=1), "end_time": iso(hours=2)}).status,
             ]
-            v.check(f"{odd[:9]!r} can be asked for by every route", lambda all: all([s < 300 for s in all]), answers)
+            v.check(f"{odd[:9]!r} can be asked for by every route", lambda statuses: max(statuses) < 300, answers)
 
 
 def case_an_id_that_nobody_could_ask_for_is_refused(v):
