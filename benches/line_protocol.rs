@@ -13,7 +13,9 @@ use vitals::store::influx::{gzip, heads};
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
 use vitals_core::seam::Catalogue;
-use vitals_core::series::{AgentDesc, AgentProfile, MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
+use vitals_core::series::{
+    AgentDesc, AgentProfile, Attributes, MetricKind, Origin, Part, Scope, SeriesDesc, SeriesSpec, Shape,
+};
 
 /// Lines of a write.
 const LINES: u32 = 5_000;
@@ -32,13 +34,16 @@ fn catalogue() -> Catalogue {
             first_seen: UnixNanos(START),
             profile: AgentProfile::default(),
         }));
-        let resource = Arc::new(vec![
-            pair("cloud.region", "local".into()),
-            pair("deployment.environment.name", "load".into()),
-            pair("host.name", format!("load-host-{agent}")),
-            pair("service.name", format!("load-{agent}")),
-            pair("service.version", "1.0.0".into()),
-        ]);
+        let resource: Arc<Attributes> = Arc::new(
+            vec![
+                pair("cloud.region", "local".into()),
+                pair("deployment.environment.name", "load".into()),
+                pair("host.name", format!("load-host-{agent}")),
+                pair("service.name", format!("load-{agent}")),
+                pair("service.version", "1.0.0".into()),
+            ]
+            .into(),
+        );
         for n in 0..SERIES_OF_ONE_AGENT {
             let spec = SeriesSpec {
                 metric: ["system.cpu.utilization", "system.disk.io", "system.memory.usage"][n as usize / 34].into(),
@@ -49,8 +54,8 @@ fn catalogue() -> Catalogue {
                 integer: n / 34 == 1,
                 factor: 1.0,
                 origin: Origin::Otlp,
-                scope: "hostmetrics".into(),
-                attributes: vec![pair("device", format!("disk{n}")), pair("state", format!("state{}", n % 4))],
+                scope: Scope::named("hostmetrics"),
+                attributes: vec![pair("device", format!("disk{n}")), pair("state", format!("state{}", n % 4))].into(),
                 resource: resource.clone(),
             };
             let id = SeriesId(agent * SERIES_OF_ONE_AGENT + n);
@@ -84,12 +89,12 @@ fn with_crate(columns: &Columns, catalogue: &Catalogue, out: &mut Vec<u8>) {
     for (series, time, value) in columns.rows() {
         let SeriesDesc { agent, spec, .. } = &*catalogue.series[series.0 as usize];
         let mut point = DataPoint::builder(spec.metric.as_str());
-        for (key, value) in spec.resource.iter().chain(&spec.attributes) {
+        for (key, value) in spec.resource.iter().chain(spec.attributes.iter()) {
             point = point.tag(key.as_str(), value.as_str());
         }
         let agent = &catalogue.agents[agent.0 as usize];
         point = point
-            .tag("otel.library.name", spec.scope.as_str())
+            .tag("otel.library.name", spec.scope.name.as_str())
             .tag("vitals_agent", agent.key.as_str())
             .tag("vitals_series", "0123456789abcdef")
             .tag("vitals_tenant", &*agent.tenant.0);

@@ -27,8 +27,8 @@ fn desc(id: u32, shape: Shape) -> Arc<SeriesDesc> {
             integer: false,
             factor: 1.0,
             origin: Origin::Otlp,
-            scope: String::new(),
-            attributes: vec![("index".to_owned(), id.to_string())],
+            scope: Arc::default(),
+            attributes: vec![("index".to_owned(), id.to_string())].into(),
             resource: Arc::default(),
         },
     })

@@ -16,7 +16,7 @@ use crate::expose::{ExposeConfig, Thresholds};
 use crate::log::LogConfig;
 use crate::normalize::NormalizeConfig;
 use crate::receive::ReceiveConfig;
-use crate::store::StoreConfig;
+use crate::store::{StoreConfig, StoreKind};
 use config::{FileFormat, Value, ValueKind};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -300,6 +300,7 @@ impl Config {
             sla_period_days: self.evaluate.objective.period_days,
             heartbeat_interval_ms: self.telemetry.default_heartbeat_interval_ms,
             most_heartbeats: self.telemetry.batch_size,
+            sample_retention_days: self.telemetry.metrics_retention_days,
             thresholds: Thresholds {
                 cpu: judged(MetricKind::CpuUsage, NEVER),
                 memory: judged(MetricKind::MemoryUsage, NEVER),
@@ -310,6 +311,16 @@ impl Config {
                 ..own.thresholds.clone()
             },
             ..own.clone()
+        }
+    }
+
+    /// What the walk is told, likewise.
+    #[must_use]
+    pub fn normalize(&self) -> NormalizeConfig {
+        NormalizeConfig {
+            sample_retention_days: self.telemetry.metrics_retention_days,
+            finite_only: self.store.kind == StoreKind::InfluxDb,
+            ..self.normalize.clone()
         }
     }
 
@@ -573,6 +584,7 @@ mod tests {
         assert_eq!((limits.cpu, limits.error_rate), ([50.0, 60.0], [1.0, 2.0]));
         assert_eq!((limits.memory, limits.response_ms), (NEVER, NEVER));
         assert!((limits.memory_total_mb - 100.0).abs() < f64::EPSILON);
+        assert_eq!((config.normalize().sample_retention_days, expose.sample_retention_days), (4, 4));
         let days = (store.verdict_retention_days, store.sample_retention_days, store.session_retention_days);
         assert_eq!(days, (3, 4, 5));
         // Unless told otherwise each room is as it would be alone.

@@ -308,7 +308,7 @@ impl Rooms {
             inputs,
             observed_by(exporter.as_ref().map(Exporter::observer), notifier.observer()),
         )?;
-        let normalizer = Arc::new(Normalizer::new(&config.normalize, registry.clone(), partitions)?);
+        let normalizer = Arc::new(Normalizer::new(&config.normalize(), registry.clone(), partitions)?);
         Ok(Self { registry, normalizer, plugins, board, log, store, evaluator, exporter, notifier, shards: senders })
     }
 

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, waits, or asks the clock; time always comes in as a parameter.
 //!
 //! - [`ids`]: newtypes for times and identities
+//! - [`attributes`]: attributes with their types, and the instrumentation scope
 //! - [`series`]: what a series and an agent are, described once
 //! - [`registry`]: identity to id, and id to description
 //! - [`columns`]: a batch of samples, by columns
@@ -15,6 +16,7 @@
 //! - [`vitals`]: which series make up an agent's vitals
 //! - [`seam`]: the contracts of the log and the store, as traits
 
+pub mod attributes;
 pub mod availability;
 pub mod board;
 pub mod caller;

@@ -339,18 +339,11 @@ impl Shelves {
     }
 }
 
-/// The canonical identity: what the OpenTelemetry data model counts as identifying (resource, scope
-/// name, metric name, unit, type, attributes), with which number of the point, under one agent.
+/// The canonical identity: what the OpenTelemetry data model counts as identifying (resource, scope with version and
+/// attributes, metric name, unit, type, attributes with their types), with which number of the point, under one agent.
 fn identity(agent: AgentId, spec: &SeriesSpec) -> IdentityHash {
     let mut hash = Xxh3::new();
-    let mut text = |s: &str| {
-        hash.update(&(s.len() as u64).to_le_bytes());
-        hash.update(s.as_bytes());
-    };
-    spec.names().for_each(&mut text);
-    if let Origin::Derived { plugin, .. } = &spec.origin {
-        text(plugin);
-    }
+    spec.feed_names(&mut |bytes| hash.update(bytes));
     let (part, number) = match spec.part {
         Part::Value => (0_u8, 0.0),
         Part::Count => (1, 0.0),
@@ -360,12 +353,12 @@ fn identity(agent: AgentId, spec: &SeriesSpec) -> IdentityHash {
         Part::Bucket(bound) => (5, bound),
         Part::Quantile(q) => (6, q),
     };
-    let from = match &spec.origin {
-        Origin::Otlp => [0; 5],
-        Origin::Rest => [1, 0, 0, 0, 0],
-        Origin::Derived { from, .. } => {
+    let (from, plugin) = match &spec.origin {
+        Origin::Otlp => ([0; 5], ""),
+        Origin::Rest => ([1, 0, 0, 0, 0], ""),
+        Origin::Derived { plugin, from } => {
             let [a, b, c, d] = from.0.to_le_bytes();
-            [2, a, b, c, d]
+            ([2, a, b, c, d], plugin.as_str())
         }
     };
     hash.update(&spec.shape.bytes());
@@ -373,5 +366,84 @@ fn identity(agent: AgentId, spec: &SeriesSpec) -> IdentityHash {
     hash.update(&f64::to_bits(number).to_le_bytes());
     hash.update(&from);
     hash.update(&agent.0.to_le_bytes());
+    hash.update(plugin.as_bytes());
     hash.digest128()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attributes::{Attributes, Scope};
+    use crate::series::{MetricKind, Shape};
+
+    fn spec(change: impl FnOnce(&mut SeriesSpec)) -> SeriesSpec {
+        let mut spec = SeriesSpec {
+            metric: "m".to_owned(),
+            unit: "1".to_owned(),
+            kind: MetricKind::Custom,
+            shape: Shape::Gauge,
+            part: Part::Value,
+            integer: false,
+            factor: 1.0,
+            origin: Origin::Otlp,
+            scope: Scope::named("s"),
+            attributes: Attributes::default(),
+            resource: Arc::default(),
+        };
+        change(&mut spec);
+        spec
+    }
+
+    fn attributes(pairs: &[(&str, &str)], types: &str, mended: u64) -> Attributes {
+        Attributes::new(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(), types, mended)
+    }
+
+    #[test]
+    fn everything_that_identifies_makes_another_series() {
+        let scope = |version: &str, attributes| {
+            Arc::new(Scope { name: "s".to_owned(), version: version.to_owned(), attributes })
+        };
+        let one = |types| attributes(&[("k", "1")], types, 0);
+        let all = [
+            spec(|_| {}),
+            spec(|s| s.metric = "n".to_owned()),
+            spec(|s| s.unit = String::new()),
+            spec(|s| s.scope = Scope::named("t")),
+            spec(|s| s.scope = scope("1", Attributes::default())),
+            spec(|s| s.scope = scope("", one("s"))),
+            spec(|s| s.scope = scope("", one("i"))),
+            spec(|s| s.attributes = one("s")),
+            spec(|s| s.attributes = one("i")),
+            spec(|s| s.attributes = one("d")),
+            spec(|s| s.attributes = attributes(&[("k", "1")], "", 7)),
+            spec(|s| s.resource = Arc::new(one("s"))),
+            spec(|s| s.resource = Arc::new(one("b"))),
+            spec(|s| s.shape = Shape::Cumulative { monotonic: true }),
+            spec(|s| s.shape = Shape::Cumulative { monotonic: false }),
+            spec(|s| s.shape = Shape::Delta { monotonic: true }),
+            spec(|s| s.part = Part::Sum),
+            spec(|s| s.part = Part::Bucket(0.5)),
+            spec(|s| s.part = Part::Quantile(0.5)),
+            spec(|s| s.origin = Origin::Rest),
+            spec(|s| s.origin = Origin::Derived { plugin: "p".to_owned(), from: SeriesId(1) }),
+            // Pairs that move from the point to the resource, with text that could pass for what stands between them.
+            spec(|s| {
+                s.attributes = attributes(&[("resource", "a")], "", 0);
+                s.resource = Arc::new(attributes(&[("b", "c")], "", 0));
+            }),
+            spec(|s| s.resource = Arc::new(attributes(&[("a", "resource"), ("b", "c")], "", 0))),
+        ];
+        for (at, a) in all.iter().enumerate() {
+            for b in &all[..at] {
+                assert_ne!(identity(AgentId(1), a), identity(AgentId(1), b), "{a:?} and {b:?}");
+            }
+            assert_ne!(identity(AgentId(1), a), identity(AgentId(2), a));
+        }
+    }
+
+    #[test]
+    fn what_is_derived_from_an_identity_is_no_part_of_it() {
+        let other = spec(|s| (s.kind, s.factor, s.integer) = (MetricKind::CpuUsage, 100.0, true));
+        assert_eq!(identity(AgentId(1), &other), identity(AgentId(1), &spec(|_| {})));
+    }
 }

@@ -1,5 +1,7 @@
 //! What a series and an agent are, described once.
 
+use crate::attributes::feed_text;
+pub use crate::attributes::{Attributes, Scope};
 use crate::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -144,9 +146,6 @@ pub enum Origin {
     },
 }
 
-/// Attributes, sorted by key, each key once; values in their text form.
-pub type Attributes = Vec<(String, String)>;
-
 /// All that is known of a series, fixed when it is first seen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SeriesDesc {
@@ -177,8 +176,8 @@ pub struct SeriesSpec {
     pub factor: f64,
     /// Where it comes from.
     pub origin: Origin,
-    /// The instrumentation scope's name; empty when there was none.
-    pub scope: String,
+    /// What made it; shared by all series of one scope.
+    pub scope: Arc<Scope>,
     /// The point's attributes (a REST metric's dimensions).
     pub attributes: Attributes,
     /// The resource's attributes, shared by all series of one resource.
@@ -186,14 +185,16 @@ pub struct SeriesSpec {
 }
 
 impl SeriesSpec {
-    /// The names that identify it, in the order in which they are hashed: metric, unit, scope, the keys and values of the
-    /// point's attributes, a separator, those of the resource's.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        fn pairs(all: &Attributes) -> impl Iterator<Item = &str> {
-            all.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()])
+    /// Hands to `feed` what a sender identifies a series by (OpenTelemetry's metrics data model): metric, unit, scope with its
+    /// version and attributes, the point's attributes, the resource's, each with the types of their values. No two
+    /// different ones are the same bytes. Shape, part, origin and agent are not among them.
+    pub fn feed_names(&self, feed: &mut impl FnMut(&[u8])) {
+        for text in [&self.metric, &self.unit, &self.scope.name, &self.scope.version] {
+            feed_text(feed, text);
         }
-        let own = [self.metric.as_str(), &self.unit, &self.scope].into_iter().chain(pairs(&self.attributes));
-        own.chain(["resource"]).chain(pairs(&self.resource))
+        for attributes in [&self.attributes, &self.scope.attributes, &*self.resource] {
+            attributes.feed(feed);
+        }
     }
 }
 

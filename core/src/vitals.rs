@@ -194,8 +194,8 @@ mod tests {
             integer: false,
             factor: 1.0,
             origin: Origin::Otlp,
-            scope: String::new(),
-            attributes: attribute.map(|(k, v)| vec![(k.to_owned(), v.to_owned())]).unwrap_or_default(),
+            scope: Arc::default(),
+            attributes: attribute.map(|(k, v)| (k.to_owned(), v.to_owned())).into_iter().collect(),
             resource: Arc::default(),
         }
     }
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn the_group_leaves_the_state_out() {
         let mut spec = spec("system.filesystem.usage", Some(("device", "/dev/sda1")));
-        spec.attributes.push(("state".to_owned(), "used".to_owned()));
+        spec.attributes = [spec.attributes.to_vec(), vec![("state".to_owned(), "used".to_owned())]].concat().into();
         assert_eq!(state(&spec), Some("used"));
         assert_eq!(group(&spec).count(), 1);
     }

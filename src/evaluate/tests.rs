@@ -20,7 +20,7 @@ use vitals_core::seam::{
     AlertQuery, Catalogue, Checkpoint, Done, Log, LogError, LogStats, Output, SampleQuery, Store, StoreError,
     StoreStats, VerdictQuery,
 };
-use vitals_core::series::{AgentProfile, MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
+use vitals_core::series::{AgentProfile, Attributes, MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
 use vitals_core::verdict::{
     AgentHealth, Alert, Event, Evidence, HealthStatus, Notice, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict,
     VerdictBody,
@@ -355,8 +355,8 @@ fn spec(metric: &str, shape: Shape, kind: MetricKind, origin: Origin) -> SeriesS
         integer: false,
         factor: 1.0,
         origin,
-        scope: String::new(),
-        attributes: Vec::new(),
+        scope: Arc::default(),
+        attributes: Attributes::default(),
         resource: Arc::default(),
     }
 }

@@ -335,7 +335,7 @@ mod tests {
                 integer: false,
                 factor: 1.0,
                 origin: Origin::Otlp,
-                scope: String::new(),
+                scope: Arc::default(),
                 attributes: attributes.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
                 resource: Arc::default(),
             },

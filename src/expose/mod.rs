@@ -62,6 +62,10 @@ pub struct ExposeConfig {
     pub prefix: String,
     /// Which pages of other origins may call.
     pub cors: CorsConfig,
+    /// A metric of a day (UTC) that is older than this is refused, because the store would delete it; from
+    /// `telemetry.metrics_retention_days`.
+    #[serde(skip)]
+    pub sample_retention_days: u32,
     /// Where a measurement becomes degraded and critical.
     pub thresholds: Thresholds,
 }
@@ -108,6 +112,7 @@ impl Default for ExposeConfig {
             metric_max_ahead_seconds: 86_400,
             prefix: String::new(),
             cors: CorsConfig::default(),
+            sample_retention_days: 90,
             thresholds: Thresholds::default(),
         }
     }

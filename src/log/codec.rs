@@ -3,7 +3,7 @@
 //! `checksum u64 | version u8 | kind u8 | payload`, integers little-endian, the checksum XXH3 over all that
 //! follows it. Samples are laid out by columns, each in the smallest of a few layouts that one pass can
 //! choose among; an ordinary request takes 9 to 12 bytes a row. Everything else is small or rare, and is
-//! postcard. A description's resource attributes are written once in a record, and shared again when read.
+//! postcard. A description's resource attributes and scope are written once in a record, and shared again when read.
 
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -11,10 +11,10 @@ use std::sync::Arc;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, TenantId, UnixNanos};
 use vitals_core::record::{Record, Samples};
-use vitals_core::series::{AgentDesc, Attributes, SeriesDesc};
+use vitals_core::series::{AgentDesc, Attributes, Scope, SeriesDesc};
 use xxhash_rust::xxh3::xxh3_64;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const SUM_BYTES: usize = 8;
 
 const KIND_OTHER: u8 = 0;
@@ -53,8 +53,9 @@ pub(super) enum CodecError {
 struct Described {
     agents: Vec<Arc<AgentDesc>>,
     resources: Vec<Arc<Attributes>>,
-    /// Each with an index into `resources`; its own resource is left empty.
-    series: Vec<(u32, SeriesDesc)>,
+    scopes: Vec<Arc<Scope>>,
+    /// Each with an index into `resources` and one into `scopes`; its own resource and scope are left empty.
+    series: Vec<(u32, u32, SeriesDesc)>,
 }
 
 /// The bytes of `record`.
@@ -103,30 +104,48 @@ fn decode_checked(bytes: &[u8]) -> Result<Record, CodecError> {
 }
 
 fn described(agents: &[Arc<AgentDesc>], series: &[Arc<SeriesDesc>]) -> Described {
-    let empty = Arc::new(Attributes::new());
-    let mut resources: Vec<Arc<Attributes>> = Vec::new();
-    let mut index: HashMap<Arc<Attributes>, u32> = HashMap::new();
+    let (mut resources, mut scopes) = (Once::default(), Once::default());
+    let (no_resource, no_scope) = (Arc::default(), Arc::default());
     let series = series
         .iter()
         .map(|desc| {
-            let at = *index.entry_ref(&desc.spec.resource).or_insert_with(|| {
-                resources.push(desc.spec.resource.clone());
-                u32::try_from(resources.len() - 1).unwrap_or(u32::MAX)
-            });
+            let (resource, scope) = (resources.place(&desc.spec.resource), scopes.place(&desc.spec.scope));
             let mut desc = (**desc).clone();
-            desc.spec.resource = empty.clone();
-            (at, desc)
+            (desc.spec.resource, desc.spec.scope) = (Arc::clone(&no_resource), Arc::clone(&no_scope));
+            (resource, scope, desc)
         })
         .collect();
-    Described { agents: agents.to_vec(), resources, series }
+    Described { agents: agents.to_vec(), resources: resources.all, scopes: scopes.all, series }
+}
+
+/// What many descriptions share, each once.
+struct Once<T> {
+    all: Vec<Arc<T>>,
+    index: HashMap<Arc<T>, u32>,
+}
+
+impl<T> Default for Once<T> {
+    fn default() -> Self {
+        Self { all: Vec::new(), index: HashMap::new() }
+    }
+}
+
+impl<T: Eq + std::hash::Hash> Once<T> {
+    fn place(&mut self, one: &Arc<T>) -> u32 {
+        *self.index.entry_ref(one).or_insert_with(|| {
+            self.all.push(one.clone());
+            u32::try_from(self.all.len() - 1).unwrap_or(u32::MAX)
+        })
+    }
 }
 
 fn restore(described: Described) -> Result<Record, CodecError> {
-    let Described { agents, resources, series } = described;
+    let Described { agents, resources, scopes, series } = described;
     let series = series
         .into_iter()
-        .map(|(at, mut desc)| {
-            desc.spec.resource = resources.get(at as usize).ok_or(CodecError::Content("resource"))?.clone();
+        .map(|(resource, scope, mut desc)| {
+            desc.spec.resource = resources.get(resource as usize).ok_or(CodecError::Content("resource"))?.clone();
+            desc.spec.scope = scopes.get(scope as usize).ok_or(CodecError::Content("scope"))?.clone();
             Ok(Arc::new(desc))
         })
         .collect::<Result<_, CodecError>>()?;

@@ -10,7 +10,7 @@ use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, UnixNanos};
 use vitals_core::record::{Delivery, Record, Samples, Ticket};
 use vitals_core::seam::{Deliver, Log, LogError};
-use vitals_core::series::{MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
+use vitals_core::series::{Attributes, MetricKind, Origin, Part, Scope, SeriesDesc, SeriesSpec, Shape};
 
 pub(super) type Open = dyn Fn(&Path, u32, Deliver) -> Arc<dyn Log>;
 pub(super) type Delivered = Receiver<(Partition, Position, Record)>;
@@ -51,9 +51,9 @@ pub(super) fn describe(id: u32) -> Record {
         integer: false,
         factor: 1.0,
         origin: Origin::Derived { plugin: "rate".into(), from: SeriesId(1) },
-        scope: String::new(),
-        attributes: vec![("a".into(), id.to_string())],
-        resource: Arc::new(vec![("host.name".into(), "h".into())]),
+        scope: Scope::named("lib"),
+        attributes: Attributes::new(vec![("a".into(), id.to_string())], "i", 0),
+        resource: Arc::new(vec![("host.name".into(), "h".into())].into()),
     };
     let series =
         (0..3).map(|i| Arc::new(SeriesDesc { id: SeriesId(id + i), agent: AgentId(9), spec: spec.clone() })).collect();

@@ -27,6 +27,14 @@ pub enum RulesError {
         /// Why.
         source: Box<toml::de::Error>,
     },
+    /// A rule of `normalize.agent_identity` cannot be read.
+    #[error("the rule {rule:?} of normalize.agent_identity is not valid: {why}")]
+    Identity {
+        /// The rule.
+        rule: String,
+        /// Why.
+        why: &'static str,
+    },
 }
 
 #[derive(Deserialize)]
@@ -138,7 +146,7 @@ mod tests {
             integer: false,
             factor: 1.0,
             origin: Origin::Otlp,
-            scope: String::new(),
+            scope: std::sync::Arc::default(),
             attributes: state.map(|s| ("state".to_owned(), s.to_owned())).into_iter().collect(),
             resource: Arc::default(),
         };

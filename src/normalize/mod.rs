@@ -8,8 +8,9 @@
 //! - `buckets`: quantiles and stable buckets of histograms
 //! - `tally`: what was not taken, and why
 //!
-//! A request is taken or refused as a whole only for what no strict protobuf decoder would read; otherwise
-//! each point stands for itself and is counted when it cannot be taken.
+//! A request is refused as a whole only for what no protobuf decoder could read; otherwise each point stands for itself and
+//! is counted when it cannot be taken. Strings that are not UTF-8 and values nested too deep, which only strict decoders
+//! refuse, are mended.
 
 mod agents;
 mod attributes;
@@ -24,6 +25,7 @@ mod wire;
 pub use kinds::RulesError;
 pub use wire::Malformed;
 
+use agents::EntityRef;
 use attributes::Limits;
 use hashbrown::{HashMap, HashSet};
 use kinds::Rules;
@@ -43,14 +45,14 @@ use walk::{Batch, Hole, Miss, UNKNOWN, Walk};
 #[derive(Deserialize, Serialize, Clone, Debug)]
 #[serde(default, deny_unknown_fields)]
 pub struct NormalizeConfig {
-    /// Resource attributes that name an agent, the first rule whose attributes are all there counts; `@` joins
-    /// several. A `service.instance.id` that is a random UUID does not count.
+    /// How resources are told apart as agents; the first rule that has all it needs counts. `src/default.toml` says how one is
+    /// written.
     pub agent_identity: Vec<String>,
-    /// Most attributes of a point or a resource.
+    /// Most attributes of a point, a scope or a resource.
     pub max_attributes: usize,
-    /// Most bytes of all attributes of a point or a resource, as text.
+    /// Most bytes of all attributes of a point, a scope or a resource, as text.
     pub max_attribute_bytes: usize,
-    /// Longest metric name and unit, bytes.
+    /// Longest metric name, unit, scope name and scope version, bytes.
     pub max_name_bytes: usize,
     /// How far ahead of this machine's clock a point may be.
     pub max_future_seconds: u64,
@@ -60,14 +62,19 @@ pub struct NormalizeConfig {
     pub max_known_resources: usize,
     /// A rules table of your own (TOML, like the built-in one); its rules come before the built-in ones.
     pub rules: Option<PathBuf>,
+    /// Points of a day (UTC) that is older than this are rejected, because the store would delete them; from
+    /// `telemetry.metrics_retention_days`.
+    #[serde(skip)]
+    pub sample_retention_days: u32,
+    /// Whether the store takes finite numbers only, as InfluxDB does; from `store.kind`.
+    #[serde(skip)]
+    pub finite_only: bool,
 }
 
 impl Default for NormalizeConfig {
     fn default() -> Self {
         Self {
-            agent_identity: ["service.instance.id", "service.name@host.name", "host.name", "service.name", "host.id"]
-                .map(str::to_owned)
-                .to_vec(),
+            agent_identity: agents::DEFAULT.map(str::to_owned).to_vec(),
             max_attributes: 128,
             max_attribute_bytes: 16_384,
             max_name_bytes: 1024,
@@ -75,6 +82,8 @@ impl Default for NormalizeConfig {
             max_known_identities: 4_000_000,
             max_known_resources: 200_000,
             rules: None,
+            sample_retention_days: 90,
+            finite_only: false,
         }
     }
 }
@@ -86,7 +95,7 @@ pub struct Normalized {
     pub batches: Vec<(Partition, Samples)>,
     /// Points not taken.
     pub rejected: u64,
-    /// Why; empty when none was rejected.
+    /// Why, and what else the sender should know; empty when all was taken as it came.
     pub reason: String,
 }
 
@@ -121,6 +130,7 @@ pub struct Normalizer {
     /// Random, so that nobody can prepare identities whose hashes meet.
     seed: u64,
     rules: Rules,
+    identity: agents::Identity,
     resources: RwLock<HashMap<IdentityHash, Arc<Resource>>>,
     /// Fallback names that were told about resource detection.
     hinted: Mutex<HashSet<String>>,
@@ -130,7 +140,7 @@ impl Normalizer {
     /// For `partitions` partitions of the log.
     ///
     /// # Errors
-    /// When the rules table cannot be read.
+    /// When the rules table or a rule of the agents' identity cannot be read.
     pub fn new(config: &NormalizeConfig, registry: Arc<Registry>, partitions: u32) -> Result<Self, RulesError> {
         let extra = config.rules.as_ref().map(|path| {
             let name = path.display().to_string();
@@ -147,6 +157,7 @@ impl Normalizer {
             partitions: partitions.max(1),
             seed: seed(),
             rules: Rules::new(&tables)?,
+            identity: agents::Identity::new(&config.agent_identity)?,
             resources: RwLock::default(),
             hinted: Mutex::default(),
         })
@@ -155,7 +166,7 @@ impl Normalizer {
     /// Walks a request of `tenant`. Points of a resource that says nothing of an agent belong to `fallback_agent`.
     ///
     /// # Errors
-    /// When a strict protobuf decoder would refuse it; nothing of it is taken then.
+    /// When no protobuf decoder could read it; nothing of it is taken then.
     pub fn otlp(
         &self,
         tenant: &TenantId,
@@ -170,7 +181,7 @@ impl Normalizer {
     /// As [`Self::otlp`]; points of agents that the caller may not touch are rejected.
     ///
     /// # Errors
-    /// When a strict protobuf decoder would refuse it; nothing of it is taken then.
+    /// When no protobuf decoder could read it; nothing of it is taken then.
     pub fn otlp_as(
         &self,
         caller: &Caller,
@@ -236,12 +247,12 @@ impl Normalizer {
         now: UnixNanos,
         hash: IdentityHash,
         attributes: Attributes,
+        entities: &[EntityRef],
     ) -> Result<Arc<Resource>, Reason> {
-        let key = agents::key(&self.config.agent_identity, &attributes).unwrap_or_else(|| {
+        let key = self.identity.name(&attributes, entities).unwrap_or_else(|| {
             self.hint(fallback);
-            fallback.to_owned()
+            agents::of_sender(fallback).into_owned()
         });
-        let key = agents::bounded(&key);
         if !caller.may_touch(&key) {
             return Err(Reason::ForeignAgent);
         }

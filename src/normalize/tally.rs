@@ -7,11 +7,15 @@ pub enum Reason {
     NoTime,
     /// Too far ahead of the clock.
     Future,
+    /// Older than the retention of samples.
+    Retention,
+    /// Not finite, for a store that takes finite numbers only.
+    NotFinite,
     /// Neither a number nor the flag that there is none.
     NoValue,
     /// A metric without a name.
     NoName,
-    /// A name or unit over the limit.
+    /// A name, unit or scope's name over the limit.
     NameTooLong,
     /// A sum or histogram that is neither delta nor cumulative.
     NoTemporality,
@@ -31,20 +35,26 @@ pub enum Reason {
     SeriesQuota,
 }
 
-const REASONS: [(Reason, &str, &str); 13] = [
+const REASONS: [(Reason, &str, &str); 15] = [
     (Reason::NoTime, "no_time", "without a time (time_unix_nano is 0)"),
     (Reason::Future, "future", "too far in the future; check the sender's clock"),
+    (Reason::Retention, "retention", "older than the retention of samples (telemetry.metrics_retention_days)"),
+    (Reason::NotFinite, "not_finite", "with a value that is not finite, which InfluxDB does not take"),
     (Reason::NoValue, "no_value", "without a value"),
     (Reason::NoName, "no_name", "of a metric without a name"),
-    (Reason::NameTooLong, "name_too_long", "with a metric name or unit over the limit"),
+    (Reason::NameTooLong, "name_too_long", "with a metric name, unit, scope name or scope version over the limit"),
     (Reason::NoTemporality, "no_temporality", "of a sum or histogram without aggregation temporality"),
     (Reason::Buckets, "buckets", "whose bucket counts do not fit their bounds"),
     (Reason::Quantile, "quantile", "with a quantile outside 0..1"),
-    (Reason::TooManyAttributes, "too_many_attributes", "with more attributes than the limit, or of such a resource"),
+    (
+        Reason::TooManyAttributes,
+        "too_many_attributes",
+        "with more attributes than the limit, or of such a scope or resource",
+    ),
     (
         Reason::AttributesTooLarge,
         "attributes_too_large",
-        "with attributes over the limit in bytes, or of such a resource",
+        "with attributes over the limit in bytes, or of such a scope or resource",
     ),
     (Reason::ForeignAgent, "foreign_agent", "of agents that the token may not touch"),
     (Reason::AgentQuota, "agent_quota", "of new agents past the tenant's limit"),
@@ -63,6 +73,8 @@ pub struct Tally {
     pub without_data: u64,
     /// Attributes whose key came again.
     pub duplicates: u64,
+    /// Numbers of points that were left out because they are not finite, while the rest of the point was taken.
+    pub left_out: u64,
     /// Integers that 53 bits do not hold.
     pub rounded: u64,
 }
@@ -81,10 +93,16 @@ impl Tally {
         self.rejected.iter().sum()
     }
 
-    /// A sentence for the sender; empty when nothing was rejected.
+    /// A sentence for the sender: what was rejected, and what was taken otherwise than it came; empty when nothing was.
     pub fn sentence(&self) -> String {
-        let parts: Vec<String> = self.reasons().map(|(_, text, count)| format!("{count} points {text}")).collect();
-        parts.join("; ")
+        let rejected = self.reasons().map(|(_, text, count)| format!("{count} points {text}"));
+        let notes = [
+            (self.without_data, "metrics had no data of a type that is known"),
+            (self.duplicates, "attributes had a key that came again; the last one counts"),
+            (self.left_out, "numbers of points are not finite, which InfluxDB does not take; they were left out"),
+        ];
+        let notes = notes.into_iter().filter(|(count, _)| *count > 0).map(|(count, text)| format!("{count} {text}"));
+        rejected.chain(notes).collect::<Vec<_>>().join("; ")
     }
 
     fn reasons(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> + '_ {
@@ -109,6 +127,7 @@ impl Tally {
         add("vitals_normalize_no_recorded_value_total", self.no_recorded_value);
         add("vitals_normalize_metrics_without_data_total", self.without_data);
         add("vitals_normalize_duplicate_attributes_total", self.duplicates);
+        add("vitals_normalize_left_out_numbers_total", self.left_out);
         add("vitals_normalize_rounded_integers_total", self.rounded);
     }
 }
@@ -135,5 +154,10 @@ mod tests {
             tally.sentence(),
             "2 points without a time (time_unix_nano is 0); 1 points of new series past the tenant's limit"
         );
+        (tally.without_data, tally.duplicates) = (1, 2);
+        assert!(tally.sentence().ends_with(
+            "1 metrics had no data of a type that is known; 2 attributes had a key that came again; the last one counts"
+        ));
+        assert_eq!(tally.total(), 3);
     }
 }

@@ -5,7 +5,8 @@
 //! point nothing is allocated: the identity of its series is a hash of the attribute bytes as they
 //! came, mixed with a hash of everything above it that identifies.
 
-use super::attributes::{Parsed, check_run, parse};
+use super::agents::entities;
+use super::attributes::{Parsed, check_run, parse, text};
 use super::buckets::{Bucket, Exponential, QUANTILES, Side, explicit, quantile};
 use super::tally::{Reason, Tally};
 use super::wire::{
@@ -14,16 +15,19 @@ use super::wire::{
 use super::{Normalizer, Resource};
 use hashbrown::HashMap;
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::sync::Arc;
 use vitals_core::caller::Caller;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
 use vitals_core::registry::IdentityHash;
-use vitals_core::series::{Attributes, MetricKind, Origin, Part, SeriesSpec, Shape};
+use vitals_core::series::{Attributes, MetricKind, Origin, Part, Scope, SeriesSpec, Shape};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 /// Stands in a row until its series has an id.
 pub const UNKNOWN: u32 = u32::MAX;
+
+const DAY: i64 = 86_400 * UnixNanos::SECOND;
 
 /// Most buckets on each side of zero that an exponential histogram is kept in.
 const MOST_BUCKETS: usize = 160;
@@ -65,6 +69,8 @@ pub struct Walk<'a> {
     now: UnixNanos,
     body: &'a [u8],
     known: &'a HashMap<IdentityHash, SeriesId>,
+    /// The earliest time that is taken, at least 1.
+    earliest: u64,
     /// The latest time that is taken.
     latest: u64,
     /// Hash of tenant and fallback name: the same resource bytes may be another agent elsewhere.
@@ -92,13 +98,24 @@ struct Scratch {
     quantiles: Vec<(f64, f64)>,
 }
 
+/// What all metrics of one scope share.
+struct InScope<'m> {
+    /// `InstrumentationScope`, checked.
+    bytes: &'m [u8],
+    hash: IdentityHash,
+    /// Read when a series of it is seen for the first time.
+    read: OnceCell<Result<Arc<Scope>, Reason>>,
+}
+
 /// What all points of one metric share.
 struct Metric<'m> {
     resource: &'m Resource,
     partition: usize,
-    scope: &'m str,
+    scope: &'m InScope<'m>,
     name: &'m str,
     unit: &'m str,
+    /// A digest of name and unit as far as they were not UTF-8.
+    mended: u64,
     shape: Shape,
     prefix: IdentityHash,
     factor: f64,
@@ -210,6 +227,9 @@ impl<'a> Walk<'a> {
         let ahead =
             i64::try_from(normalizer.config.max_future_seconds).unwrap_or(i64::MAX).saturating_mul(UnixNanos::SECOND);
         let latest = u64::try_from(now.plus(ahead).0).unwrap_or(0);
+        // As the store deletes: whole days (UTC), those that the moment so many days ago is past.
+        let kept = now.plus(-i64::from(normalizer.config.sample_retention_days).saturating_mul(DAY));
+        let earliest = u64::try_from(kept.0.div_euclid(DAY).saturating_mul(DAY)).unwrap_or(0).max(1);
         let mut whose = caller.tenant.0.as_bytes().to_vec();
         whose.push(0xff);
         whose.extend_from_slice(fallback.as_bytes());
@@ -220,6 +240,7 @@ impl<'a> Walk<'a> {
             now,
             body,
             known,
+            earliest,
             latest,
             whose: xxh3_128_with_seed(&whose, normalizer.seed),
             vetted: false,
@@ -258,7 +279,7 @@ impl<'a> Walk<'a> {
                     reader.bytes()?;
                     scopes = true;
                 }
-                0x1a => drop(reader.string()?),
+                0x1a => drop(reader.bytes()?),
                 key => reader.other(key, &[1, 2, 3], IN_RESOURCE_METRICS)?,
             }
         }
@@ -290,13 +311,14 @@ impl<'a> Walk<'a> {
             check(&REQUEST, self.body, DEPTH)?;
             self.vetted = true;
         }
-        let resource = match parse(bytes, 1, IN_RESOURCE_METRICS - 1, self.normalizer.limits()) {
+        let resource = match parse(bytes, 1, IN_RESOURCE_METRICS - 1, self.normalizer.limits(), 0) {
             Err(malformed) => return Err(malformed),
             Ok(Parsed::TooMany) => Err(Reason::TooManyAttributes),
             Ok(Parsed::TooLarge) => Err(Reason::AttributesTooLarge),
             Ok(Parsed::Attributes { attributes, duplicates }) => {
                 self.tally.duplicates += duplicates;
-                self.normalizer.identify(self.caller, self.fallback, self.now, key, attributes)
+                let entities = entities(bytes)?;
+                self.normalizer.identify(self.caller, self.fallback, self.now, key, attributes, &entities)
             }
         };
         Ok(match resource {
@@ -319,17 +341,18 @@ impl<'a> Walk<'a> {
         while !reader.is_empty() {
             match reader.key()? {
                 0x0a => merge(&mut scope, reader.bytes()?, |bytes| check(&SCOPE, bytes, IN_SCOPE_METRICS - 1))?,
-                0x12 => drop(reader.bytes()?),
-                0x1a => drop(reader.string()?),
+                0x12 | 0x1a => drop(reader.bytes()?),
                 key => reader.other(key, &[1, 2, 3], IN_SCOPE_METRICS)?,
             }
         }
-        let scope = scope.unwrap_or_default();
-        let scope = scope_name(&scope)?;
+        let bytes = scope.unwrap_or_default();
+        check(&SCOPE, &bytes, IN_SCOPE_METRICS - 1)?;
+        let hash = xxh3_128_with_seed(&bytes, self.normalizer.seed);
+        let scope = InScope { bytes: &bytes, hash, read: OnceCell::new() };
         let mut reader = Reader::new(message);
         while !reader.is_empty() {
             match reader.key()? {
-                0x12 => self.metric(resource, scope, reader.bytes()?)?,
+                0x12 => self.metric(resource, &scope, reader.bytes()?)?,
                 0x0a | 0x1a => drop(reader.bytes()?),
                 key => reader.other(key, &[1, 2, 3], IN_SCOPE_METRICS)?,
             }
@@ -337,15 +360,15 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn metric(&mut self, resource: &Resource, scope: &str, message: &[u8]) -> Result<(), Malformed> {
+    fn metric(&mut self, resource: &Resource, scope: &InScope<'_>, message: &[u8]) -> Result<(), Malformed> {
         let mut reader = Reader::new(message);
-        let (mut name, mut unit) = ("", "");
+        let (mut name, mut unit): (&[u8], &[u8]) = (b"", b"");
         let mut data: Option<(u32, Option<Cow<'_, [u8]>>)> = None;
         while !reader.is_empty() {
             match reader.key()? {
-                0x0a => name = reader.string()?,
-                0x12 => drop(reader.string()?),
-                0x1a => unit = reader.string()?,
+                0x0a => name = reader.bytes()?,
+                0x12 => drop(reader.bytes()?),
+                0x1a => unit = reader.bytes()?,
                 key @ (0x2a | 0x3a | 0x4a | 0x52 | 0x5a) => {
                     let (field, bytes) = (key >> 3, reader.bytes()?);
                     let vet = |field: u32, bytes: &[u8]| check(data_schema(field), bytes, IN_DATA);
@@ -392,15 +415,19 @@ impl<'a> Walk<'a> {
         } else {
             None
         });
-        let factor = self.normalizer.rules.factor(name, unit);
+        let prefix = self.prefix(resource, scope, name, unit, [field as u8, temporality as u8, u8::from(monotonic)]);
+        let mut mended = 0;
+        let (name, unit) = (text(name, 1, &mut mended), text(unit, 2, &mut mended));
+        let factor = self.normalizer.rules.factor(&name, &unit);
         let metric = Metric {
             resource,
             partition: resource.partition.0 as usize,
             scope,
-            name,
-            unit,
+            name: &name,
+            unit: &unit,
+            mended,
             shape,
-            prefix: self.prefix(resource, scope, name, unit, [field as u8, temporality as u8, u8::from(monotonic)]),
+            prefix,
             factor,
             scaled: factor.to_bits() != 1.0_f64.to_bits(),
             reject,
@@ -421,16 +448,22 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn prefix(&mut self, resource: &Resource, scope: &str, name: &str, unit: &str, kind: [u8; 3]) -> IdentityHash {
+    fn prefix(
+        &mut self,
+        resource: &Resource,
+        scope: &InScope<'_>,
+        name: &[u8],
+        unit: &[u8],
+        kind: [u8; 3],
+    ) -> IdentityHash {
         let bytes = &mut self.scratch.identity;
         bytes.clear();
         bytes.extend_from_slice(&resource.hash.to_le_bytes());
-        bytes.extend_from_slice(&(scope.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&scope.hash.to_le_bytes());
         bytes.extend_from_slice(&(name.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&kind);
-        bytes.extend_from_slice(scope.as_bytes());
-        bytes.extend_from_slice(name.as_bytes());
-        bytes.extend_from_slice(unit.as_bytes());
+        bytes.extend_from_slice(name);
+        bytes.extend_from_slice(unit);
         xxh3_128_with_seed(bytes, self.normalizer.seed)
     }
 
@@ -466,7 +499,11 @@ impl<'a> Walk<'a> {
             };
             let value = if metric.scaled { value * metric.factor } else { value };
             let hash = identity(metric, run);
-            if let Some(&series) = self.known.get(&hash) {
+            if self.cannot_hold(value) {
+                check_run(run, IN_POINT)?;
+                self.tally.reject(Reason::NotFinite);
+                Ok(())
+            } else if let Some(&series) = self.known.get(&hash) {
                 // `taken` left no time past `i64::MAX`.
                 self.push(metric, series.0, time.cast_signed(), value);
                 Ok(())
@@ -491,8 +528,12 @@ impl<'a> Walk<'a> {
         run: &[u8],
     ) -> Result<bool, Malformed> {
         self.tally.points += 1;
-        // One comparison for 0 and for what is too late.
-        if time.wrapping_sub(1) < self.latest && flags & 1 == 0 && metric.reject.is_none() && wrong.is_none() {
+        // One comparison for what is too early, 0 among it, and for what is too late.
+        if time.wrapping_sub(self.earliest) <= self.latest.saturating_sub(self.earliest)
+            && flags & 1 == 0
+            && metric.reject.is_none()
+            && wrong.is_none()
+        {
             return Ok(true);
         }
         self.not_taken(metric, time, flags, wrong, run)?;
@@ -515,12 +556,20 @@ impl<'a> Walk<'a> {
             self.tally.reject(Reason::NoTime);
         } else if time > self.latest {
             self.tally.reject(Reason::Future);
+        } else if time < self.earliest {
+            self.tally.reject(Reason::Retention);
         } else if flags & 1 != 0 {
             self.tally.no_recorded_value += 1;
         } else if let Some(reason) = wrong {
             self.tally.reject(reason);
         }
         Ok(())
+    }
+
+    /// Whether the store has no room for such a value.
+    #[inline]
+    fn cannot_hold(&self, value: f64) -> bool {
+        !value.is_finite() && self.normalizer.config.finite_only
     }
 
     /// The nearest number with 53 bits; counted when it is another one.
@@ -578,9 +627,23 @@ impl<'a> Walk<'a> {
         if self.missed.contains_key(&hash) {
             return Ok(Ok(()));
         }
+        let scope = match metric.scope.read.get() {
+            Some(read) => read.clone(),
+            None => {
+                let read = self.scope(metric.scope.bytes)?;
+                metric.scope.read.get_or_init(|| read).clone()
+            }
+        };
+        let scope = match scope {
+            Ok(scope) => scope,
+            Err(reason) => {
+                check_run(run, IN_POINT)?;
+                return Ok(Err(reason));
+            }
+        };
         let attributes = match &self.parsed {
             Some((same, attributes)) if *same == base => attributes.clone(),
-            _ => match parse(run, field, IN_POINT, self.normalizer.limits())? {
+            _ => match parse(run, field, IN_POINT, self.normalizer.limits(), metric.mended)? {
                 Parsed::TooMany => return Ok(Err(Reason::TooManyAttributes)),
                 Parsed::TooLarge => return Ok(Err(Reason::AttributesTooLarge)),
                 Parsed::Attributes { attributes, duplicates } => {
@@ -604,7 +667,7 @@ impl<'a> Walk<'a> {
             integer,
             factor: 1.0,
             origin: Origin::Otlp,
-            scope: metric.scope.to_owned(),
+            scope,
             attributes,
             resource: metric.resource.attributes.clone(),
         };
@@ -614,9 +677,43 @@ impl<'a> Walk<'a> {
         Ok(Ok(()))
     }
 
+    /// What a scope's bytes say, or why points of it cannot be taken.
+    #[cold]
+    fn scope(&mut self, bytes: &[u8]) -> Result<Result<Arc<Scope>, Reason>, Malformed> {
+        let (mut name, mut version): (&[u8], &[u8]) = (b"", b"");
+        let mut reader = Reader::new(bytes);
+        while !reader.is_empty() {
+            match reader.key()? {
+                0x0a => name = reader.bytes()?,
+                0x12 => version = reader.bytes()?,
+                0x1a => drop(reader.bytes()?),
+                0x20 => drop(reader.varint()?),
+                key => reader.other(key, &[1, 2, 3, 4], IN_SCOPE_METRICS - 1)?,
+            }
+        }
+        let most = self.normalizer.config.max_name_bytes;
+        if name.len() > most || version.len() > most {
+            return Ok(Err(Reason::NameTooLong));
+        }
+        let mut mended = 0;
+        let (name, version) = (text(name, 1, &mut mended).into_owned(), text(version, 2, &mut mended).into_owned());
+        Ok(match parse(bytes, 3, IN_SCOPE_METRICS - 1, self.normalizer.limits(), mended)? {
+            Parsed::TooMany => Err(Reason::TooManyAttributes),
+            Parsed::TooLarge => Err(Reason::AttributesTooLarge),
+            Parsed::Attributes { attributes, duplicates } => {
+                self.tally.duplicates += duplicates;
+                Ok(Arc::new(Scope { name, version, attributes }))
+            }
+        })
+    }
+
     /// One number of a point with several.
     fn put(&mut self, metric: &Metric<'_>, several: &Several<'_>, part: Part, value: f64) -> Result<(), Malformed> {
         let value = if metric.scaled && matches!(part, Part::Quantile(_)) { value * metric.factor } else { value };
+        if self.cannot_hold(value) {
+            self.tally.left_out += 1;
+            return Ok(());
+        }
         if let Some(&series) = self.known.get(&salted(several.base, part)) {
             self.push(metric, series.0, several.time, value);
             return Ok(());
@@ -857,21 +954,6 @@ enum Temporality {
 #[inline]
 fn identity(metric: &Metric<'_>, run: &[u8]) -> IdentityHash {
     xxh3_128_with_seed(run, metric.prefix as u64) ^ metric.prefix
-}
-
-fn scope_name(scope: &[u8]) -> Result<&str, Malformed> {
-    let mut reader = Reader::new(scope);
-    let mut name = "";
-    while !reader.is_empty() {
-        match reader.key()? {
-            0x0a => name = reader.string()?,
-            0x12 => drop(reader.string()?),
-            0x1a => check(&KEY_VALUE, reader.bytes()?, IN_SCOPE_METRICS - 2)?,
-            0x20 => drop(reader.varint()?),
-            key => reader.other(key, &[1, 2, 3, 4], IN_SCOPE_METRICS - 1)?,
-        }
-    }
-    Ok(name)
 }
 
 /// Temporality and monotonicity, which encoders write behind the points.

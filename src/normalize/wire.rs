@@ -1,4 +1,7 @@
-//! Reading protobuf's wire format in place, and refusing exactly what a strict decoder refuses.
+//! Reading protobuf's wire format in place, and refusing what no decoder can read.
+//!
+//! Strict decoders also refuse strings that are not UTF-8, and messages nested too deep. Senders pass both on (a Collector
+//! among them), and one string must not cost a request, so both are taken here and mended where they become text.
 
 /// Why a request cannot be understood at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,10 +23,7 @@ pub enum Malformed {
         /// The wire type found.
         wire: u32,
     },
-    /// A string that is not UTF-8.
-    #[error("the protobuf message has a string that is not valid UTF-8")]
-    Utf8,
-    /// Messages nested too deeply.
+    /// Groups nested too deeply.
     #[error("the protobuf message is nested more than {DEPTH} levels deep")]
     Depth,
     /// An end of group without its start.
@@ -133,12 +133,6 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    /// A string behind its length.
-    #[inline]
-    pub fn string(&mut self) -> Result<&'a str, Malformed> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| Malformed::Utf8)
-    }
-
     /// Passes a field that is not read; `known` are the numbers that a field of another wire type may not have.
     #[cold]
     pub fn other(&mut self, key: u32, known: &[u32], depth: u32) -> Result<(), Malformed> {
@@ -181,7 +175,7 @@ pub enum Type {
     Fixed64,
     /// A repeated one of those, packed or not.
     Fixed64s,
-    /// UTF-8.
+    /// Should be UTF-8; any bytes are taken.
     Text,
     /// Anything.
     Bytes,
@@ -192,7 +186,7 @@ pub enum Type {
 /// A message's fields.
 pub struct Schema(pub &'static [(u32, Type)]);
 
-/// Whether `bytes` are a well-formed message of this schema, all the way down; `depth` more levels may follow.
+/// Whether `bytes` are a well-formed message of this schema, `depth` levels down; what is below is not looked at.
 pub fn check(schema: &Schema, bytes: &[u8], depth: u32) -> Result<(), Malformed> {
     let mut reader = Reader::new(bytes);
     while !reader.is_empty() {
@@ -216,11 +210,13 @@ pub fn check(schema: &Schema, bytes: &[u8], depth: u32) -> Result<(), Malformed>
                     return Err(Malformed::Truncated);
                 }
             }
-            (Type::Text, LEN) => drop(reader.string()?),
-            (Type::Bytes, LEN) => drop(reader.bytes()?),
+            (Type::Text | Type::Bytes, LEN) => drop(reader.bytes()?),
             (Type::Message(inner), LEN) => {
-                let left = depth.checked_sub(1).ok_or(Malformed::Depth)?;
-                check(inner, reader.bytes()?, left)?;
+                let message = reader.bytes()?;
+                // Only the values of attributes nest without end.
+                if let Some(left) = depth.checked_sub(1) {
+                    check(inner, message, left)?;
+                }
             }
             _ => return Err(Malformed::WireType { field, wire }),
         }

@@ -10,7 +10,9 @@ use vitals_core::availability::{Interval, State};
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, UnixNanos};
 use vitals_core::seam::{Aggregation, AlertQuery, Checkpoint, Output, SampleQuery, Store, StoreError, VerdictQuery};
-use vitals_core::series::{AgentDesc, AgentProfile, MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
+use vitals_core::series::{
+    AgentDesc, AgentProfile, Attributes, MetricKind, Origin, Part, Scope, SeriesDesc, SeriesSpec, Shape,
+};
 use vitals_core::verdict::{
     AgentHealth, Alert, Evidence, HealthStatus, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
 };
@@ -136,7 +138,7 @@ fn agent(id: u32, name: &str) -> Arc<AgentDesc> {
     })
 }
 
-fn series(id: u32, resource: &Arc<Vec<(String, String)>>) -> Arc<SeriesDesc> {
+fn series(id: u32, resource: &Arc<Attributes>) -> Arc<SeriesDesc> {
     let spec = SeriesSpec {
         metric: "m".into(),
         unit: "1".into(),
@@ -146,8 +148,12 @@ fn series(id: u32, resource: &Arc<Vec<(String, String)>>) -> Arc<SeriesDesc> {
         integer: true,
         factor: 100.0,
         origin: Origin::Otlp,
-        scope: "s".into(),
-        attributes: vec![("id".into(), id.to_string())],
+        scope: Arc::new(Scope {
+            name: "s".into(),
+            version: "1".into(),
+            attributes: Attributes::new(vec![("k".into(), "1".into())], "i", 0),
+        }),
+        attributes: Attributes::new(vec![("id".into(), id.to_string())], "i", 7),
         resource: resource.clone(),
     };
     Arc::new(SeriesDesc { id: SeriesId(id), agent: AgentId(id % 2), spec })
@@ -333,7 +339,7 @@ pub(super) fn alerts_change(subject: &Subject) {
 pub(super) fn the_catalogue_comes_back(subject: &Subject) {
     let folder = tempfile::tempdir().unwrap();
     let store = (subject.open)(folder.path());
-    let resource = Arc::new(vec![("host.name".to_owned(), "h".to_owned())]);
+    let resource: Arc<Attributes> = Arc::new(vec![("host.name".to_owned(), "h".to_owned())].into());
     let described = Output {
         agents: vec![agent(0, "old"), agent(1, "b")],
         series: vec![series(0, &resource), series(1, &resource), series(2, &Arc::default())],
@@ -351,6 +357,7 @@ pub(super) fn the_catalogue_comes_back(subject: &Subject) {
     let found = store.catalogue().unwrap();
     assert_eq!(found, expect);
     assert!(Arc::ptr_eq(&found.series[0].spec.resource, &found.series[1].spec.resource), "shared again");
+    assert!(Arc::ptr_eq(&found.series[0].spec.scope, &found.series[1].spec.scope), "shared again");
     store.write(ZERO, Output { series: vec![series(3, &resource)], ..Output::default() });
     seal(&*store, ZERO, Checkpoint::default());
     assert_eq!(store.catalogue().unwrap().series.len(), 4);

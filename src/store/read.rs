@@ -15,7 +15,7 @@ use std::sync::Arc;
 use vitals_core::availability::Interval;
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use vitals_core::seam::{Aggregation, AlertQuery, Catalogue, Checkpoint, SampleQuery, StoreError, VerdictQuery};
-use vitals_core::series::{AgentDesc, Attributes, SeriesDesc};
+use vitals_core::series::{AgentDesc, Attributes, Scope, SeriesDesc};
 use vitals_core::verdict::{Alert, Evidence, Verdict};
 
 /// A question that names more agents than this is answered from the tenant's rows.
@@ -49,6 +49,7 @@ impl Shared {
         while let Some(row) = rows.next().map_err(io)? {
             resources.insert(row.get(0).map_err(io)?, Arc::new(decode(row, 1)?));
         }
+        let mut scopes: HashSet<Arc<Scope>> = HashSet::new();
         let mut series = BTreeMap::new();
         let mut statement = connection.prepare("SELECT resource, body FROM series").map_err(io)?;
         let mut rows = statement.query([]).map_err(io)?;
@@ -59,6 +60,7 @@ impl Shared {
                 .get(&resource)
                 .ok_or_else(|| StoreError::Damaged(format!("the resource of series {} is missing", desc.id.0)))?
                 .clone();
+            desc.spec.scope = scopes.get_or_insert(desc.spec.scope).clone();
             series.insert(desc.id, Arc::new(desc));
         }
         agents.extend(late.agents.into_iter().map(|agent| (agent.id, agent)));

@@ -320,11 +320,14 @@ def through_an_sdk(vitals, instance, command, protocol, temporality, numbers):
         )
     check("the program ends well", child.wait(60) == 0, WORK.log(instance)[-500:])
     rest = vitals.rest
-    wait_for(f"agent {instance}", 10, lambda: instance in agents(rest))
+    # The SDKs name their service; an instance's id is unique within it only.
+    found = wait_for(f"agent of {instance}", 10, lambda: [one for one in agents(rest) if one.endswith(":" + instance)])
+    check("service and instance name the agent", len(found) == 1 and found[0].startswith("interop-"), found)
+    agent = found[0]
     last = dict(expected.LAST)
     if temporality == "cumulative":
         last |= expected.LAST_CUMULATIVE
-    by_part = {(metric, part): series for (metric, part, _), series in series_of(rest, instance).items()}
+    by_part = {(metric, part): series for (metric, part, _), series in series_of(rest, agent).items()}
     end = time.time_ns() + 60_000_000_000
     for (metric, part), value in last.items():
         series = by_part.get((metric, part))
@@ -336,7 +339,7 @@ def through_an_sdk(vitals, instance, command, protocol, temporality, numbers):
     # The SDKs export once more when they stop, so the gauge may have jumped more than once.
     steady = samples(rest, by_part["steady", "value"], began - 60_000_000_000, end)
     jumps = sorted(at for at, value in steady.items() if value == expected.SPIKE)
-    found = [v for v in verdicts(rest, instance, "outlier") if v["body"]["value"] == expected.SPIKE]
+    found = [v for v in verdicts(rest, agent, "outlier") if v["body"]["value"] == expected.SPIKE]
     check("each jump of the steady gauge is an outlier, once", jumps and sorted(nanos(v["time"]) for v in found) == jumps, found)
 
 

@@ -36,8 +36,8 @@ pub fn desc(id: u32, shape: Shape, part: Part) -> Arc<SeriesDesc> {
             integer: false,
             factor: 1.0,
             origin: Origin::Otlp,
-            scope: String::new(),
-            attributes: vec![("key".to_owned(), "value".to_owned())],
+            scope: Arc::default(),
+            attributes: vec![("key".to_owned(), "value".to_owned())].into(),
             resource: Arc::default(),
         },
     })

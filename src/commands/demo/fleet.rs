@@ -26,6 +26,8 @@ pub const FAILING: &str = "payments-eu-1";
 pub const FLAPPING: &str = "search-us-1";
 /// The agent whose queue jumps.
 pub const SPIKING: &str = "orders-ap-1";
+/// The name by which it is known: its service and its instance.
+pub const SPIKING_AGENT: &str = "orders:orders-ap-1";
 
 /// One simulated agent.
 #[derive(Clone, Copy, Debug)]

@@ -238,9 +238,9 @@ fn calls() -> Vec<Call> {
         },
         Call {
             says: "the spikes, each with the bounds that it broke",
-            path: format!("{api}/verdicts?kind=outlier&agent={}", fleet::SPIKING),
+            path: format!("{api}/verdicts?kind=outlier&agent={}", fleet::SPIKING_AGENT),
             body: None,
-            holds: fleet::SPIKING,
+            holds: fleet::SPIKING_AGENT,
         },
         Call { says: "open alerts", path: format!("{api}/alerts?open=true"), body: None, holds: fleet::FAILING },
     ]

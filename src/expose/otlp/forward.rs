@@ -5,7 +5,7 @@
 //! numbers of a histogram or summary go on as gauges: `NAME.count`, `.sum`, `.min`, `.max`, `.bucket` (attribute
 //! `le`), `.quantile` (attribute `quantile`). Values have the unit that the typed kind gave them, which is sent along.
 
-use super::resources::{Group, Kind, Title, request, text};
+use super::resources::{Group, Kind, Title, request, text, typed};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::{NumberDataPoint, number_data_point::Value};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, SeriesId};
 use vitals_core::registry::Registry;
-use vitals_core::series::{Attributes, Origin, Part, SeriesDesc, Shape};
+use vitals_core::series::{Attributes, Origin, Part, Scope, SeriesDesc, Shape};
 
 /// Integers past this are not exact in a double; those go on as doubles.
 const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -27,7 +27,7 @@ pub struct Forward {
 }
 
 /// The groups of one request are told apart by agent, resource and scope.
-type Place = (AgentId, Arc<Attributes>, String);
+type Place = (AgentId, Arc<Attributes>, Arc<Scope>);
 
 impl Forward {
     /// Adds samples.
@@ -54,7 +54,7 @@ impl Forward {
             }
             let place = (desc.agent, desc.spec.resource.clone(), desc.spec.scope.clone());
             let group =
-                groups.entry(place).or_insert_with(|| Group::new(resource(&desc, registry), &desc.spec.scope, ""));
+                groups.entry(place).or_insert_with(|| Group::received(resource(&desc, registry), &desc.spec.scope));
             add(group, &desc, &rows);
         }
         request(groups.into_values())
@@ -62,8 +62,8 @@ impl Forward {
 }
 
 fn resource(desc: &SeriesDesc, registry: &Registry) -> Vec<KeyValue> {
-    let own = desc.spec.resource.iter().filter(|(key, _)| key != "vitals.agent.id");
-    let mut attributes: Vec<KeyValue> = own.map(|(key, value)| text(key, value.as_str())).collect();
+    let mut attributes = typed(&desc.spec.resource);
+    attributes.retain(|attribute| attribute.key != "vitals.agent.id");
     if let Some(agent) = registry.agent(desc.agent) {
         attributes.push(text("vitals.agent.id", agent.key.as_str()));
     }
@@ -86,7 +86,7 @@ fn add(group: &mut Group, desc: &SeriesDesc, rows: &[(i64, f64)]) {
         (Part::Value, Shape::Cumulative { monotonic } | Shape::Delta { monotonic }) => Kind::Sum { monotonic },
         _ => Kind::Gauge,
     };
-    let mut attributes: Vec<KeyValue> = spec.attributes.iter().map(|(key, value)| text(key, value.as_str())).collect();
+    let mut attributes = typed(&spec.attributes);
     attributes.extend(bound.map(|(key, bound)| text(key, bound.to_string())));
     let unit = if matches!(spec.part, Part::Count | Part::Bucket(_)) { "1" } else { &spec.unit };
     let points = group.points(&Title { name: &name, unit, description: "", kind });

@@ -1,21 +1,41 @@
 //! The resource under which an agent's metrics are sent, and the request that they gather in.
 
+use base64::Engine as _;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList, any_value,
+};
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use vitals_core::attributes::codes;
 use vitals_core::ids::AgentId;
 use vitals_core::registry::Registry;
 use vitals_core::seam::Output;
-use vitals_core::series::Origin;
+use vitals_core::series::{Attributes, Origin, Scope};
 
 /// Attributes of an agent's own resource that say who it is; they go along with its verdicts.
-const IDENTIFYING: [&str; 6] =
-    ["service.name", "service.namespace", "service.instance.id", "host.name", "host.id", "os.type"];
+const IDENTIFYING: [&str; 15] = [
+    "service.name",
+    "service.namespace",
+    "service.instance.id",
+    "host.name",
+    "host.id",
+    "os.type",
+    "k8s.cluster.name",
+    "k8s.namespace.name",
+    "k8s.pod.name",
+    "k8s.pod.uid",
+    "k8s.node.name",
+    "container.name",
+    "container.id",
+    "faas.name",
+    "cloud.account.id",
+];
 
 /// One attribute with a text value.
 pub fn text(key: &str, value: impl Into<String>) -> KeyValue {
@@ -24,6 +44,60 @@ pub fn text(key: &str, value: impl Into<String>) -> KeyValue {
         value: Some(AnyValue { value: Some(any_value::Value::StringValue(value.into())) }),
         ..KeyValue::default()
     }
+}
+
+/// Attributes as they were received, with the types that their values had.
+pub fn typed(attributes: &Attributes) -> Vec<KeyValue> {
+    let pairs = attributes.iter().zip(attributes.codes());
+    pairs
+        .map(|((key, value), code)| {
+            let value = if code == "s" { Some(Any::StringValue(value.clone())) } else { any(value, code) };
+            KeyValue { key: key.clone(), value: Some(AnyValue { value }), ..KeyValue::default() }
+        })
+        .collect()
+}
+
+/// A value from its text and the code of its type; as text when they do not fit each other.
+fn any(text: &str, code: &str) -> Option<Any> {
+    let parsed = match code.as_bytes().first() {
+        Some(b'e') => return None,
+        Some(b'[' | b'{') => serde_json::from_str(text).ok().and_then(|json| nested(&json, code)?.value),
+        _ => scalar(text, code),
+    };
+    Some(parsed.unwrap_or_else(|| Any::StringValue(text.to_owned())))
+}
+
+fn scalar(text: &str, code: &str) -> Option<Any> {
+    match code {
+        "b" => text.parse().ok().map(Any::BoolValue),
+        "i" => text.parse().ok().map(Any::IntValue),
+        // "NaN" and "Infinity" are numbers here, too.
+        "d" => text.parse().ok().map(Any::DoubleValue),
+        "y" => base64::engine::general_purpose::STANDARD.decode(text).ok().map(Any::BytesValue),
+        "x" => text.parse().ok().map(Any::StringValueStrindex),
+        _ => Some(Any::StringValue(text.to_owned())),
+    }
+}
+
+/// A value in an array or a map, from its JSON; no deeper than what was received.
+fn nested(json: &serde_json::Value, code: &str) -> Option<AnyValue> {
+    let inner = || codes(code.get(1..code.len().saturating_sub(1)).unwrap_or_default());
+    let value = match (json, code.as_bytes().first()) {
+        (serde_json::Value::Array(all), Some(b'[')) => {
+            let values = all.iter().zip(inner()).map(|(one, code)| nested(one, code)).collect::<Option<_>>()?;
+            Some(Any::ArrayValue(ArrayValue { values }))
+        }
+        (serde_json::Value::Object(all), Some(b'{')) => {
+            let pairs = all.iter().zip(inner()).map(|((key, one), code)| {
+                Some(KeyValue { key: key.clone(), value: Some(nested(one, code)?), ..KeyValue::default() })
+            });
+            Some(Any::KvlistValue(KeyValueList { values: pairs.collect::<Option<_>>()? }))
+        }
+        (serde_json::Value::Null, _) => None,
+        (serde_json::Value::String(text), _) => Some(scalar(text, code)?),
+        (other, _) => Some(scalar(&other.to_string(), code)?),
+    };
+    Some(AnyValue { value })
 }
 
 /// The resource attributes of agents, looked up once each.
@@ -127,6 +201,13 @@ impl Group {
             metrics: Vec::new(),
             places: HashMap::new(),
         }
+    }
+
+    /// No metrics yet, of a scope as it was received.
+    pub fn received(resource: Vec<KeyValue>, scope: &Scope) -> Self {
+        let mut group = Self::new(resource, &scope.name, &scope.version);
+        group.scope.attributes = typed(&scope.attributes);
+        group
     }
 
     /// The points of the metric that `title` names, to be added to.

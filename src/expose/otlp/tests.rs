@@ -18,7 +18,7 @@ use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use vitals_core::registry::{Quota, Registry};
 use vitals_core::seam::Output;
-use vitals_core::series::{AgentProfile, MetricKind, Origin, Part, SeriesSpec, Shape};
+use vitals_core::series::{AgentProfile, Attributes, MetricKind, Origin, Part, Scope, SeriesSpec, Shape};
 use vitals_core::verdict::{
     AgentHealth, Alert, Evidence, HealthStatus, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
 };
@@ -33,11 +33,14 @@ fn registry() -> (Arc<Registry>, AgentId, AgentId, Vec<SeriesId>) {
         AgentProfile { version: Some("1.4.0".into()), location: Some("eu".into()), ..AgentProfile::default() };
     let web = registry.intern_agent(&tenant, "web-1", NOON, &profile).unwrap();
     let job = registry.intern_agent(&tenant, "job", NOON, &AgentProfile::default()).unwrap();
-    let resource = Arc::new(vec![
-        ("host.name".to_owned(), "a".to_owned()),
-        ("process.pid".to_owned(), "7".to_owned()),
-        ("service.name".to_owned(), "web".to_owned()),
-    ]);
+    let resource: Arc<Attributes> = Arc::new(
+        vec![
+            ("host.name".to_owned(), "a".to_owned()),
+            ("process.pid".to_owned(), "7".to_owned()),
+            ("service.name".to_owned(), "web".to_owned()),
+        ]
+        .into(),
+    );
     let spec = |metric: &str, unit: &str, shape, part, integer| SeriesSpec {
         metric: metric.to_owned(),
         unit: unit.to_owned(),
@@ -47,8 +50,8 @@ fn registry() -> (Arc<Registry>, AgentId, AgentId, Vec<SeriesId>) {
         integer,
         factor: 1.0,
         origin: Origin::Otlp,
-        scope: "lib".to_owned(),
-        attributes: vec![("route".to_owned(), "/".to_owned())],
+        scope: Scope::named("lib"),
+        attributes: vec![("route".to_owned(), "/".to_owned())].into(),
         resource: resource.clone(),
     };
     let specs = vec![
@@ -62,6 +65,83 @@ fn registry() -> (Arc<Registry>, AgentId, AgentId, Vec<SeriesId>) {
     derived.origin = Origin::Derived { plugin: "rate".to_owned(), from: series[0] };
     series.push(registry.intern_series(&tenant, web, vec![derived]).remove(0).unwrap());
     (Arc::new(registry), web, job, series)
+}
+
+#[test]
+fn attributes_keep_their_types() {
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let pairs = vec![
+        pair("a", r#"["x",1,2,"NaN",null,"AP8=",{"k":true}]"#),
+        pair("b", "true"),
+        pair("d", "0.5"),
+        pair("e", ""),
+        pair("i", "1"),
+        pair("n", "-Infinity"),
+        pair("s", "1"),
+        pair("w", "not a number"),
+        pair("y", "AP8="),
+    ];
+    let typed = super::resources::typed(&Attributes::new(pairs, "[siddey{b}]bdeidsiy", 0));
+    let value = |key: &str| typed.iter().find(|one| one.key == key).unwrap().value.clone().unwrap().value;
+    let any = |value| AnyValue { value };
+    assert_eq!(value("b"), Some(Value::BoolValue(true)));
+    assert_eq!(value("d"), Some(Value::DoubleValue(0.5)));
+    assert_eq!(value("e"), None);
+    assert_eq!(value("i"), Some(Value::IntValue(1)));
+    assert_eq!(value("n"), Some(Value::DoubleValue(f64::NEG_INFINITY)));
+    assert_eq!(value("s"), Some(Value::StringValue("1".into())));
+    assert_eq!(
+        value("w"),
+        Some(Value::StringValue("not a number".into())),
+        "what does not fit its type is sent as text"
+    );
+    assert_eq!(value("y"), Some(Value::BytesValue(vec![0, 255])));
+    let Some(Value::ArrayValue(array)) = value("a") else { panic!("{:?}", value("a")) };
+    assert_eq!(
+        array.values[..3],
+        [any(Some(Value::StringValue("x".into()))), any(Some(Value::IntValue(1))), any(Some(Value::DoubleValue(2.0))),]
+    );
+    assert!(matches!(array.values[3].value, Some(Value::DoubleValue(nan)) if nan.is_nan()));
+    assert_eq!(array.values[4..6], [any(None), any(Some(Value::BytesValue(vec![0, 255])))]);
+    assert!(matches!(&array.values[6].value, Some(Value::KvlistValue(map)) if map.values[0].key == "k"));
+}
+
+#[test]
+fn streams_of_two_scopes_leave_as_two() {
+    let registry = Registry::new(Quota::default(), Box::new(|_| {}));
+    let tenant = TenantId::default_tenant();
+    let agent = registry.intern_agent(&tenant, "a", NOON, &AgentProfile::default()).unwrap();
+    let spec = |version: &str, types: &str| SeriesSpec {
+        metric: "m".to_owned(),
+        unit: String::new(),
+        kind: MetricKind::Custom,
+        shape: Shape::Gauge,
+        part: Part::Value,
+        integer: false,
+        factor: 1.0,
+        origin: Origin::Otlp,
+        scope: Arc::new(Scope {
+            name: "lib".to_owned(),
+            version: version.to_owned(),
+            attributes: Attributes::new(vec![("k".to_owned(), "1".to_owned())], types, 0),
+        }),
+        attributes: Attributes::default(),
+        resource: Arc::default(),
+    };
+    let specs = vec![spec("1", "s"), spec("2", "s"), spec("2", "i")];
+    let ids: Vec<SeriesId> = registry.intern_series(&tenant, agent, specs).into_iter().map(Result::unwrap).collect();
+    let mut forward = super::forward::Forward::default();
+    let mut columns = Columns::default();
+    ids.iter().for_each(|id| columns.push(*id, NOON, 1.0));
+    forward.fold(&columns);
+    let sent = forward.take(&registry);
+    let mut scopes: Vec<String> =
+        sent.resource_metrics.iter().flat_map(|r| &r.scope_metrics).map(|s| format!("{:?}", s.scope)).collect();
+    scopes.sort();
+    scopes.dedup();
+    assert_eq!(scopes.len(), 3, "{scopes:?}");
+    assert!(scopes[0].contains("version: \"1\""), "{scopes:?}");
 }
 
 fn evidence(plugin: &str) -> Arc<Evidence> {

@@ -7,24 +7,20 @@ use super::time::Time;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
+use vitals_core::ids::{LONGEST_NAME as LONGEST_NAME_OF_AGENT, NameFlaw, is_hidden, name_flaw};
 
 /// Most problems named in one answer.
 const MOST_PROBLEMS: usize = 100;
 /// Most bytes of an input that are sent back.
 const LONGEST_INPUT: usize = 1_000;
-/// Longest id of an agent or system, in characters.
-const LONGEST_ID: usize = 100;
 /// Longest name of a metric, in characters.
 const LONGEST_NAME: usize = 1_000;
 
 /// What is said of a name with a control character in it.
 const NO_CONTROL: &str = "String should have no control characters";
 
-/// Control characters, and those that turn the direction of text: a name with one can pass for another.
-fn is_control(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
+/// What is said of an id that nobody could ask for, or that looks like another one.
+const NO_ID: &str = "String should not be blank, begin or end with white space, or be . or ..";
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -104,6 +100,8 @@ pub enum Rule {
     Text(usize, usize),
     /// The same, without control characters.
     Name(usize, usize),
+    /// The id of an agent or system: the rule is [`vitals_core::ids::name_flaw`].
+    Id,
     /// An RFC 3339 time.
     Time,
     /// A number within bounds, inclusive.
@@ -146,7 +144,7 @@ const fn nullable(name: &'static str, rule: Rule) -> Field {
 }
 
 const TEXT: Rule = Rule::Text(0, usize::MAX);
-const ID: Rule = Rule::Name(1, LONGEST_ID);
+const ID: Rule = Rule::Id;
 const PERCENT: Rule = Rule::Number(0.0, 100.0);
 const NOT_NEGATIVE: Rule = Rule::Number(0.0, f64::MAX);
 const COUNT: Rule = Rule::Integer(0.0, f64::MAX);
@@ -327,10 +325,11 @@ impl Checker {
             Rule::Text(least, most) => self.text(value, *least, *most),
             Rule::Name(least, most) => {
                 self.text(value, *least, *most);
-                if value.as_str().is_some_and(|text| text.contains(is_control)) {
+                if value.as_str().is_some_and(|text| text.contains(is_hidden)) {
                     self.report("string_pattern_mismatch", NO_CONTROL, value);
                 }
             }
+            Rule::Id => self.id(value),
             Rule::Time => self.time(value),
             Rule::Number(least, most) => match value.as_f64().filter(|_| value.is_number()) {
                 Some(number) => self.bounds(number, *least, *most, value),
@@ -372,6 +371,18 @@ impl Checker {
             self.report("string_too_short", format!("String should have at least {least} character"), value);
         } else if length > most {
             self.report("string_too_long", format!("String should have at most {most} characters"), value);
+        }
+    }
+
+    fn id(&mut self, value: &Value) {
+        self.text(value, 1, LONGEST_NAME_OF_AGENT);
+        match value.as_str().and_then(name_flaw) {
+            None | Some(NameFlaw::TooLong) => {}
+            Some(NameFlaw::Blank) if value == "" => {}
+            Some(NameFlaw::Hidden) => self.report("string_pattern_mismatch", NO_CONTROL, value),
+            Some(NameFlaw::Blank | NameFlaw::Edge | NameFlaw::Dots) => {
+                self.report("string_pattern_mismatch", NO_ID, value);
+            }
         }
     }
 

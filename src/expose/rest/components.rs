@@ -74,7 +74,7 @@ pub fn components(
         return Ok(found);
     }
     // What a heartbeat or an OTLP metric means to its agent is in the vitals.
-    let told = |series: &SeriesDesc| series.spec.origin == Origin::Rest && series.spec.scope != HEARTBEAT;
+    let told = |series: &SeriesDesc| series.spec.origin == Origin::Rest && series.spec.scope.name != HEARTBEAT;
     for (series, judged) in judged_series(rest, agent).iter().filter(|(series, _)| told(series)) {
         let query = SampleQuery {
             series: series.id,
@@ -144,7 +144,7 @@ fn judged_series(rest: &Rest, agent: &AgentDesc) -> Vec<(Arc<SeriesDesc>, Judged
 fn judged(limits: &Thresholds, series: &SeriesDesc) -> Option<Judged> {
     let spec = &series.spec;
     let percent = is_percent(&spec.unit);
-    let (component, bounds) = match (&spec.origin, spec.scope.as_str(), spec.metric.as_str()) {
+    let (component, bounds) = match (&spec.origin, spec.scope.name.as_str(), spec.metric.as_str()) {
         (Origin::Rest, HEARTBEAT, "memory_usage_mb") => {
             (MEMORY, limits.memory.map(|percent| percent / 100.0 * limits.memory_total_mb))
         }
@@ -168,8 +168,8 @@ fn judged(limits: &Thresholds, series: &SeriesDesc) -> Option<Judged> {
             _ => return None,
         },
     };
-    let named = spec.origin == Origin::Rest && !spec.scope.is_empty() && spec.scope != HEARTBEAT;
-    Some(Judged { component: if named { spec.scope.clone() } else { component.to_owned() }, bounds })
+    let named = spec.origin == Origin::Rest && !spec.scope.name.is_empty() && spec.scope.name != HEARTBEAT;
+    Some(Judged { component: if named { spec.scope.name.clone() } else { component.to_owned() }, bounds })
 }
 
 /// By component: percent of its measured steps that were not critical. What has no measurement in the window is left out.
@@ -369,7 +369,7 @@ pub fn bounds(limits: &Thresholds, series: &SeriesDesc) -> Option<[f64; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vitals_core::series::{Part, Shape};
+    use vitals_core::series::{Attributes, Part, Scope, Shape};
 
     #[test]
     fn bounds_are_in_the_unit_of_the_series() {
@@ -388,8 +388,8 @@ mod tests {
                 integer: false,
                 factor: 1.0,
                 origin,
-                scope: scope.to_owned(),
-                attributes: Vec::new(),
+                scope: Scope::named(scope),
+                attributes: Attributes::default(),
                 resource: Arc::default(),
             },
         };

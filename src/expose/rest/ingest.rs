@@ -26,7 +26,7 @@ use vitals_core::record::{Heartbeat, Outcome, Record, Samples, Vitals};
 use vitals_core::registry::RegistryError;
 use vitals_core::rules::quality::{QualityRules, heartbeat_quality, metric_quality};
 use vitals_core::seam::AlertQuery;
-use vitals_core::series::{AgentProfile, Attributes, MetricKind, Origin, Part, SeriesSpec, Shape};
+use vitals_core::series::{AgentProfile, Attributes, MetricKind, Origin, Part, Scope, SeriesSpec, Shape};
 
 const MILLISECOND: i64 = 1_000_000;
 /// Longer intervals than ten years are taken for ten years.
@@ -231,7 +231,7 @@ fn columns_of(rest: &Rest, caller: &Caller, agent: AgentId, request: &HeartbeatR
         ("error_count", MetricKind::Custom, "{error}", true, request.error_count),
         ("response_time_ms", MetricKind::ResponseTime, "ms", false, request.response_time_ms),
     ];
-    let resource = Arc::new(Attributes::new());
+    let (resource, scope) = (Arc::<Attributes>::default(), Scope::named(super::components::HEARTBEAT));
     let (specs, values): (Vec<SeriesSpec>, Vec<f64>) = fields
         .into_iter()
         .filter_map(|(metric, kind, unit, integer, value)| {
@@ -244,8 +244,8 @@ fn columns_of(rest: &Rest, caller: &Caller, agent: AgentId, request: &HeartbeatR
                 integer,
                 factor: 1.0,
                 origin: Origin::Rest,
-                scope: "heartbeat".to_owned(),
-                attributes: Attributes::new(),
+                scope: scope.clone(),
+                attributes: Attributes::default(),
                 resource: resource.clone(),
             };
             Some((spec, value?))
@@ -322,18 +322,19 @@ struct Report {
     /// The metric of each series that was taken.
     names: HashMap<SeriesId, String>,
     quality: BTreeMap<String, f64>,
-    /// Metrics over the quota.
+    /// Metrics that were not taken: over the quota, or older than the retention.
     errors: Vec<String>,
 }
 
 impl Report {
     fn prepare(rest: &Rest, caller: &Caller, value: Value, loc: &[Value], bytes: usize) -> Result<Self, Refusal> {
-        let request: SystemMetricsRequest =
+        let mut request: SystemMetricsRequest =
             check::message(value, check::SYSTEM_METRICS, loc).map_err(Refusal::Invalid)?;
         no_twins(&request.metrics, loc)?;
         let now = rest.now();
         check_times(rest, &request, now, loc)?;
         touchable(caller, &request.system_id)?;
+        let (metrics, old) = within_retention(rest, &mut request, now, loc)?;
         let profile = AgentProfile {
             name: request.service_name.clone(),
             environment: Some(request.environment.clone()),
@@ -341,10 +342,9 @@ impl Report {
             ..AgentProfile::default()
         };
         let agent = rest.registry.intern_agent(&caller.tenant, &request.system_id, now, &profile)?;
-        let component = request.component_name.unwrap_or_default();
-        let resource = Arc::new(Attributes::new());
-        let specs: Vec<SeriesSpec> =
-            request.metrics.iter().map(|metric| spec_of(metric, &component, &resource)).collect();
+        let component = Scope::named(request.component_name.unwrap_or_default());
+        let resource = Arc::<Attributes>::default();
+        let specs: Vec<SeriesSpec> = metrics.iter().map(|metric| spec_of(metric, &component, &resource)).collect();
         let factors: Vec<f64> = specs.iter().map(|spec| spec.factor).collect();
         let ids = rest.registry.intern_series(&caller.tenant, agent, specs);
         let mut columns = Columns::default();
@@ -355,10 +355,10 @@ impl Report {
             bytes,
             names: HashMap::new(),
             quality: BTreeMap::new(),
-            errors: Vec::new(),
+            errors: old,
         };
         let rules = QualityRules::default();
-        for ((metric, id), factor) in request.metrics.into_iter().zip(ids).zip(factors) {
+        for ((metric, id), factor) in metrics.into_iter().zip(ids).zip(factors) {
             let own_time = metric.timestamp.map(|time| time.0);
             match id {
                 Err(error) => report.errors.push(format!("{}: {error}", metric.metric_name)),
@@ -371,7 +371,7 @@ impl Report {
             }
         }
         if columns.is_empty() {
-            return Err(Refusal::Refused(ApiError::Quota(report.errors.swap_remove(0))));
+            return Err(Refusal::Refused(ApiError::Quota(report.errors.pop().unwrap_or_default())));
         }
         report.record =
             Record::Samples(Samples { tenant: caller.tenant.clone(), received_at: now, alive: Vec::new(), columns });
@@ -407,6 +407,37 @@ fn check_times(rest: &Rest, request: &SystemMetricsRequest, now: UnixNanos, loc:
     if problems.is_empty() { Ok(()) } else { Err(Refusal::Invalid(problems)) }
 }
 
+/// The metrics that the store keeps, and what is said of those that it would delete; refused when all are too old.
+fn within_retention(
+    rest: &Rest,
+    request: &mut SystemMetricsRequest,
+    now: UnixNanos,
+    loc: &[Value],
+) -> Result<(Vec<MetricData>, Vec<String>), Refusal> {
+    const DAY: i64 = 86_400 * UnixNanos::SECOND;
+    let days = rest.config.sample_retention_days;
+    // Whole days (UTC), as the store deletes them.
+    let kept_from = now.plus(-i64::from(days).saturating_mul(DAY)).0.div_euclid(DAY).saturating_mul(DAY);
+    let msg = format!("Input should not be older than the retention of samples ({days} days)");
+    let own = request.timestamp;
+    let (mut kept, mut old, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, metric) in std::mem::take(&mut request.metrics).into_iter().enumerate() {
+        let time = metric.timestamp.unwrap_or(own);
+        if time.0.0 >= kept_from {
+            kept.push(metric);
+            continue;
+        }
+        let place: Vec<Value> = match metric.timestamp {
+            Some(_) => vec!["metrics".into(), at.into(), "timestamp".into()],
+            None => vec!["timestamp".into()],
+        };
+        let place = loc.iter().cloned().chain(place);
+        problems.push(Problem::new("value_error", place, msg.as_str(), Some(&time.to_string().into())));
+        old.push(format!("{}: {msg}", metric.metric_name));
+    }
+    if kept.is_empty() { Err(Refusal::Invalid(problems)) } else { Ok((kept, old)) }
+}
+
 /// Each metric name once.
 fn no_twins(metrics: &[MetricData], loc: &[Value]) -> Result<(), Refusal> {
     let mut seen = HashSet::with_capacity(metrics.len());
@@ -423,15 +454,32 @@ fn no_twins(metrics: &[MetricData], loc: &[Value]) -> Result<(), Refusal> {
     if twins.is_empty() { Ok(()) } else { Err(Refusal::Invalid(twins)) }
 }
 
+/// A metric's dimensions as attributes: the number 80 and the string "80" stay two values.
+fn dimensions(dimensions: &serde_json::Map<String, Value>) -> Attributes {
+    let dimensions: BTreeMap<&String, &Value> = dimensions.iter().collect();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let pairs = dimensions.iter().map(|(key, value)| ((*key).clone(), text(value))).collect();
+    let types: String = dimensions.values().map(|value| type_code(value)).collect();
+    Attributes::new(pairs, &types, 0)
+}
+
+/// As [`Attributes::codes`] has it.
+fn type_code(value: &Value) -> String {
+    match value {
+        Value::Null => "e".to_owned(),
+        Value::Bool(_) => "b".to_owned(),
+        Value::Number(number) if number.is_f64() => "d".to_owned(),
+        Value::Number(_) => "i".to_owned(),
+        Value::String(_) => "s".to_owned(),
+        Value::Array(all) => format!("[{}]", all.iter().map(type_code).collect::<String>()),
+        Value::Object(all) => format!("{{{}}}", all.values().map(type_code).collect::<String>()),
+    }
+}
+
 /// The series that a REST metric belongs to: its system, name, dimensions, and its component, so that two components
 /// of a system that report the same name stay apart.
-fn spec_of(metric: &MetricData, component: &str, resource: &Arc<Attributes>) -> SeriesSpec {
-    let mut attributes: Attributes = metric
-        .dimensions
-        .iter()
-        .map(|(key, value)| (key.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
-        .collect();
-    attributes.sort_unstable();
+fn spec_of(metric: &MetricData, component: &Arc<Scope>, resource: &Arc<Attributes>) -> SeriesSpec {
+    let attributes = dimensions(&metric.dimensions);
     let kind: MetricKind = metric.metric_type.into();
     let (unit, factor) = match (kind, metric.unit.as_str()) {
         (_, "percent" | "pct" | "Percent") => ("%", 1.0),
@@ -449,7 +497,7 @@ fn spec_of(metric: &MetricData, component: &str, resource: &Arc<Attributes>) -> 
         integer: false,
         factor,
         origin: Origin::Rest,
-        scope: component.to_owned(),
+        scope: component.clone(),
         attributes,
         resource: resource.clone(),
     }

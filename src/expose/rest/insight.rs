@@ -80,8 +80,8 @@ pub fn label(series: &SeriesDesc) -> String {
         let pairs: Vec<String> = spec.attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
         name += &format!("{{{}}}", pairs.join(","));
     }
-    if spec.origin == Origin::Rest && !spec.scope.is_empty() && spec.scope != HEARTBEAT {
-        name = format!("{}/{name}", spec.scope);
+    if spec.origin == Origin::Rest && !spec.scope.name.is_empty() && spec.scope.name != HEARTBEAT {
+        name = format!("{}/{name}", spec.scope.name);
     }
     name
 }

@@ -6,8 +6,9 @@ use super::standing::{Standing, liveness_name};
 use super::time::HOUR;
 use super::time::{Time, parse_duration};
 use super::wire::{
-    AgentItem, AgentList, AggregationName, AlertInfo, AlertList, AlertState, Health, Id, PluginList, Probe, SampleList,
-    SamplePoint, SeriesItem, SeriesList, ServiceHealth, Span, VerdictItem, VerdictKind, VerdictList, Waiting,
+    AgentItem, AgentList, AggregationName, AlertInfo, AlertList, AlertState, AttributeTypes, Health, Id, PluginList,
+    Probe, SampleList, SamplePoint, SeriesItem, SeriesList, ServiceHealth, Span, VerdictItem, VerdictKind, VerdictList,
+    Waiting,
 };
 use super::{PathVariable, Query, Reader, none_wrong};
 use crate::expose::Rest;
@@ -16,11 +17,12 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use vitals_core::caller::{Caller, Scope};
 use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
 use vitals_core::seam::{Aggregation, AlertQuery, SampleQuery, VerdictQuery};
-use vitals_core::series::{Origin, SeriesDesc, Shape};
+use vitals_core::series::{Attributes, Origin, SeriesDesc, Shape};
 use vitals_core::verdict::{Verdict, VerdictBody};
 
 const DEFAULT_POINTS: u32 = 10_000;
@@ -166,6 +168,10 @@ pub async fn series(
     Ok(Json(SeriesList { series }))
 }
 
+fn types(attributes: &Attributes) -> BTreeMap<String, String> {
+    attributes.types().map(|(key, name)| (key.to_owned(), name)).collect()
+}
+
 fn series_item(series: &SeriesDesc, agent_id: &str) -> SeriesItem {
     let spec = &series.spec;
     let (origin, plugin) = match &spec.origin {
@@ -188,9 +194,16 @@ fn series_item(series: &SeriesDesc, agent_id: &str) -> SeriesItem {
         part: spec.part.to_string(),
         origin: origin.to_owned(),
         plugin,
-        scope: spec.scope.clone(),
+        scope: spec.scope.name.clone(),
+        scope_version: spec.scope.version.clone(),
+        scope_attributes: spec.scope.attributes.iter().cloned().collect(),
         attributes: spec.attributes.iter().cloned().collect(),
         resource: spec.resource.iter().cloned().collect(),
+        types: AttributeTypes {
+            attributes: types(&spec.attributes),
+            scope_attributes: types(&spec.scope.attributes),
+            resource: types(&spec.resource),
+        },
     }
 }
 

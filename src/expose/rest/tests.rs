@@ -669,7 +669,11 @@ async fn validation_at_its_bounds() {
         ("/agent_info/agent_id", json!("web-1\u{0}"), Some("string_pattern_mismatch")),
         ("/agent_info/agent_id", json!("web-1\n"), Some("string_pattern_mismatch")),
         ("/agent_info/agent_id", json!("\u{202e}1-bew"), Some("string_pattern_mismatch")),
+        ("/agent_info/agent_id", json!(" "), Some("string_pattern_mismatch")),
+        ("/agent_info/agent_id", json!("web-1 "), Some("string_pattern_mismatch")),
+        ("/agent_info/agent_id", json!(".."), Some("string_pattern_mismatch")),
         ("/agent_info/agent_id", json!("Übung 7/b"), None),
+        ("/agent_info/agent_id", json!("../%2e?#"), None),
         ("/agent_info/agent_name", json!(null), None),
         ("/agent_info/agent_version", json!(null), Some("string_type")),
         ("/agent_info", json!([]), Some("dict_type")),
@@ -705,6 +709,8 @@ async fn validation_at_its_bounds() {
         ("/timestamp", json!(at(24 * 60 * MINUTE + 1)), "value_error"),
         ("/timestamp", json!("9999-12-31T23:59:59Z"), "value_error"),
         ("/timestamp", json!("1969-12-31T23:59:59Z"), "value_error"),
+        // Past the retention of samples: 90 days, and what is left of the day.
+        ("/timestamp", json!(at(-91 * 24 * 60 * MINUTE)), "value_error"),
         ("/metrics/0/timestamp", json!(at(24 * 60 * MINUTE + 1)), "value_error"),
     ] {
         let answer = service.post("system-metrics", &token, &with(system("b"), pointer, value)).await;
@@ -712,13 +718,18 @@ async fn validation_at_its_bounds() {
     }
     for (pointer, value) in [
         ("/timestamp", json!(at(24 * 60 * MINUTE))),
-        ("/timestamp", json!("1970-01-01T00:00:00Z")),
+        ("/timestamp", json!(at(-90 * 24 * 60 * MINUTE))),
         ("/metrics/0/timestamp", json!(null)),
         ("/collection_interval_ms", json!(1000)),
     ] {
         let answer = service.post("system-metrics", &token, &with(system("b"), pointer, value)).await;
         assert_eq!(answer.status, 201, "{pointer}: {}", answer.body);
     }
+    // One metric that is too old fails alone.
+    let old = with(system("b"), "/metrics/0/timestamp", json!(at(-91 * 24 * 60 * MINUTE)));
+    let answer = service.post("system-metrics", &token, &old).await;
+    assert_eq!((answer.status, &answer.body["metrics_processed"]), (201, &json!(1)), "{}", answer.body);
+    assert!(answer.body["validation_errors"].to_string().contains("retention"), "{}", answer.body);
     // What the schemas leave open is taken: any text is a time zone, a type of target, a checksum.
     let range = json!({"start_time": at(-MINUTE), "end_time": at(0), "timezone": "Mars/Olympus"});
     let check = json!({"target_id": "bounds", "target_type": "robot", "time_range": range});
@@ -736,6 +747,9 @@ async fn validation_at_its_bounds() {
         ("uptime-status/bounds?time_range_hours=8761", 422),
         ("uptime-status/bounds?time_range_hours=day", 422),
         ("uptime-status/nobody", 404),
+        ("uptime-status/..%2F%252e%3F%23", 200),
+        ("uptime-status/%20", 422),
+        ("uptime-status/%2E%2E", 422),
         ("uptime-status/%ff", 422),
         ("uptime-status/a%00b", 422),
         ("uptime-summary/%E2%80%AEb", 422),
@@ -1214,6 +1228,19 @@ fn the_patterns_of_the_document_are_those_of_the_checks() {
         "a\u{202e}b",
         "\u{2066}",
         "\u{200d}",
+        " a",
+        "a ",
+        "a b",
+        "\u{a0}a",
+        "a\u{feff}",
+        "\u{3000}",
+        ".",
+        "..",
+        "...",
+        ".a",
+        "..a",
+        "a..",
+        "../a/?#%",
         &long(100),
         &long(101),
     ] {
@@ -1539,8 +1566,8 @@ async fn components_are_put_together_from_their_states() {
             integer: false,
             factor: 1.0,
             origin: Origin::Otlp,
-            scope: String::new(),
-            attributes,
+            scope: Arc::default(),
+            attributes: attributes.into(),
             resource: Arc::default(),
         }
     };

@@ -192,12 +192,13 @@ impl From<MetricType> for MetricKind {
     }
 }
 
-/// The id of an agent or system: 1..=100 characters, no control characters.
+/// The id of an agent or system: 1..=100 characters, no control characters, no white space at its ends, and neither `.` nor
+/// `..`, which clients take out of a path.
 #[derive(ToSchema)]
 #[schema(
     min_length = 1,
     max_length = 100,
-    pattern = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$",
+    pattern = r"^([^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\u0020\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000\ufeff.]([^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\u0020\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000\ufeff])?|\.([^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\u0020\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000\ufeff.]|[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+\.))$",
     example = "web-1"
 )]
 #[allow(dead_code, reason = "only described, never made")]
@@ -1129,9 +1130,27 @@ pub struct SeriesItem {
     pub plugin: Option<String>,
     /// The instrumentation scope, or the component of a REST metric.
     pub scope: String,
+    /// The instrumentation scope's version; empty when there is none.
+    pub scope_version: String,
+    /// The instrumentation scope's attributes.
+    pub scope_attributes: BTreeMap<String, String>,
     /// The point's attributes, or a REST metric's dimensions.
     pub attributes: BTreeMap<String, String>,
     /// The resource's attributes.
+    pub resource: BTreeMap<String, String>,
+    /// The types of attributes that are no strings: the integer 1 and the string "1" make two series.
+    pub types: AttributeTypes,
+}
+
+/// The types of attributes that are no strings, by key: `boolean`, `int`, `double`, `bytes`, `array(int, ...)`, `map(...)`,
+/// `empty`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AttributeTypes {
+    /// Of the point.
+    pub attributes: BTreeMap<String, String>,
+    /// Of the instrumentation scope.
+    pub scope_attributes: BTreeMap<String, String>,
+    /// Of the resource.
     pub resource: BTreeMap<String, String>,
 }
 

@@ -63,9 +63,12 @@ impl Place {
         };
         // Where two have the same key, the later one counts, as in the exporter.
         spec.resource.iter().for_each(|(key, value)| add(key, value));
-        if !spec.scope.is_empty() {
-            add("otel.library.name", &spec.scope);
+        for (key, value) in [("otel.library.name", &spec.scope.name), ("otel.library.version", &spec.scope.version)] {
+            if !value.is_empty() {
+                add(key, value);
+            }
         }
+        spec.scope.attributes.iter().for_each(|(key, value)| add(key, value));
         spec.attributes.iter().for_each(|(key, value)| add(key, value));
         if let Origin::Derived { plugin, .. } = &spec.origin {
             add("vitals_plugin", plugin);
@@ -153,7 +156,12 @@ fn digest(names: &Names, desc: &SeriesDesc, tenant: &str, agent: &str) -> u64 {
         hash.update(&(text.len() as u64).to_le_bytes());
         hash.update(text.as_bytes());
     };
-    [tenant, agent].into_iter().chain(spec.names()).for_each(&mut text);
+    [tenant, agent].into_iter().for_each(&mut text);
+    spec.feed_names(&mut |bytes| hash.update(bytes));
+    let mut text = |text: &str| {
+        hash.update(&(text.len() as u64).to_le_bytes());
+        hash.update(text.as_bytes());
+    };
     match &spec.origin {
         Origin::Otlp => text("otlp"),
         Origin::Rest => text("rest"),

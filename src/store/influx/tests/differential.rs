@@ -10,7 +10,9 @@ use vitals_core::availability::{Interval, State};
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, Partition, SeriesId, UnixNanos};
 use vitals_core::seam::{Aggregation, AlertQuery, Checkpoint, Output, SampleQuery, Store, VerdictQuery};
-use vitals_core::series::{AgentDesc, AgentProfile, MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
+use vitals_core::series::{
+    AgentDesc, AgentProfile, Attributes, MetricKind, Origin, Part, Scope, SeriesDesc, SeriesSpec, Shape,
+};
 use vitals_core::verdict::{
     AgentHealth, Alert, Evidence, HealthStatus, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
 };
@@ -37,7 +39,8 @@ fn describe() -> Output {
             profile: AgentProfile::default(),
         })
     });
-    let resource = Arc::new(vec![("host.name".to_owned(), "h=1, 2".to_owned()), ("time".to_owned(), "now".to_owned())]);
+    let resource: Arc<Attributes> =
+        Arc::new(vec![("host.name".to_owned(), "h=1, 2".to_owned()), ("time".to_owned(), "now".to_owned())].into());
     let series = (0..SERIES).map(|id| {
         let spec = SeriesSpec {
             // Two series share each metric: one that counts in integers, and one that does not.
@@ -49,8 +52,8 @@ fn describe() -> Output {
             integer: id % 2 == 0,
             factor: 1.0,
             origin: if id == 7 { Origin::Derived { plugin: "rate".into(), from: SeriesId(1) } } else { Origin::Otlp },
-            scope: odd_name(id + 3),
-            attributes: vec![("k,=".to_owned(), odd_name(id)), ("n".to_owned(), id.to_string())],
+            scope: Scope::named(odd_name(id + 3)),
+            attributes: vec![("k,=".to_owned(), odd_name(id)), ("n".to_owned(), id.to_string())].into(),
             resource: resource.clone(),
         };
         Arc::new(SeriesDesc { id: SeriesId(id), agent: AgentId(id % AGENTS), spec })

@@ -11,7 +11,7 @@ use vitals_core::availability::{Interval, State};
 use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
 use vitals_core::seam::Catalogue;
 use vitals_core::series::{
-    AgentDesc, AgentProfile, Attributes, MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape,
+    AgentDesc, AgentProfile, Attributes, MetricKind, Origin, Part, Scope, SeriesDesc, SeriesSpec, Shape,
 };
 use vitals_core::verdict::{
     AgentHealth, Alert, Evidence, HealthStatus, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
@@ -30,9 +30,9 @@ fn spec(metric: &str, shape: Shape, part: Part) -> SeriesSpec {
         integer: false,
         factor: 1.0,
         origin: Origin::Otlp,
-        scope: "hostmetrics".into(),
-        attributes: vec![pair("cpu", "cpu0"), pair("state", "user")],
-        resource: Arc::new(vec![pair("host.name", "web-1"), pair("state", "overlaid")]),
+        scope: Scope::named("hostmetrics"),
+        attributes: vec![pair("cpu", "cpu0"), pair("state", "user")].into(),
+        resource: Arc::new(vec![pair("host.name", "web-1"), pair("state", "overlaid")].into()),
     }
 }
 
@@ -117,13 +117,13 @@ fn what_has_to_be_escaped_or_replaced() {
         ("end\\", "v\\", ",end=v,"),
     ] {
         let mut spec = spec("m", Shape::Gauge, Part::Value);
-        spec.attributes = vec![(key.into(), value.into())];
+        spec.attributes = vec![(key.into(), value.into())].into();
         let line = written(spec, false, 1.0).unwrap();
         assert!(line.contains(expect), "{line}");
     }
     for (key, value) in [("k", ""), ("k", "\\"), ("", "v")] {
         let mut spec = spec("m", Shape::Gauge, Part::Value);
-        spec.attributes = vec![(key.into(), value.into())];
+        spec.attributes = vec![(key.into(), value.into())].into();
         let line = written(spec, false, 1.0).unwrap();
         assert!(
             line.starts_with("m,host.name=web-1,otel.library.name=hostmetrics,state=overlaid,vitals_agent="),
@@ -135,7 +135,7 @@ fn what_has_to_be_escaped_or_replaced() {
 #[test]
 fn keys_too_long_for_influxdb_lose_their_tags_not_their_series() {
     let mut long = spec("m", Shape::Gauge, Part::Value);
-    long.attributes = vec![("k".into(), "v ".repeat(30_000))];
+    long.attributes = vec![("k".into(), "v ".repeat(30_000))].into();
     let line = written(long.clone(), false, 1.0).unwrap();
     let digest = Place::of(&names(vec![long]), 0).digest;
     let expect = format!("m,vitals_agent=web-1,vitals_series={digest},vitals_tenant=default gauge=1.0 {TIME}\n");
@@ -149,14 +149,24 @@ fn series_that_differ_in_anything_are_apart_and_points_are_together() {
     for part in [Part::Sum, Part::Min, Part::Bucket(0.5)] {
         assert_eq!(digest(SeriesSpec { part, ..base() }), digest(base()), "numbers of one point");
     }
+    let scope = |version: &str, attributes| {
+        let scope = Scope { version: version.to_owned(), attributes, ..(*base().scope).clone() };
+        SeriesSpec { scope: Arc::new(scope), ..base() }
+    };
     let others = [
         SeriesSpec { metric: "n".into(), ..base() },
         SeriesSpec { unit: "s".into(), ..base() },
-        SeriesSpec { scope: "other".into(), ..base() },
+        SeriesSpec { scope: Scope::named("other"), ..base() },
+        scope("1", Attributes::default()),
+        scope("", vec![("k".to_owned(), "1".to_owned())].into()),
+        scope("", Attributes::new(vec![("k".to_owned(), "1".to_owned())], "i", 0)),
+        SeriesSpec { attributes: Attributes::new(base().attributes.to_vec(), "si", 0), ..base() },
+        SeriesSpec { attributes: Attributes::new(base().attributes.to_vec(), "", 7), ..base() },
+        SeriesSpec { resource: Arc::new(Attributes::new(base().resource.to_vec(), "bs", 0)), ..base() },
         SeriesSpec { shape: Shape::Gauge, ..base() },
         SeriesSpec { origin: Origin::Rest, ..base() },
         SeriesSpec { origin: Origin::Derived { plugin: "rate".into(), from: SeriesId(9) }, ..base() },
-        SeriesSpec { attributes: vec![], ..base() },
+        SeriesSpec { attributes: Attributes::default(), ..base() },
         SeriesSpec { resource: Arc::default(), ..base() },
         // A quantile has the name that a bucket with this bound has.
         SeriesSpec { part: Part::Quantile(0.5), ..base() },
@@ -164,7 +174,7 @@ fn series_that_differ_in_anything_are_apart_and_points_are_together() {
     let mut all: Vec<_> = others.into_iter().chain([base()]).map(digest).collect();
     all.sort();
     all.dedup();
-    assert_eq!(all.len(), 10);
+    assert_eq!(all.len(), 16);
 }
 
 /// `VITALS_BLESS=1` writes the file instead.
@@ -326,7 +336,7 @@ proptest! {
     ) {
         let attributes: Attributes = attributes.into_iter().collect();
         let resource = Arc::new(resource.into_iter().collect::<Attributes>());
-        let spec = SeriesSpec { integer, scope, attributes, resource, ..spec(&metric, Shape::Gauge, Part::Value) };
+        let spec = SeriesSpec { integer, scope: Scope::named(scope), attributes, resource, ..spec(&metric, Shape::Gauge, Part::Value) };
         let place = Place::of(&names(vec![spec.clone()]), 0);
         let mut out = Vec::new();
         let became = line::row(&mut out, &place.head(place.integer), true, &mut Times::new(), time, value);
@@ -341,7 +351,7 @@ proptest! {
         let number: f64 = parsed.value.trim_end_matches('i').parse().unwrap();
         prop_assert_eq!(number.to_bits(), value.to_bits());
         prop_assert_eq!(parsed.field == "gauge_float", integer && !parsed.value.ends_with('i'));
-        for (key, value) in &spec.attributes {
+        for (key, value) in spec.attributes.iter() {
             let (key, value) = (line::clean(key), line::clean(value));
             // One that is cleaned to the same key as another gives way to it.
             let twice = spec.attributes.iter().filter(|(other, _)| line::clean(other) == key).count() > 1;
