@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use vitals::log::{Durability, LogConfig, SqliteLog};
 use vitals::store::{EmbeddedStore, StoreConfig};
-use vitals_core::columns::Columns;
+use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, UnixNanos};
 use vitals_core::record::{Record, Samples, Ticket};
 use vitals_core::seam::{Aggregation, Checkpoint, Log, Output, SampleQuery, Store};
@@ -85,6 +85,7 @@ fn append(criterion: &mut Criterion) {
                             received_at: UnixNanos(START),
                             alive: vec![AgentId(n)],
                             columns,
+                            starts: Starts::default(),
                         });
                         let done = Box::new(move |result: Result<Position, _>| sender.send(result).unwrap());
                         log.append(Partition(n % 2), record, Ticket::default(), done);

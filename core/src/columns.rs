@@ -58,3 +58,74 @@ impl Columns {
         self.series.iter().zip(&self.times).zip(&self.values).map(|((&s, &t), &v)| (SeriesId(s), UnixNanos(t), v))
     }
 }
+
+/// When the values of rows began to be counted (`start_time_unix_nano`), as runs of rows with the same start: most
+/// requests have one or two. A row before the first run has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Starts {
+    /// Row at which each run begins, rising.
+    pub rows: Vec<u32>,
+    /// The start of each run; 0 is unknown.
+    pub times: Vec<i64>,
+}
+
+impl Starts {
+    /// Notes the start of the next row, `row`. Rows that nobody asks the start of (gauges) need not be noted.
+    #[inline]
+    pub fn note(&mut self, row: usize, start: UnixNanos) {
+        if self.times.last().copied().unwrap_or(0) != start.0 {
+            self.rows.push(u32::try_from(row).unwrap_or(u32::MAX));
+            self.times.push(start.0);
+        }
+    }
+
+    /// The runs of `len` rows: from, to (exclusive) and start.
+    pub fn runs(&self, len: usize) -> impl Iterator<Item = (usize, usize, i64)> + '_ {
+        let from = std::iter::once(0).chain(self.rows.iter().map(|&row| row as usize));
+        let to = self.rows.iter().map(|&row| row as usize).chain(std::iter::once(len));
+        let times = std::iter::once(0).chain(self.times.iter().copied());
+        from.zip(to).zip(times).map(move |((from, to), time)| (from.min(len), to.min(len), time))
+    }
+
+    /// The start of each of `len` rows.
+    #[must_use]
+    pub fn each(&self, len: usize) -> Vec<i64> {
+        let mut all = Vec::with_capacity(len);
+        for (_, to, time) in self.runs(len) {
+            all.resize(to.max(all.len()), time);
+        }
+        all
+    }
+
+    /// Those of the rows that are kept.
+    #[must_use]
+    pub fn retained(&self, keep: &[bool]) -> Self {
+        let mut kept = Self::default();
+        let starts = self.each(keep.len()).into_iter().zip(keep).filter(|(_, keep)| **keep);
+        for (row, (start, _)) in starts.enumerate() {
+            kept.note(row, UnixNanos(start));
+        }
+        kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_are_runs() {
+        let mut starts = Starts::default();
+        let all = [0, 0, 5, 5, 5, 0, 7, 5];
+        for (row, &start) in all.iter().enumerate() {
+            starts.note(row, UnixNanos(start));
+        }
+        assert_eq!(starts.rows, [2, 5, 6, 7]);
+        assert_eq!(starts.each(8), all);
+        assert_eq!(starts.each(10)[7..], [5, 5, 5]);
+        assert_eq!(starts.each(3), all[..3]);
+        assert_eq!(Starts::default().each(2), [0, 0]);
+        let keep = [true, false, true, false, true, false, true, true];
+        assert_eq!(starts.retained(&keep).each(5), [0, 5, 5, 7, 5]);
+    }
+}

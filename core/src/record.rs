@@ -1,6 +1,6 @@
 //! What the log keeps and evaluation consumes.
 
-use crate::columns::Columns;
+use crate::columns::{Columns, Starts};
 use crate::ids::{AgentId, Position, TenantId, UnixNanos};
 use crate::series::{AgentDesc, SeriesDesc};
 use crate::verdict::{AgentHealth, Alert, HealthStatus, OutlierVerdict};
@@ -54,6 +54,8 @@ pub struct Samples {
     pub alive: Vec<AgentId>,
     /// The rows, in order of arrival.
     pub columns: Columns,
+    /// Since when the rows' values were counted, of counters and delta series.
+    pub starts: Starts,
 }
 
 /// A heartbeat, validated. `None` is a field that the agent left out.

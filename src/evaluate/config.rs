@@ -30,6 +30,8 @@ pub struct EvaluateConfig {
     pub sla_seconds: u64,
     /// An unchanged verdict on an agent is stored again after this time.
     pub repeat_seconds: u64,
+    /// A sample whose time is further ahead of its arrival than this is stored, but not judged.
+    pub max_ahead_seconds: u64,
     /// A measurement older than this does not count as an agent's present state.
     pub stale_seconds: u64,
     /// An agent silent for this long is forgotten: nothing is reported of it any more.
@@ -91,6 +93,7 @@ impl Default for EvaluateConfig {
             grace_millis: 1_000,
             sla_seconds: 10,
             repeat_seconds: 300,
+            max_ahead_seconds: 60,
             stale_seconds: 300,
             forget_seconds: 30 * 86_400,
             memory_total_mb: 8_192.0,

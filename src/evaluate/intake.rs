@@ -1,14 +1,18 @@
-//! Which rows are new: what a series has shown so far, and the running totals of delta series.
+//! Which rows are new: what a series has shown so far, and the running totals of delta series and counters.
 //!
-//! A row is judged when its time is past everything of its series so far, in order of arrival. So what
-//! is judged does not hang on how records were put together into batches, and a replay judges the same rows.
+//! A row is judged when its time is past everything of its series so far, in order of arrival; the rows of one record
+//! count as if they had come in order of time. So what is judged does not hang on how records were put together into
+//! batches, and a replay judges the same rows.
 
+use super::histograms::{BucketRow, Histograms, SavedHistogram};
+use super::sort;
 use super::vitals::Gauges;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use vitals_core::columns::Columns;
-use vitals_core::ids::{AgentId, SeriesId};
+use vitals_core::columns::{Columns, Starts};
+use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
 use vitals_core::registry::Registry;
+use vitals_core::rules::streams::{Ahead, Counted, Counter, Gaps, Increment, Known};
 use vitals_core::series::{MetricKind, Origin, SeriesDesc, Shape};
 use vitals_core::vitals;
 
@@ -21,73 +25,140 @@ pub(super) const NO_CHILDREN: u32 = u32::MAX;
 /// What a row of a series is good for.
 pub(super) mod flag {
     /// The series' description has been looked up.
-    pub const KNOWN: u8 = 1;
+    pub const KNOWN: u16 = 1;
     /// Rows go to the derivers.
-    pub const DERIVE: u8 = 2;
+    pub const DERIVE: u16 = 2;
     /// Rows go to the outlier detectors.
-    pub const DETECT: u8 = 4;
+    pub const DETECT: u16 = 4;
     /// Values are increments.
-    pub const DELTA: u8 = 8;
+    pub const DELTA: u16 = 8;
     /// The plugins have been told of it.
-    pub const OPEN: u8 = 16;
+    pub const OPEN: u16 = 16;
     /// Received as a REST metric of a kind that has thresholds.
-    pub const WATCH: u8 = 32;
+    pub const WATCH: u16 = 32;
+    /// A bucket of a delta histogram.
+    pub const BUCKET: u16 = 64;
 }
 
-/// One series, 32 bytes: a row costs one cache line.
+/// One series, 48 bytes: a row costs one cache line.
 #[derive(Clone, Copy)]
 pub(super) struct SeriesState {
     /// The latest time; `i64::MIN` before the first row.
     pub(super) last: i64,
-    /// The running total of a delta series.
-    total: f64,
+    /// Of a counter what it says; of a delta series the last increment, where counting began and, as `offset`, the
+    /// running total; of others the last value.
+    pub(super) count: Counter,
     pub(super) agent: AgentId,
     /// Where its value goes among the agents' vitals.
     pub(super) gauge: u32,
     /// Where the series derived from it are listed.
     pub(super) children: u32,
-    pub(super) flags: u8,
+    pub(super) flags: u16,
+    /// The record that it was last seen in, by a number that comes round.
+    stamp: u16,
 }
+
+const _: () = assert!(size_of::<SeriesState>() == 48);
 
 const NEW: SeriesState = SeriesState {
     last: i64::MIN,
-    total: 0.0,
+    count: Counter::NEW,
     agent: AgentId(u32::MAX),
     gauge: NO_GAUGE,
     children: NO_CHILDREN,
     flags: 0,
+    stamp: 0,
 };
+
+/// The rows of one record.
+#[derive(Clone, Copy)]
+pub(super) struct Arrived<'a> {
+    pub(super) rows: &'a Columns,
+    pub(super) starts: &'a Starts,
+    /// Rows after this are ahead of their time.
+    pub(super) present: i64,
+}
+
+/// What rows become.
+pub(super) struct Kept<'a> {
+    /// To be stored and judged.
+    pub(super) fresh: &'a mut Columns,
+    /// For each fresh row its value to those who judge: counters have their resets made good.
+    pub(super) totals: &'a mut Vec<f64>,
+    /// To be stored only.
+    pub(super) unjudged: &'a mut Columns,
+}
+
+impl Kept<'_> {
+    #[inline]
+    fn fresh(&mut self, id: u32, time: i64, value: f64, total: f64) {
+        self.fresh.push(SeriesId(id), UnixNanos(time), value);
+        self.totals.push(total);
+    }
+
+    fn unjudged(&mut self, id: u32, time: i64, value: f64) {
+        self.unjudged.push(SeriesId(id), UnixNanos(time), value);
+    }
+}
+
+/// One row.
+#[derive(Clone, Copy)]
+struct Row {
+    id: u32,
+    start: i64,
+    time: i64,
+    value: f64,
+}
 
 /// What became of the rows of one record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sifted {
     pub(super) fresh: u64,
+    /// The same series and time again.
     pub(super) duplicate: u64,
+    /// Of those, with another value, which is dropped.
+    pub(super) conflict: u64,
+    /// Before the latest of their series.
     pub(super) late: u64,
+    /// Late increments that are dropped, since nobody knows whether they were counted.
+    pub(super) untold: u64,
+    /// Ahead of their arrival.
+    pub(super) ahead: u64,
     pub(super) unknown: u64,
 }
 
 impl Sifted {
     pub(super) fn count(&self) {
-        if self.fresh > 0 {
-            metrics::counter!("vitals_rows_judged_total").increment(self.fresh);
-        }
-        if self.duplicate > 0 {
-            metrics::counter!("vitals_rows_duplicate_total").increment(self.duplicate);
-        }
-        if self.late > 0 {
-            metrics::counter!("vitals_rows_late_total").increment(self.late);
-        }
-        if self.unknown > 0 {
-            metrics::counter!("vitals_rows_unknown_series_total").increment(self.unknown);
+        for (name, rows) in [
+            ("vitals_rows_judged_total", self.fresh),
+            ("vitals_rows_duplicate_total", self.duplicate),
+            ("vitals_rows_conflicting_total", self.conflict),
+            ("vitals_rows_late_total", self.late),
+            ("vitals_increments_dropped_total", self.untold),
+            ("vitals_rows_ahead_total", self.ahead),
+            ("vitals_rows_unknown_series_total", self.unknown),
+        ] {
+            if rows > 0 {
+                metrics::counter!(name).increment(rows);
+            }
         }
     }
 
     pub(super) fn add(&mut self, other: Self) {
         self.fresh += other.fresh;
         self.duplicate += other.duplicate;
+        self.conflict += other.conflict;
         self.late += other.late;
+        self.untold += other.untold;
+        self.ahead += other.ahead;
         self.unknown += other.unknown;
+    }
+
+    fn again(&mut self, value: f64, before: f64) {
+        self.duplicate += 1;
+        if value.to_bits() != before.to_bits() && value.is_finite() && before.is_finite() {
+            self.conflict += 1;
+        }
     }
 }
 
@@ -95,44 +166,197 @@ impl Sifted {
 pub(super) struct Intake {
     pub(super) series: Vec<SeriesState>,
     pub(super) gauges: Gauges,
+    /// Rows of REST metrics that the last record had ahead of their time.
+    pub(super) reported_ahead: Vec<(SeriesId, f64)>,
     registry: Arc<Registry>,
+    histograms: Histograms,
+    gaps: Gaps,
+    ahead: Ahead,
+    buckets: Vec<BucketRow>,
+    stamp: u16,
 }
 
 impl Intake {
     pub(super) fn new(registry: Arc<Registry>) -> Self {
-        Self { series: Vec::new(), gauges: Gauges::default(), registry }
+        Self {
+            series: Vec::new(),
+            gauges: Gauges::default(),
+            reported_ahead: Vec::new(),
+            registry,
+            histograms: Histograms::default(),
+            gaps: Gaps::default(),
+            ahead: Ahead::default(),
+            buckets: Vec::new(),
+            stamp: 0,
+        }
     }
 
-    /// Sorts the rows of a record out: new ones to `fresh`, those before the latest of their series to `late`.
-    pub(super) fn sift(&mut self, rows: &Columns, fresh: &mut Columns, late: &mut Columns) -> Sifted {
+    /// Sorts the rows of a record out.
+    pub(super) fn sift(&mut self, arrived: Arrived<'_>, kept: &mut Kept<'_>) -> Sifted {
+        self.reported_ahead.clear();
+        if self.disordered(arrived.rows) {
+            let (rows, starts) = sort::fully_with(arrived.rows, arrived.starts);
+            return self.sift_in_order(Arrived { rows: &rows, starts: &starts, ..arrived }, kept);
+        }
+        self.sift_in_order(arrived, kept)
+    }
+
+    /// Whether a series may stand in the record more than once, with times that fall.
+    fn disordered(&mut self, rows: &Columns) -> bool {
+        if rows.times.is_sorted() || rows.series.is_sorted_by(|a, b| a < b) {
+            return false;
+        }
+        self.stamp = self.stamp.wrapping_add(1);
+        rows.series.iter().any(|&id| {
+            let Some(state) = self.known(id) else { return false };
+            std::mem::replace(&mut self.series[state].stamp, self.stamp) == self.stamp
+        })
+    }
+
+    /// Where the state of a series is.
+    #[inline]
+    fn known(&mut self, id: u32) -> Option<usize> {
+        let known = self.series.get(id as usize).is_some_and(|s| s.flags != 0) || self.learn(SeriesId(id));
+        known.then_some(id as usize)
+    }
+
+    fn sift_in_order(&mut self, arrived: Arrived<'_>, kept: &mut Kept<'_>) -> Sifted {
         let mut sifted = Sifted::default();
-        for ((&id, &time), &value) in rows.series.iter().zip(&rows.times).zip(&rows.values) {
-            let known = self.series.get(id as usize).is_some_and(|s| s.flags != 0) || self.learn(SeriesId(id));
-            if !known {
-                sifted.unknown += 1;
-                continue;
-            }
-            let state = &mut self.series[id as usize];
-            if time > state.last {
-                state.last = time;
-                let value = if state.flags & flag::DELTA == 0 { value } else { state.accumulate(value) };
-                fresh.series.push(id);
-                fresh.times.push(time);
-                fresh.values.push(value);
-                sifted.fresh += 1;
-            } else if time == state.last {
-                sifted.duplicate += 1;
-            } else {
-                sifted.late += 1;
-                // The total at that time is not known any more.
-                if state.flags & flag::DELTA == 0 {
-                    late.series.push(id);
-                    late.times.push(time);
-                    late.values.push(value);
+        let Columns { series, times, values } = arrived.rows;
+        for (from, to, start) in arrived.starts.runs(series.len()) {
+            for ((&id, &time), &value) in series[from..to].iter().zip(&times[from..to]).zip(&values[from..to]) {
+                let Some(at) = self.known(id) else {
+                    sifted.unknown += 1;
+                    continue;
+                };
+                let state = &mut self.series[at];
+                let row = Row { id, start, time, value };
+                if time > arrived.present || state.flags & flag::DELTA != 0 {
+                    self.special(row, arrived.present, kept, &mut sifted);
+                } else if time > state.last {
+                    if state.flags & flag::WATCH != 0 && self.ahead.had(id.into(), time) {
+                        sifted.duplicate += 1;
+                        continue;
+                    }
+                    let total = state.follow(row);
+                    kept.fresh(id, time, value, total);
+                    sifted.fresh += 1;
+                } else if time == state.last {
+                    sifted.again(value, state.count.raw);
+                } else {
+                    sifted.late += 1;
+                    kept.unjudged(id, time, value);
                 }
             }
         }
+        if !self.buckets.is_empty() {
+            self.sift_buckets(arrived.present, kept, &mut sifted);
+        }
         sifted
+    }
+
+    /// A row that is ahead, or an increment.
+    fn special(&mut self, row: Row, present: i64, kept: &mut Kept<'_>, sifted: &mut Sifted) {
+        let Row { id, start, time, value } = row;
+        let flags = self.series[id as usize].flags;
+        if flags & flag::BUCKET != 0
+            && let Some((stream, bound)) = self.histograms.of(id)
+        {
+            self.buckets.push(BucketRow { stream, bound, start, time, value });
+        } else if flags & flag::DELTA != 0 {
+            self.increment(row, present, kept, sifted);
+        } else {
+            sifted.ahead += 1;
+            if flags & flag::WATCH != 0 && self.ahead.take(id.into(), time) == Increment::Next {
+                self.reported_ahead.push((SeriesId(id), value));
+            }
+            kept.unjudged(id, time, value);
+        }
+    }
+
+    /// An increment that is not a bucket's.
+    fn increment(&mut self, row: Row, present: i64, kept: &mut Kept<'_>, sifted: &mut Sifted) {
+        let Row { id, start, time, value } = row;
+        let state = &mut self.series[id as usize];
+        let stream = u64::from(id);
+        if time > present {
+            sifted.ahead += 1;
+            match self.ahead.take(stream, time) {
+                Increment::Again => sifted.duplicate += 1,
+                Increment::Untold => sifted.untold += 1,
+                Increment::Next | Increment::Late => kept.unjudged(id, time, state.accumulate(value)),
+            }
+            return;
+        }
+        if self.ahead.had(stream, time) {
+            sifted.duplicate += 1;
+            return;
+        }
+        let mut counted = Counted { begin: state.count.start, last: state.last };
+        let before = state.count.raw;
+        match self.gaps.take(stream, &mut counted, start, time) {
+            Increment::Next => {
+                let total = state.accumulate(value);
+                kept.fresh(id, time, total, total);
+                sifted.fresh += 1;
+            }
+            // It shows from the next point on: the total at its own time is not known any more.
+            Increment::Late => {
+                state.accumulate(value);
+                state.count.raw = before;
+                sifted.late += 1;
+            }
+            Increment::Again if time == state.last => sifted.again(value, before),
+            Increment::Again => sifted.duplicate += 1,
+            Increment::Untold => {
+                sifted.late += 1;
+                sifted.untold += 1;
+            }
+        }
+        (state.count.start, state.last) = (counted.begin, counted.last);
+    }
+
+    /// The rows of delta histograms' buckets, point by point.
+    fn sift_buckets(&mut self, present: i64, kept: &mut Kept<'_>, sifted: &mut Sifted) {
+        let mut rows = std::mem::take(&mut self.buckets);
+        rows.sort_by(|a, b| (a.stream, a.time).cmp(&(b.stream, b.time)).then(a.bound.total_cmp(&b.bound)));
+        for point in rows.chunk_by(|a, b| (a.stream, a.time) == (b.stream, b.time)) {
+            let BucketRow { stream, start, time, .. } = point[0];
+            let number = HISTOGRAM | u64::from(stream);
+            let count = point.len() as u64;
+            let ahead = time > present;
+            let counted = &mut self.histograms.all[stream as usize].counted;
+            let is = match ahead {
+                true => self.ahead.take(number, time),
+                false if self.ahead.had(number, time) => Increment::Again,
+                false => self.gaps.take(number, counted, start, time),
+            };
+            sifted.ahead += if ahead { count } else { 0 };
+            match is {
+                Increment::Again => sifted.duplicate += count,
+                Increment::Untold => sifted.untold += count,
+                Increment::Next | Increment::Late => {}
+            }
+            let newest = counted.last;
+            let late = !ahead && matches!(is, Increment::Late | Increment::Untold);
+            sifted.late += if late { count } else { 0 };
+            if matches!(is, Increment::Again | Increment::Untold) {
+                continue;
+            }
+            self.histograms.add(stream, point, &mut self.series, |id, total, state| {
+                if ahead {
+                    kept.unjudged(id, time, total);
+                } else {
+                    state.last = newest;
+                    if !late {
+                        kept.fresh(id, time, total, total);
+                        sifted.fresh += 1;
+                    }
+                }
+            });
+        }
+        rows.clear();
+        self.buckets = rows;
     }
 
     /// Takes a derived row; whether it is new.
@@ -154,8 +378,9 @@ impl Intake {
             self.series.resize(at + 1, NEW);
         }
         let gauge = vitals::role(&desc.spec).map_or(NO_GAUGE, |role| self.gauges.open(&desc, role));
+        let bucket = if self.histograms.join(&desc) { flag::BUCKET } else { 0 };
         let state = &mut self.series[at];
-        state.flags |= flags(&desc);
+        state.flags |= flags(&desc) | bucket;
         state.agent = desc.agent;
         state.gauge = gauge;
         true
@@ -164,56 +389,118 @@ impl Intake {
     /// Writes down what a restart needs.
     pub(super) fn save(&self, base: i64) -> SavedIntake {
         let mut saved = SavedIntake { base, ..SavedIntake::default() };
-        let mut before = 0_u32;
+        let (mut before, mut counter, mut start) = (0_u32, 0_u32, 0_i64);
         for (state, id) in self.series.iter().zip(0_u32..) {
-            if state.last == i64::MIN {
-                continue;
+            let Counter { raw, offset, .. } = state.count;
+            if state.last != i64::MIN {
+                saved.last.push((id - before, base.wrapping_sub(state.last)));
+                before = id;
+                if state.counts() || state.flags & flag::DELTA != 0 {
+                    saved.counters.push((id - counter, raw, state.count.start.wrapping_sub(start)));
+                    (counter, start) = (id, state.count.start);
+                }
             }
-            saved.last.push((id - before, base.wrapping_sub(state.last)));
-            before = id;
-            if state.flags & flag::DELTA != 0 {
-                saved.totals.push((id, state.total));
+            if offset.to_bits() != 0 {
+                saved.offsets.push((id, offset));
             }
         }
         saved.gauges = self.gauges.save();
+        saved.histograms = self.histograms.save();
+        saved.gaps = self.named(self.gaps.save());
+        saved.ahead = self.named(self.ahead.save());
         saved
+    }
+
+    /// With the numbers of streams that hold over a restart: a histogram's is that of one of its series.
+    fn named<T>(&self, all: Vec<(u64, T)>) -> Vec<(u64, T)> {
+        let name = |number: u64| match number & HISTOGRAM {
+            0 => Some(number),
+            _ => Some(HISTOGRAM | u64::from(self.histograms.name(number as u32)?)),
+        };
+        all.into_iter().filter_map(|(number, of)| Some((name(number)?, of))).collect()
+    }
+
+    /// What [`Intake::named`] named.
+    fn numbered<T>(histograms: &Histograms, all: Vec<(u64, T)>) -> Vec<(u64, T)> {
+        let number = |name: u64| match name & HISTOGRAM {
+            0 => Some(name),
+            _ => Some(HISTOGRAM | u64::from(histograms.of(name as u32)?.0)),
+        };
+        all.into_iter().filter_map(|(name, of)| Some((number(name)?, of))).collect()
     }
 
     /// Puts back what [`Intake::save`] gave. Everything else is forgotten, but for which series the plugins know.
     pub(super) fn restore(&mut self, saved: &SavedIntake) {
         for state in &mut self.series {
             state.last = i64::MIN;
-            state.total = 0.0;
+            state.count = Counter::NEW;
         }
         self.gauges.forget();
+        self.histograms.forget();
         let mut id = 0_u32;
         for &(gap, ago) in &saved.last {
             id = id.saturating_add(gap);
-            if self.series.get(id as usize).is_some_and(|s| s.flags != 0) || self.learn(SeriesId(id)) {
-                self.series[id as usize].last = saved.base.wrapping_sub(ago);
+            if let Some(at) = self.known(id) {
+                self.series[at].last = saved.base.wrapping_sub(ago);
             }
         }
-        for &(id, total) in &saved.totals {
+        let (mut id, mut start) = (0_u32, 0_i64);
+        for &(gap, raw, step) in &saved.counters {
+            (id, start) = (id.saturating_add(gap), start.wrapping_add(step));
             if let Some(state) = self.series.get_mut(id as usize) {
-                state.total = total;
+                (state.count.raw, state.count.start) = (raw, start);
             }
         }
+        for &(id, offset) in &saved.offsets {
+            if let Some(at) = self.known(id) {
+                self.series[at].count.offset = offset;
+            }
+        }
+        for &id in saved.histograms.iter().flat_map(|one| &one.members) {
+            let _ = self.known(id);
+        }
+        self.histograms.restore(&saved.histograms);
+        self.gaps.restore(Self::numbered(&self.histograms, saved.gaps.clone()));
+        self.ahead.restore(Self::numbered(&self.histograms, saved.ahead.clone()));
         let series = &self.series;
         self.gauges.restore(&saved.gauges, |id| series.get(id.0 as usize).map(|state| state.gauge));
     }
 }
 
+/// Marks the number of a histogram among those of streams; others have their series'.
+const HISTOGRAM: u64 = 1 << 32;
+
 impl SeriesState {
+    /// Whether it is a cumulative counter.
+    #[inline]
+    fn counts(&self) -> bool {
+        self.flags & (flag::DERIVE | flag::DELTA) == flag::DERIVE
+    }
+
+    /// Takes the next value of a series that is none of increments; what it is to those who judge.
+    #[inline]
+    fn follow(&mut self, row: Row) -> f64 {
+        let total = if self.counts() {
+            self.count.step(self.last, row.start, row.time, row.value)
+        } else {
+            self.count.raw = row.value;
+            row.value
+        };
+        self.last = row.time;
+        total
+    }
+
     /// Adds an increment; the total so far. What is no number adds nothing.
     fn accumulate(&mut self, increment: f64) -> f64 {
         if increment.is_finite() {
-            self.total += increment;
+            self.count.offset += increment;
         }
-        self.total
+        self.count.raw = increment;
+        self.count.offset
     }
 }
 
-fn flags(desc: &SeriesDesc) -> u8 {
+fn flags(desc: &SeriesDesc) -> u16 {
     let mut flags = flag::KNOWN;
     flags |= match desc.spec.shape {
         Shape::Gauge => flag::DETECT,
@@ -239,6 +526,12 @@ pub(super) struct SavedIntake {
     base: i64,
     /// Gap to the id before, and how long before `base` its latest time is: both small, so few bytes.
     last: Vec<(u32, i64)>,
-    totals: Vec<(u32, f64)>,
+    /// Gap to the id before, last value as sent, and the start less that of the one before.
+    counters: Vec<(u32, f64, i64)>,
+    /// What is 0 is left out.
+    offsets: Vec<(u32, f64)>,
     gauges: Vec<super::vitals::SavedGauge>,
+    histograms: Vec<SavedHistogram>,
+    gaps: Vec<(u64, Known)>,
+    ahead: Vec<(u64, Vec<i64>)>,
 }

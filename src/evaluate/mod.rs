@@ -6,7 +6,8 @@
 //! - [`config`](EvaluateConfig): the `[evaluate]` section
 //! - `run`: the threads, the clock, checkpoints, the replay at the start
 //! - `shard`: one partition, plain and synchronous
-//! - `intake`: which rows are new; running totals of delta series
+//! - `intake`: which rows are new; running totals of delta series, counters with their resets made good
+//! - `histograms`: running totals of the buckets of delta histograms
 //! - `sort`: rows into the order of (series, time)
 //! - `vitals`: from series to an agent's CPU, memory, disk, errors
 //! - `agents`: availability, health and alerts of each agent
@@ -18,6 +19,7 @@
 
 mod agents;
 mod config;
+mod histograms;
 pub mod host;
 mod intake;
 pub mod judges;

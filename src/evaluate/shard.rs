@@ -4,7 +4,7 @@
 
 use super::agents::{Agents, Subject, Window, vital};
 use super::config::EvaluateConfig;
-use super::intake::{Intake, NO_CHILDREN, NO_GAUGE, Sifted, flag};
+use super::intake::{Arrived, Intake, Kept, NO_CHILDREN, NO_GAUGE, Sifted, flag};
 use super::judges::{AgentView, DerivedSeries, Judges, SlaView};
 use super::maintenance::Planned;
 use super::sort::{self, Sorter};
@@ -15,7 +15,7 @@ use std::mem;
 use std::sync::Arc;
 use vitals_core::availability::{Beat, Interval, State, Timing};
 use vitals_core::board::{Board, Liveness};
-use vitals_core::columns::Columns;
+use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use vitals_core::record::{Delivery, Heartbeat, Outcome, Record, Samples, Vitals};
 use vitals_core::registry::Registry;
@@ -54,8 +54,10 @@ struct Tenant {
     opened: Vec<SeriesId>,
     /// New rows of this batch, in order of arrival.
     fresh: Columns,
-    /// Rows of this batch before the latest of their series.
-    late: Columns,
+    /// What they are to those who judge: counters have their resets made good.
+    totals: Vec<f64>,
+    /// Rows of this batch that are only stored: before the latest of their series, or ahead of their time.
+    unjudged: Columns,
 }
 
 /// A series that was derived from another.
@@ -309,8 +311,7 @@ impl Shard {
                 Record::Heartbeat(heartbeat) => {
                     let at = self.tenant(&heartbeat.tenant);
                     self.arrived(heartbeat.received_at);
-                    let tenant = &mut self.tenants[at];
-                    sifted.add(self.intake.sift(&heartbeat.columns, &mut tenant.fresh, &mut tenant.late));
+                    sifted.add(self.sift(at, &heartbeat.columns, &Starts::default(), heartbeat.received_at));
                     pulses.push(Pulse { heartbeat, reply: delivery.ticket.reply });
                 }
                 Record::Maintenance { agent, start, end } => {
@@ -323,7 +324,7 @@ impl Shard {
                 }
             }
         }
-        self.rows += sifted.fresh + sifted.late;
+        self.rows += sifted.fresh + sifted.late + sifted.ahead;
         if !self.rebuilding {
             sifted.count();
         }
@@ -359,9 +360,8 @@ impl Shard {
             self.beat(agent, &samples.tenant, beat, samples.received_at);
         }
         let at = self.tenant(&samples.tenant);
-        let tenant = &mut self.tenants[at];
-        let from = tenant.fresh.len();
-        let sifted = self.intake.sift(&samples.columns, &mut tenant.fresh, &mut tenant.late);
+        let from = self.tenants[at].fresh.len();
+        let sifted = self.sift(at, &samples.columns, &samples.starts, samples.received_at);
         // OTLP always shows life; REST metrics speak of others.
         if samples.alive.is_empty() {
             let alerts = self.watch(at, from, samples.received_at);
@@ -377,6 +377,12 @@ impl Shard {
         sifted
     }
 
+    fn sift(&mut self, tenant: usize, rows: &Columns, starts: &Starts, received: UnixNanos) -> Sifted {
+        let Tenant { fresh, totals, unjudged, .. } = &mut self.tenants[tenant];
+        let present = received.plus(nanos(self.config.max_ahead_seconds)).0;
+        self.intake.sift(Arrived { rows, starts, present }, &mut Kept { fresh, totals, unjudged })
+    }
+
     /// How the agent of the first row stands.
     fn standing(&mut self, columns: &Columns) -> Outcome {
         let agent = columns.series.first().and_then(|&id| self.intake.series.get(id as usize)).map(|s| s.agent);
@@ -384,12 +390,12 @@ impl Shard {
         Outcome { health: agent.and_then(|agent| agent.health.clone()), ..Outcome::default() }
     }
 
-    /// Thresholds on the new rows of REST metrics; the alerts raised.
+    /// Thresholds on the new rows of REST metrics; the alerts raised. What is ahead of its time is news of when it arrived.
     fn watch(&mut self, tenant: usize, from: usize, now: UnixNanos) -> Vec<Alert> {
         let mut raised = Vec::new();
-        for row in from..self.tenants[tenant].fresh.len() {
-            let rows = &self.tenants[tenant].fresh;
-            let (id, time, value) = (SeriesId(rows.series[row]), UnixNanos(rows.times[row]), rows.values[row]);
+        let mut rows: Vec<_> = self.tenants[tenant].fresh.rows().skip(from).collect();
+        rows.extend(self.intake.reported_ahead.iter().map(|&(id, value)| (id, now, value)));
+        for (id, time, value) in rows {
             let Some((kind, value)) = self.watched(id, value) else { continue };
             let agent = self.intake.series[id.0 as usize].agent;
             let tenant = self.tenants[tenant].id.clone();
@@ -433,7 +439,8 @@ impl Shard {
             report_from: UnixNanos(0),
             opened: Vec::new(),
             fresh: Columns::default(),
-            late: Columns::default(),
+            totals: Vec::new(),
+            unjudged: Columns::default(),
         });
         self.by_tenant.insert(id.clone(), self.tenants.len() - 1);
         self.tenants.len() - 1
@@ -500,18 +507,19 @@ impl Shard {
     /// Shows a tenant's new rows to its plugins. What they found is added to `found`.
     fn judge(&mut self, at: usize, found: &mut Vec<(UnixNanos, OutlierVerdict)>) {
         let tenant = &mut self.tenants[at];
-        if !tenant.late.is_empty() {
-            self.out.samples.push(Arc::new(sort::fully(&tenant.late)));
-            tenant.late.clear();
+        if !tenant.unjudged.is_empty() {
+            self.out.samples.push(Arc::new(sort::fully(&tenant.unjudged)));
+            tenant.unjudged.clear();
         }
         if tenant.fresh.is_empty() {
             return;
         }
-        let rows = self.scratch.sorter.by_series(&tenant.fresh);
+        let (rows, totals) = self.scratch.sorter.both_by_series(&tenant.fresh, &tenant.totals);
         tenant.fresh.clear();
+        tenant.totals.clear();
         tenant.used = self.seen;
         let mut judges = self.judges(at);
-        self.spread(at, &rows, judges.as_mut());
+        self.spread(at, &rows, &totals, judges.as_mut());
         let derived = self.derive(at, judges.as_mut());
         let detect = mem::take(&mut self.scratch.detect);
         let mut merged = mem::take(&mut self.scratch.merged);
@@ -562,10 +570,10 @@ impl Shard {
     }
 
     /// Hands each row to where its series says: the derivers' batch, the detectors' batch, the vitals.
-    fn spread(&mut self, tenant: usize, rows: &Columns, judges: &mut dyn Judges) {
+    fn spread(&mut self, tenant: usize, rows: &Columns, totals: &[f64], judges: &mut dyn Judges) {
         self.scratch.derive.clear();
         self.scratch.detect.clear();
-        for ((&id, &time), &value) in rows.series.iter().zip(&rows.times).zip(&rows.values) {
+        for ((&id, &time), &value) in rows.series.iter().zip(&rows.times).zip(totals) {
             let state = &mut self.intake.series[id as usize];
             if state.flags & flag::OPEN == 0 {
                 state.flags |= flag::OPEN;

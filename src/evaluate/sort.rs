@@ -1,6 +1,7 @@
 //! Rows into the order of (series, time).
 
-use vitals_core::columns::Columns;
+use vitals_core::columns::{Columns, Starts};
+use vitals_core::ids::UnixNanos;
 
 /// Puts rows that come in order of time within each series into the order of their series. The memory of
 /// the keys is kept between calls.
@@ -19,10 +20,22 @@ impl Sorter {
         if rows.series.is_sorted() {
             return rows.clone();
         }
-        self.keys.clear();
-        self.keys.extend(rows.series.iter().zip(0_u64..).map(|(&series, row)| (u64::from(series) << 32) | row));
-        let most = rows.series.iter().copied().max().unwrap_or(0);
-        self.radix(u32::BITS - most.leading_zeros());
+        self.order(&rows.series);
+        self.picked(rows)
+    }
+
+    /// `rows` and a column beside them, stably sorted by series.
+    pub(super) fn both_by_series(&mut self, rows: &Columns, beside: &[f64]) -> (Columns, Vec<f64>) {
+        if rows.series.is_sorted() {
+            return (rows.clone(), beside.to_vec());
+        }
+        self.order(&rows.series);
+        #[allow(clippy::cast_possible_truncation)] // the row is the key's lower half
+        let picked = self.keys.iter().map(|&key| beside[key as u32 as usize]).collect();
+        (self.picked(rows), picked)
+    }
+
+    fn picked(&self, rows: &Columns) -> Columns {
         let mut out = Columns {
             series: Vec::with_capacity(rows.len()),
             times: Vec::with_capacity(rows.len()),
@@ -36,6 +49,13 @@ impl Sorter {
             out.values.push(rows.values[row]);
         }
         out
+    }
+
+    fn order(&mut self, series: &[u32]) {
+        self.keys.clear();
+        self.keys.extend(series.iter().zip(0_u64..).map(|(&series, row)| (u64::from(series) << 32) | row));
+        let most = series.iter().copied().max().unwrap_or(0);
+        self.radix(u32::BITS - most.leading_zeros());
     }
 
     /// Least significant digit first, over the `bits` of the series that are in use.
@@ -65,8 +85,25 @@ impl Sorter {
 
 /// Puts rows into the order of (series, time), for the few that do not come in order of time.
 pub(super) fn fully(rows: &Columns) -> Columns {
+    in_order(rows, &order(rows))
+}
+
+/// As [`fully`], with the rows' starts.
+pub(super) fn fully_with(rows: &Columns, starts: &Starts) -> (Columns, Starts) {
+    let order = order(rows);
+    let each = starts.each(rows.len());
+    let mut sorted = Starts::default();
+    order.iter().enumerate().for_each(|(row, &from)| sorted.note(row, UnixNanos(each[from])));
+    (in_order(rows, &order), sorted)
+}
+
+fn order(rows: &Columns) -> Vec<usize> {
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by_key(|&row| (rows.series[row], rows.times[row]));
+    order
+}
+
+fn in_order(rows: &Columns, order: &[usize]) -> Columns {
     Columns {
         series: order.iter().map(|&row| rows.series[row]).collect(),
         times: order.iter().map(|&row| rows.times[row]).collect(),
@@ -109,6 +146,14 @@ mod tests {
                 series,
             };
             prop_assert_eq!(Sorter::default().by_series(&rows), fully(&rows));
+            let beside: Vec<f64> = (0..rows.len()).map(|row| row as f64).collect();
+            let (sorted, moved) = Sorter::default().both_by_series(&rows, &beside);
+            // The times number the rows.
+            prop_assert_eq!(moved, sorted.times.iter().map(|&row| row as f64).collect::<Vec<_>>());
+            let mut starts = Starts::default();
+            (0..rows.len()).for_each(|row| starts.note(row, UnixNanos(row as i64 / 3)));
+            let (sorted, starts) = fully_with(&rows, &starts);
+            prop_assert_eq!(starts.each(sorted.len()), sorted.times.iter().map(|row| row / 3).collect::<Vec<_>>());
         }
 
         #[test]

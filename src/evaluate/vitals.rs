@@ -80,7 +80,7 @@ impl Gauges {
         place
     }
 
-    /// A new value.
+    /// A new value; of a counter with its resets made good.
     #[allow(clippy::cast_precision_loss)]
     pub(super) fn set(&mut self, place: u32, time: i64, value: f64) {
         let Some(gauge) = self.all.get_mut(place as usize) else { return };
@@ -88,8 +88,7 @@ impl Gauges {
             return;
         }
         if gauge.time != i64::MIN {
-            // A total that falls was reset: what it shows came since.
-            gauge.increase = if value >= gauge.value { value - gauge.value } else { value };
+            gauge.increase = (value - gauge.value).max(0.0);
             gauge.seconds = time.saturating_sub(gauge.time) as f64 / UnixNanos::SECOND as f64;
         }
         gauge.time = time;

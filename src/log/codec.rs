@@ -8,7 +8,7 @@
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use vitals_core::columns::Columns;
+use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, TenantId, UnixNanos};
 use vitals_core::record::{Record, Samples};
 use vitals_core::series::{AgentDesc, Attributes, Scope, SeriesDesc};
@@ -153,7 +153,7 @@ fn restore(described: Described) -> Result<Record, CodecError> {
 }
 
 fn encode_samples(out: &mut Vec<u8>, samples: &Samples) {
-    let Samples { tenant, received_at, alive, columns } = samples;
+    let Samples { tenant, received_at, alive, columns, starts } = samples;
     // Columns have equal length; should a caller break that, the rows that are whole are kept.
     let rows = columns.series.len().min(columns.times.len()).min(columns.values.len());
     out.reserve(tenant.0.len() + alive.len() * 4 + rows * 12 + 64);
@@ -168,6 +168,7 @@ fn encode_samples(out: &mut Vec<u8>, samples: &Samples) {
     encode_series(out, &columns.series[..rows]);
     encode_times(out, &columns.times[..rows]);
     put_all(out, &columns.values[..rows], |v| v.to_le_bytes());
+    encode_starts(out, starts);
 }
 
 fn decode_samples(input: &mut Input<'_>) -> Result<Samples, CodecError> {
@@ -184,11 +185,40 @@ fn decode_samples(input: &mut Input<'_>) -> Result<Samples, CodecError> {
     let series = decode_series(input, rows)?;
     let times = decode_times(input, rows)?;
     let values = input.all::<8>(rows)?.map(f64::from_le_bytes).collect();
+    let starts = decode_starts(input)?;
     if !input.0.is_empty() {
         return Err(CodecError::Content("end"));
     }
     let columns = Columns { series, times, values };
-    Ok(Samples { tenant: TenantId::from(tenant), received_at, alive, columns })
+    Ok(Samples { tenant: TenantId::from(tenant), received_at, alive, columns, starts })
+}
+
+/// Runs as (rows since the run before, start).
+fn encode_starts(out: &mut Vec<u8>, starts: &Starts) {
+    put_len(out, starts.rows.len().min(starts.times.len()));
+    let mut before = 0;
+    for (&row, start) in starts.rows.iter().zip(&starts.times) {
+        put_len(out, row.saturating_sub(before) as usize);
+        out.extend_from_slice(&start.to_le_bytes());
+        before = row;
+    }
+}
+
+fn decode_starts(input: &mut Input<'_>) -> Result<Starts, CodecError> {
+    let runs = input.len()?;
+    // A run has 9 bytes or more.
+    if runs > input.0.len() / 9 {
+        return Err(CodecError::Short);
+    }
+    let mut starts = Starts { rows: Vec::with_capacity(runs), times: Vec::with_capacity(runs) };
+    let mut row = 0_u32;
+    for _ in 0..runs {
+        let step = u32::try_from(input.len()?).ok();
+        row = step.and_then(|step| row.checked_add(step)).ok_or(CodecError::Content("start"))?;
+        starts.rows.push(row);
+        starts.times.push(i64::from_le_bytes(input.array()?));
+    }
+    Ok(starts)
 }
 
 fn encode_series(out: &mut Vec<u8>, series: &[u32]) {
@@ -397,12 +427,17 @@ mod tests {
             tenant in ".{0,8}",
             at in any::<i64>(),
             alive in proptest::collection::vec(any::<u32>().prop_map(AgentId), 0..5),
+            starts in proptest::collection::vec(prop_oneof![Just(0_i64), Just(5), any::<i64>()], 0..30),
         ) {
-            let samples = Samples { tenant: tenant.as_str().into(), received_at: UnixNanos(at), alive, columns };
+            let mut runs = Starts::default();
+            starts.iter().enumerate().for_each(|(row, &start)| runs.note(row * 100, UnixNanos(start)));
+            let starts = runs;
+            let samples = Samples { tenant: tenant.as_str().into(), received_at: UnixNanos(at), alive, columns, starts };
             let bytes = encode(&Record::Samples(samples.clone())).unwrap();
             let Record::Samples(back) = decode(&bytes).unwrap() else { panic!("another kind") };
             prop_assert_eq!(bits(&back.columns), bits(&samples.columns));
             prop_assert_eq!((back.tenant, back.received_at, back.alive), (samples.tenant, samples.received_at, samples.alive));
+            prop_assert_eq!(back.starts, samples.starts);
         }
 
         #[test]
@@ -417,7 +452,8 @@ mod tests {
 
         #[test]
         fn a_cut_or_flipped_record_is_damaged(columns in columns(), at in any::<prop::sample::Index>(), flip in 1_u8..) {
-            let samples = Samples { tenant: "t".into(), received_at: UnixNanos(1), alive: vec![], columns };
+            let starts = Starts { rows: vec![1, 7], times: vec![5, -6] };
+            let samples = Samples { tenant: "t".into(), received_at: UnixNanos(1), alive: vec![], columns, starts };
             let mut bytes = encode(&Record::Samples(samples)).unwrap();
             let at = at.index(bytes.len());
             prop_assert!(decode(&bytes[..at]).is_err());
@@ -436,7 +472,9 @@ mod tests {
             columns.times.push(1_700_000_000_000_000_000 + i64::from(row / 80) * 12_345_678);
             columns.values.push(f64::from(row) * 0.1);
         }
-        let samples = Samples { tenant: "default".into(), received_at: UnixNanos(1), alive: vec![AgentId(1)], columns };
+        let starts = Starts { rows: vec![0, 900], times: vec![1_600_000_000_000_000_000, 1_650_000_000_000_000_000] };
+        let alive = vec![AgentId(1)];
+        let samples = Samples { tenant: "default".into(), received_at: UnixNanos(1), alive, columns, starts };
         let bytes = encode(&Record::Samples(samples)).unwrap();
         assert!(bytes.len() < 8000 * 9, "{} bytes", bytes.len());
     }

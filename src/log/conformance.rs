@@ -6,7 +6,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use vitals_core::columns::Columns;
+use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, UnixNanos};
 use vitals_core::record::{Delivery, Record, Samples, Ticket};
 use vitals_core::seam::{Deliver, Log, LogError};
@@ -38,6 +38,7 @@ pub(super) fn samples(mark: u32, rows: u32) -> Record {
         received_at: UnixNanos(mark.into()),
         alive: vec![AgentId(mark)],
         columns,
+        starts: Starts { rows: vec![0], times: vec![mark.into()] },
     })
 }
 

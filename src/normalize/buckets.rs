@@ -142,6 +142,7 @@ impl Exponential {
         }
         self.merged(&self.positive, most, &mut side);
         out.append(&mut side);
+        rising(out);
     }
 
     fn merged(&self, side: &Side, most: usize, out: &mut Vec<Bucket>) {
@@ -170,6 +171,18 @@ impl Exponential {
             }
         }
     }
+}
+
+/// Makes buckets whose upper bound does not rise (a zero bucket that reaches over others, bounds past what a double
+/// holds) one with the bucket before.
+fn rising(buckets: &mut Vec<Bucket>) {
+    buckets.dedup_by(|next, before| {
+        let same = next.upper <= before.upper;
+        if same {
+            before.count = before.count.saturating_add(next.count);
+        }
+        same
+    });
 }
 
 #[cfg(test)]
@@ -230,6 +243,7 @@ mod tests {
                 assert!(median.is_none_or(f64::is_finite), "{scale} {offset}: {median:?}");
                 histogram.stable(160, &mut buckets);
                 assert!(buckets.iter().all(|b| b.lower <= b.upper), "{scale} {offset}: {buckets:?}");
+                assert!(buckets.is_sorted_by(|a, b| a.upper < b.upper), "{scale} {offset}: {buckets:?}");
             }
         }
     }
@@ -247,6 +261,10 @@ mod tests {
         histogram.stable(160, &mut buckets);
         let seen: Vec<_> = buckets.iter().map(|b| (b.upper, b.count)).collect();
         assert_eq!(seen, [(-0.5, 4), (0.0, 1), (2.0, 3), (4.0, 0), (8.0, 5)]);
+        // The zero bucket reaches over (1, 2].
+        let zero = Exponential { zero_threshold: 2.0, negative: Side::default(), ..histogram };
+        zero.stable(160, &mut buckets);
+        assert_eq!(buckets.iter().map(|b| (b.upper, b.count)).collect::<Vec<_>>(), [(2.0, 4), (4.0, 0), (8.0, 5)]);
         let wide =
             Exponential { scale: -2, positive: Side { offset: i32::MIN, counts: vec![1] }, ..Exponential::default() };
         wide.stable(4, &mut buckets);

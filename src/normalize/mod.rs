@@ -315,8 +315,9 @@ fn fill(batches: &mut [Batch], holes: &[Hole], learned: &[(IdentityHash, Option<
     if last_rejected.is_none() {
         return;
     }
-    for Batch { columns, .. } in batches {
+    for Batch { columns, starts, .. } in batches {
         let keep: Vec<bool> = columns.series.iter().map(|s| *s != UNKNOWN).collect();
+        *starts = starts.retained(&keep);
         let mut flags = keep.iter();
         columns.times.retain(|_| *flags.next().unwrap_or(&true));
         let mut flags = keep.iter();
@@ -332,9 +333,8 @@ fn finished(batches: Vec<Batch>, tenant: &TenantId, now: UnixNanos) -> Vec<(Part
         .map(|(partition, mut batch)| {
             batch.alive.sort_unstable();
             batch.alive.dedup();
-            let samples =
-                Samples { tenant: tenant.clone(), received_at: now, alive: batch.alive, columns: batch.columns };
-            (partition, samples)
+            let Batch { alive, columns, starts } = batch;
+            (partition, Samples { tenant: tenant.clone(), received_at: now, alive, columns, starts })
         })
         .collect()
 }

@@ -45,13 +45,15 @@ fn normalizer(quota: Quota) -> (Arc<Registry>, Normalizer) {
 /// One line for each row, sorted, and the number of points rejected.
 type Seen = (Vec<String>, u64);
 
-fn line(agent: &str, spec: &SeriesSpec, time: i64, value: f64) -> String {
+fn line(agent: &str, spec: &SeriesSpec, start: i64, time: i64, value: f64) -> String {
     let SeriesSpec { metric, unit, kind, shape, part, factor, scope, attributes, resource, .. } = spec;
     let bits = value.to_bits();
     let (scope, attributes, resource) =
         (shown(&scope.attributes) + &scope.name + &scope.version, shown(attributes), shown(resource));
+    // Nobody asks for the start of a gauge.
+    let start = if *shape == Shape::Gauge { 0 } else { start };
     format!(
-        "{agent} {metric:?} {unit:?} {kind:?} {shape:?} {part:?} x{factor} {scope:?} {attributes} {resource} @{time} = {bits:x}"
+        "{agent} {metric:?} {unit:?} {kind:?} {shape:?} {part:?} x{factor} {scope:?} {attributes} {resource} {start}..@{time} = {bits:x}"
     )
 }
 
@@ -65,10 +67,11 @@ fn walked(registry: &Registry, normalizer: &Normalizer, bytes: &[u8]) -> Option<
     let normalized = normalizer.otlp(&tenant, "sender", UnixNanos(NOW), bytes).ok()?;
     let mut lines = Vec::new();
     for (_, samples) in &normalized.batches {
-        for (id, time, value) in samples.columns.rows() {
+        let starts = samples.starts.each(samples.columns.len());
+        for ((id, time, value), start) in samples.columns.rows().zip(starts) {
             let desc = registry.series(id).unwrap();
             let agent = registry.agent(desc.agent).unwrap();
-            lines.push(line(&agent.key, &desc.spec, time.0, value));
+            lines.push(line(&agent.key, &desc.spec, start, time.0, value));
         }
     }
     lines.sort();
@@ -268,7 +271,7 @@ impl Expect<'_> {
                         number_data_point::Value::AsInt(i) => i as f64,
                     });
                     let numbers = value.map(|v| vec![(Part::Value, v)]);
-                    self.point(&place, &p.attributes, p.time_unix_nano, p.flags, numbers);
+                    self.point(&place, &p.attributes, (p.start_time_unix_nano, p.time_unix_nano), p.flags, numbers);
                 }
             }
             metric::Data::Histogram(h) => {
@@ -276,7 +279,7 @@ impl Expect<'_> {
                     let mut buckets = Vec::new();
                     let fits = explicit(&p.explicit_bounds, &p.bucket_counts, &mut buckets);
                     let numbers = fits.map(|()| distribution(p.count, p.sum, p.min, p.max, &buckets, &buckets));
-                    self.point(&place, &p.attributes, p.time_unix_nano, p.flags, numbers);
+                    self.point(&place, &p.attributes, (p.start_time_unix_nano, p.time_unix_nano), p.flags, numbers);
                 }
             }
             metric::Data::ExponentialHistogram(h) => {
@@ -297,7 +300,13 @@ impl Expect<'_> {
                     exponential.buckets(&mut all);
                     exponential.stable(160, &mut stable);
                     let numbers = distribution(p.count, p.sum, p.min, p.max, &stable, &all);
-                    self.point(&place, &p.attributes, p.time_unix_nano, p.flags, Some(numbers));
+                    self.point(
+                        &place,
+                        &p.attributes,
+                        (p.start_time_unix_nano, p.time_unix_nano),
+                        p.flags,
+                        Some(numbers),
+                    );
                 }
             }
             metric::Data::Summary(s) => {
@@ -305,7 +314,13 @@ impl Expect<'_> {
                     let mut numbers = vec![(Part::Count, p.count as f64), (Part::Sum, p.sum)];
                     numbers.extend(p.quantile_values.iter().map(|q| (Part::Quantile(q.quantile + 0.0), q.value)));
                     let good = p.quantile_values.iter().all(|q| (0.0..=1.0).contains(&q.quantile));
-                    self.point(&place, &p.attributes, p.time_unix_nano, p.flags, good.then_some(numbers));
+                    self.point(
+                        &place,
+                        &p.attributes,
+                        (p.start_time_unix_nano, p.time_unix_nano),
+                        p.flags,
+                        good.then_some(numbers),
+                    );
                 }
             }
         }
@@ -315,7 +330,7 @@ impl Expect<'_> {
         &mut self,
         place: &Place<'_>,
         list: &[KeyValue],
-        time: u64,
+        (start, time): (u64, u64),
         flags: u32,
         numbers: Option<Vec<(Part, f64)>>,
     ) {
@@ -340,7 +355,8 @@ impl Expect<'_> {
                 SeriesSpec { part, shape, attributes: attributes.clone(), scope: scope.clone(), ..place.base.clone() };
             self.normalizer.rules.apply(&mut spec);
             let value = if spec.factor.to_bits() == 1.0_f64.to_bits() { value } else { value * spec.factor };
-            self.lines.push(line(place.agent.unwrap(), &spec, time as i64, value));
+            let start = i64::try_from(start).unwrap_or(0);
+            self.lines.push(line(place.agent.unwrap(), &spec, start, time as i64, value));
         }
     }
 }
@@ -361,7 +377,7 @@ fn distribution(
     for bucket in bounds {
         total = total.saturating_add(bucket.count);
         if bucket.upper.is_finite() {
-            numbers.push((Part::Bucket(bucket.upper), total as f64));
+            numbers.push((Part::Bucket(bucket.upper + 0.0), total as f64));
         }
     }
     numbers.extend(QUANTILES.iter().filter_map(|q| Some((Part::Quantile(*q), quantile(all, *q, (min, max))?))));
@@ -491,6 +507,7 @@ impl Draw<'_> {
         let extra = u8::from(self.below(6) != 0);
         HistogramDataPoint {
             attributes: self.attributes(),
+            start_time_unix_nano: self.time(),
             time_unix_nano: self.time(),
             count: u64::from(self.byte()),
             sum: self.maybe(Self::number),
@@ -514,6 +531,7 @@ impl Draw<'_> {
     fn exponential(&mut self) -> ExponentialHistogramDataPoint {
         ExponentialHistogramDataPoint {
             attributes: self.attributes(),
+            start_time_unix_nano: self.time(),
             time_unix_nano: self.time(),
             count: u64::from(self.byte()),
             sum: self.maybe(Self::number),
@@ -533,6 +551,7 @@ impl Draw<'_> {
     fn summary(&mut self) -> SummaryDataPoint {
         SummaryDataPoint {
             attributes: self.attributes(),
+            start_time_unix_nano: self.time(),
             time_unix_nano: self.time(),
             count: u64::from(self.byte()),
             sum: self.number(),

@@ -18,7 +18,7 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::sync::Arc;
 use vitals_core::caller::Caller;
-use vitals_core::columns::Columns;
+use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
 use vitals_core::registry::IdentityHash;
 use vitals_core::series::{Attributes, MetricKind, Origin, Part, Scope, SeriesSpec, Shape};
@@ -44,6 +44,7 @@ const IN_POINT: u32 = DEPTH - 5;
 pub struct Batch {
     pub alive: Vec<AgentId>,
     pub columns: Columns,
+    pub starts: Starts,
 }
 
 /// A series seen for the first time.
@@ -83,6 +84,8 @@ pub struct Walk<'a> {
     pub tally: Tally,
     missed: HashMap<IdentityHash, usize>,
     parsed: Option<(IdentityHash, Attributes)>,
+    /// Since when the numbers of the present point were counted; 0 is unknown.
+    start: UnixNanos,
     scratch: Scratch,
 }
 
@@ -250,6 +253,7 @@ impl<'a> Walk<'a> {
             tally: Tally::default(),
             missed: HashMap::new(),
             parsed: None,
+            start: UnixNanos(0),
             scratch: Scratch::default(),
         }
     }
@@ -469,7 +473,7 @@ impl<'a> Walk<'a> {
 
     fn number(&mut self, metric: &Metric<'_>, point: &[u8]) -> Result<(), Malformed> {
         let mut reader = Reader::new(point);
-        let (mut time, mut flags) = (0, 0);
+        let (mut start, mut time, mut flags) = (0, 0, 0);
         let mut value = Number::Missing;
         let mut run = Run::new();
         while !reader.is_empty() {
@@ -480,7 +484,7 @@ impl<'a> Walk<'a> {
                     run.add(point, before, reader.left(), &mut self.scratch.scattered);
                 }
                 0x19 => time = reader.fixed64()?,
-                0x11 => drop(reader.fixed64()?),
+                0x11 => start = reader.fixed64()?,
                 0x21 => value = Number::Double(reader.fixed64()?),
                 0x31 => value = Number::Int(reader.fixed64()?.cast_signed()),
                 0x2a => check(&EXEMPLAR, reader.bytes()?, IN_POINT - 1)?,
@@ -488,6 +492,7 @@ impl<'a> Walk<'a> {
                 key => reader.other(key, &[2, 3, 4, 5, 6, 7, 8], IN_POINT)?,
             }
         }
+        self.started(start);
         let copy = std::mem::take(&mut self.scratch.scattered);
         let run = run.bytes(point, &copy);
         let missing = matches!(value, Number::Missing).then_some(Reason::NoValue);
@@ -582,8 +587,16 @@ impl<'a> Walk<'a> {
     }
 
     #[inline]
+    fn started(&mut self, start: u64) {
+        self.start = UnixNanos(i64::try_from(start).unwrap_or(0));
+    }
+
+    #[inline]
     fn push(&mut self, metric: &Metric<'_>, series: u32, time: i64, value: f64) {
         if let Some(batch) = self.batches.get_mut(metric.partition) {
+            if metric.shape != Shape::Gauge {
+                batch.starts.note(batch.columns.len(), self.start);
+            }
             batch.columns.push(SeriesId(series), UnixNanos(time), value);
         }
     }
@@ -756,7 +769,7 @@ impl<'a> Walk<'a> {
                     reader.bytes()?;
                     run.add(point, before, reader.left(), &mut scratch.scattered);
                 }
-                0x11 => drop(reader.fixed64()?),
+                0x11 => head.start = reader.fixed64()?,
                 0x19 => head.time = reader.fixed64()?,
                 0x21 => head.count = reader.fixed64()?,
                 0x29 => head.sum = Some(f64::from_bits(reader.fixed64()?)),
@@ -777,6 +790,7 @@ impl<'a> Walk<'a> {
         if !self.taken(metric, head.time, head.flags, wrong, run)? {
             return Ok(());
         }
+        self.started(head.start);
         let several = Several { base: identity(metric, run), run, field: 9, time: head.time.cast_signed() };
         if self.admitted(metric, &several)? {
             self.distribution(metric, &several, &head)?;
@@ -808,7 +822,7 @@ impl<'a> Walk<'a> {
                     reader.bytes()?;
                     run.add(point, before, reader.left(), &mut scratch.scattered);
                 }
-                0x11 => drop(reader.fixed64()?),
+                0x11 => head.start = reader.fixed64()?,
                 0x19 => head.time = reader.fixed64()?,
                 0x21 => head.count = reader.fixed64()?,
                 0x29 => head.sum = Some(f64::from_bits(reader.fixed64()?)),
@@ -828,6 +842,7 @@ impl<'a> Walk<'a> {
         if !self.taken(metric, head.time, head.flags, None, run)? {
             return Ok(());
         }
+        self.started(head.start);
         let several = Several { base: identity(metric, run), run, field: 1, time: head.time.cast_signed() };
         if self.admitted(metric, &several)? {
             self.distribution(metric, &several, &head)?;
@@ -855,7 +870,8 @@ impl<'a> Walk<'a> {
         for bucket in buckets {
             total = total.saturating_add(bucket.count);
             if bucket.upper.is_finite() {
-                self.put(metric, several, Part::Bucket(bucket.upper), total as f64)?;
+                // -0 and 0 are one bound.
+                self.put(metric, several, Part::Bucket(bucket.upper + 0.0), total as f64)?;
             }
         }
         Ok(())
@@ -896,7 +912,7 @@ impl<'a> Walk<'a> {
                     reader.bytes()?;
                     run.add(point, before, reader.left(), &mut scratch.scattered);
                 }
-                0x11 => drop(reader.fixed64()?),
+                0x11 => head.start = reader.fixed64()?,
                 0x19 => head.time = reader.fixed64()?,
                 0x21 => head.count = reader.fixed64()?,
                 0x29 => head.sum = Some(f64::from_bits(reader.fixed64()?)),
@@ -910,6 +926,7 @@ impl<'a> Walk<'a> {
         if !self.taken(metric, head.time, head.flags, wrong, run)? {
             return Ok(());
         }
+        self.started(head.start);
         let several = Several { base: identity(metric, run), run, field: 7, time: head.time.cast_signed() };
         if self.admitted(metric, &several)? {
             self.distribution(metric, &several, &head)?;
@@ -934,6 +951,7 @@ struct Several<'p> {
 /// The numbers that histograms of both kinds and summaries have.
 #[derive(Default)]
 struct Head {
+    start: u64,
     time: u64,
     flags: u64,
     count: u64,

@@ -7,5 +7,6 @@ pub mod pack;
 pub mod quality;
 pub mod rate;
 pub mod sla;
+pub mod streams;
 pub mod thresholds;
 pub mod timeout;

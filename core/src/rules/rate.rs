@@ -1,7 +1,8 @@
 //! Rates of counters: the increase since the last value over the time since then.
 //!
-//! A counter that falls was reset in between; it has counted from 0 since, so the increase is the value
-//! itself (the convention of OpenTelemetry's data model and of Prometheus).
+//! Counters come with their resets made good ([`super::streams`]), so they never fall. Should one fall nevertheless (where
+//! this is used without that rule), it was reset in between and has counted from 0 since: the increase is the value itself
+//! (the convention of Prometheus).
 
 use super::pack::{MAX_SERIES, Reader, StateError, Writer};
 use serde::{Deserialize, Serialize};

@@ -310,8 +310,9 @@ fn sums_by_step(
             let totals = grid.ask(rest, series, Aggregation::Last)?;
             for pair in totals.windows(2) {
                 let ((_, before), (time, after)) = (pair[0], pair[1]);
-                // A total that falls was reset: what it shows came since.
-                let increase = if after >= before { after - before } else { after };
+                // The store has totals as they were sent. One that falls was corrected, or reset together with all others,
+                // and then nothing is known of this step.
+                let increase = (after - before).max(0.0);
                 steps.entry(time).or_default().add(*role, series, increase);
             }
         } else {

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 use vitals_core::caller::Caller;
-use vitals_core::columns::Columns;
+use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, SeriesId, UnixNanos};
 use vitals_core::record::{Heartbeat, Outcome, Record, Samples, Vitals};
 use vitals_core::registry::RegistryError;
@@ -373,8 +373,13 @@ impl Report {
         if columns.is_empty() {
             return Err(Refusal::Refused(ApiError::Quota(report.errors.pop().unwrap_or_default())));
         }
-        report.record =
-            Record::Samples(Samples { tenant: caller.tenant.clone(), received_at: now, alive: Vec::new(), columns });
+        report.record = Record::Samples(Samples {
+            tenant: caller.tenant.clone(),
+            received_at: now,
+            alive: Vec::new(),
+            columns,
+            starts: Starts::default(),
+        });
         Ok(report)
     }
 
