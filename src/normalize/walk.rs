@@ -392,7 +392,7 @@ impl<'a> Walk<'a> {
         } else {
             None
         });
-        let factor = self.normalizer.rules.factor(name, unit);
+        let factor = self.normalizer.rules.factor(name, unit, scope);
         let metric = Metric {
             resource,
             partition: resource.partition.0 as usize,
