@@ -167,7 +167,9 @@ fn named(spec: &SeriesSpec) -> Option<VitalRole> {
         },
         ("process.cpu.utilization", state @ Some(_)) if spec.unit == "%" => cpu_percent(spec, state),
         ("system.cpu.logical.count", None) => Some(VitalRole::CpuCount),
-        ("container.cpu.logical.count" | "container.cpu.limit", None) => Some(VitalRole::ContainerCpuCount),
+        ("container.cpu.logical.count" | "container.cpu.limit", None) if is_container(spec) => {
+            Some(VitalRole::ContainerCpuCount)
+        }
         ("system.memory.usage", Some("used")) => Some(VitalRole::MemoryUsedBytes),
         // The states slab_* overlap with cached and used.
         ("system.memory.usage", Some("free" | "buffered" | "buffers" | "cached" | "inactive")) => {
@@ -241,6 +243,7 @@ fn cpu_percent(spec: &SeriesSpec, state: Option<&str>) -> Option<VitalRole> {
     let of_one = OF_ONE_CPU.contains(&spec.metric.as_str());
     match (Entity::of(&spec.metric), state) {
         (Entity::Machine, None) => Some(VitalRole::CpuPercent),
+        (Entity::Container, _) if !is_container(spec) => None,
         (Entity::Container, None) if of_one => Some(VitalRole::ContainerCpuOfOne),
         (Entity::Container, None) => Some(VitalRole::ContainerCpuPercent),
         (Entity::Process, _) if !is_process(spec) => None,
@@ -256,7 +259,7 @@ fn memory_percent(spec: &SeriesSpec) -> Option<VitalRole> {
         Entity::Machine => Some(VitalRole::MemoryPercent),
         // The kubelet counts the page cache, which fills a limit by nature and is given back before it is enforced.
         Entity::Container if spec.metric.starts_with("k8s.") => None,
-        Entity::Container => Some(VitalRole::ContainerMemoryPercent),
+        Entity::Container => is_container(spec).then_some(VitalRole::ContainerMemoryPercent),
         Entity::Process => is_process(spec).then_some(VitalRole::ProcessMemoryPercent),
     }
 }
@@ -281,6 +284,13 @@ impl Entity {
             Self::Machine
         }
     }
+}
+
+/// Whether the agent of a series is the container or pod that it speaks of, or a service in it, and not a host of containers.
+fn is_container(spec: &SeriesSpec) -> bool {
+    const WITHIN: [&str; 6] =
+        ["container.id", "container.name", "k8s.pod.uid", "k8s.pod.name", "service.name", "service.instance.id"];
+    of_resource(spec, &WITHIN).is_some()
 }
 
 /// Whether the agent of a series is the process that it speaks of: its resource is a service, and the series does not
@@ -481,6 +491,7 @@ mod tests {
         use VitalRole as R;
         let service = [("service.name", "shop"), ("process.pid", "7")];
         let host = [("host.name", "a"), ("process.pid", "7")];
+        let pod = [("host.name", "a"), ("k8s.pod.uid", "p")];
         let receiver = "github.com/x/receiver/hostmetricsreceiver/internal/scraper/processscraper";
         for (metric, kind, state, scope, resource, expect) in [
             ("system.cpu.utilization", Custom, Some("idle"), "", &host, Some(R::CpuIdlePercent)),
@@ -496,14 +507,17 @@ mod tests {
             ("process.cpu.utilization", CpuUsage, None, "", &host, None),
             ("process.cpu.utilization", CpuUsage, None, receiver, &service, None),
             ("process.runtime.cpython.cpu.utilization", CpuUsage, None, "", &service, Some(R::ProcessCpuOfOne)),
-            ("container.cpu.utilization", CpuUsage, None, "", &host, Some(R::ContainerCpuOfOne)),
-            ("container.cpu.limit.utilization", CpuUsage, None, "", &host, Some(R::ContainerCpuPercent)),
-            ("k8s.pod.cpu_limit_utilization", CpuUsage, None, "", &host, Some(R::ContainerCpuPercent)),
+            ("container.cpu.utilization", CpuUsage, None, "", &pod, Some(R::ContainerCpuOfOne)),
+            ("container.cpu.limit.utilization", CpuUsage, None, "", &pod, Some(R::ContainerCpuPercent)),
+            ("container.cpu.limit.utilization", CpuUsage, None, "", &service, Some(R::ContainerCpuPercent)),
+            ("container.cpu.limit.utilization", CpuUsage, None, "", &host, None),
+            ("container.memory.percent", MemoryUsage, None, "", &host, None),
+            ("k8s.pod.cpu_limit_utilization", CpuUsage, None, "", &pod, Some(R::ContainerCpuPercent)),
             ("process.memory.utilization", MemoryUsage, None, "", &host, None),
             ("process.memory.utilization", MemoryUsage, None, receiver, &service, None),
             ("process.memory.utilization", MemoryUsage, None, "", &service, Some(R::ProcessMemoryPercent)),
-            ("container.memory.percent", MemoryUsage, None, "", &host, Some(R::ContainerMemoryPercent)),
-            ("k8s.pod.memory_limit_utilization", MemoryUsage, None, "", &host, None),
+            ("container.memory.percent", MemoryUsage, None, "", &pod, Some(R::ContainerMemoryPercent)),
+            ("k8s.pod.memory_limit_utilization", MemoryUsage, None, "", &pod, None),
             ("system.memory.utilization", MemoryUsage, Some("used"), "", &host, Some(R::MemoryPercent)),
         ] {
             let resource = resource.map(|(key, value)| (key.to_owned(), value.to_owned()));

@@ -6,14 +6,14 @@ use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
 use vitals_core::record::Vitals;
 use vitals_core::series::SeriesDesc;
 use vitals_core::vitals::{VitalRole, container, group, plausible_percent};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// The latest of one series that has a role.
 struct Gauge {
     series: SeriesId,
     owner: usize,
     role: VitalRole,
-    /// Which file system or core it belongs to.
+    /// Which file system or core it belongs to; of a process, which metric.
     group: u64,
     /// Which container or pod it is of.
     container: u64,
@@ -63,7 +63,13 @@ impl Gauges {
             series: desc.id,
             owner,
             role,
-            group: digest(group(&desc.spec)),
+            group: match role {
+                VitalRole::ProcessCpuPercent
+                | VitalRole::ProcessCpuOfOne
+                | VitalRole::ProcessMemoryPercent
+                | VitalRole::ProcessMemoryBytes => xxh3_64(desc.spec.metric.as_bytes()),
+                _ => digest(group(&desc.spec)),
+            },
             container: digest(container(&desc.spec)),
             time: i64::MIN,
             value: f64::NAN,
@@ -219,6 +225,20 @@ impl Only {
     }
 }
 
+/// Sums over the processes and states of an agent, by metric. Metrics of several ages say the same, so the largest counts.
+#[derive(Default)]
+struct ByMetric(HashMap<u64, Sum>);
+
+impl ByMetric {
+    fn add(&mut self, gauge: &Gauge) {
+        self.0.entry(gauge.group).or_default().add(gauge.value);
+    }
+
+    fn largest(&self) -> Option<f64> {
+        self.0.values().map(|sum| sum.total).reduce(f64::max)
+    }
+}
+
 /// CPU by state: amounts or rates of any unit.
 #[derive(Default, Clone, Copy)]
 struct CpuStates {
@@ -244,16 +264,16 @@ struct Sums {
     container_cpu: Only,
     container_cpu_of_one: Only,
     container_cpu_count: Option<f64>,
-    process_cpu: Sum,
-    process_cpu_of_one: Sum,
+    process_cpu: ByMetric,
+    process_cpu_of_one: ByMetric,
     memory_percent: Option<f64>,
     memory_used: Sum,
     memory_other: Sum,
     memory_total: Sum,
     memory_available: Sum,
     container_memory: Only,
-    process_memory_percent: Sum,
-    process_memory: Sum,
+    process_memory_percent: ByMetric,
+    process_memory: ByMetric,
     disk_percent: Option<f64>,
     disks: HashMap<u64, (Sum, Sum)>,
     latency: Option<f64>,
@@ -287,7 +307,7 @@ impl Sums {
             VitalRole::MemoryOtherBytes => self.memory_other.add(value),
             VitalRole::MemoryTotalBytes => self.memory_total.add(value),
             VitalRole::MemoryAvailableBytes => self.memory_available.add(value),
-            VitalRole::ProcessMemoryBytes => self.process_memory.add(value),
+            VitalRole::ProcessMemoryBytes => self.process_memory.add(gauge),
             VitalRole::DiskUsedBytes => self.disks.entry(gauge.group).or_default().0.add(value),
             VitalRole::DiskFreeBytes => self.disks.entry(gauge.group).or_default().1.add(value),
             VitalRole::LatencyMs => largest(&mut self.latency, value),
@@ -304,8 +324,8 @@ impl Sums {
             }
             // These may pass 100 until they are divided.
             VitalRole::ContainerCpuOfOne if value >= 0.0 => self.container_cpu_of_one.add(gauge.container, value),
-            VitalRole::ProcessCpuPercent if value >= 0.0 => self.process_cpu.add(value),
-            VitalRole::ProcessCpuOfOne if value >= 0.0 => self.process_cpu_of_one.add(value),
+            VitalRole::ProcessCpuPercent if value >= 0.0 => self.process_cpu.add(gauge),
+            VitalRole::ProcessCpuOfOne if value >= 0.0 => self.process_cpu_of_one.add(gauge),
             _ => self.add_percent(gauge),
         }
     }
@@ -321,7 +341,7 @@ impl Sums {
             VitalRole::ContainerCpuPercent => self.container_cpu.add(gauge.container, value),
             VitalRole::MemoryPercent => largest(&mut self.memory_percent, value),
             VitalRole::ContainerMemoryPercent => self.container_memory.add(gauge.container, value),
-            VitalRole::ProcessMemoryPercent => self.process_memory_percent.add(value),
+            VitalRole::ProcessMemoryPercent => self.process_memory_percent.add(gauge),
             VitalRole::DiskPercent => largest(&mut self.disk_percent, value),
             VitalRole::ErrorPercent => largest(&mut self.error_percent, value),
             _ => {}
@@ -355,16 +375,16 @@ impl Sums {
 
     fn process_cpu_percent(&self) -> Option<f64> {
         let divided = |of_one: f64| self.cpu_count.map(|count| of_one / count);
-        match self.process_cpu.total() {
+        match self.process_cpu.largest() {
             Some(all) if plausible_percent(all).is_some() => Some(all),
             Some(all) => divided(all),
-            None => self.process_cpu_of_one.total().and_then(divided),
+            None => self.process_cpu_of_one.largest().and_then(divided),
         }
     }
 
     /// Memory in use, bytes, where the whole is known: what is in use of an unknown whole cannot be judged.
     fn memory_used(&self) -> Option<f64> {
-        self.memory_total().and_then(|_| self.memory_used.total().or_else(|| self.process_memory.total()))
+        self.memory_total().and_then(|_| self.memory_used.total().or_else(|| self.process_memory.largest()))
     }
 
     /// Memory in use, percent: of the machine, else of the container, else of the process.
@@ -375,7 +395,7 @@ impl Sums {
         free.or(self.memory_percent)
             .or_else(|| share(self.memory_used.total(), self.memory_total()))
             .or_else(|| self.container_memory.get())
-            .or_else(|| self.process_memory_percent.total())
+            .or_else(|| self.process_memory_percent.largest())
             .or_else(|| share(self.memory_used(), self.memory_total()))
             .and_then(plausible_percent)
     }
@@ -564,6 +584,26 @@ mod tests {
             let vitals = vitals(rows);
             assert_eq!((vitals.memory_percent, vitals.memory_mb), (memory, megabytes), "{rows:?}");
         }
+    }
+
+    #[test]
+    fn processes_add_up_and_metrics_that_say_the_same_do_not() {
+        let percent = |series: &[(&str, &str, f64)]| {
+            let mut gauges = Gauges::default();
+            for (&(metric, pid, value), number) in series.iter().zip(0_u32..) {
+                let place = gauges.open(&desc(number, metric, &[("pid", pid)]), VitalRole::ProcessCpuPercent);
+                gauges.set(place, 1, value);
+            }
+            let mut out = Vec::new();
+            gauges.take_changed(300 * UnixNanos::SECOND, &mut out);
+            out[0].1.vitals.cpu_percent
+        };
+        assert_eq!(
+            percent(&[("process.cpu.utilization", "1", 30.0), ("process.cpu.utilization", "2", 20.0)]),
+            Some(50.0)
+        );
+        let twice = [("process.runtime.jvm.cpu.utilization", "1", 48.0), ("jvm.cpu.recent_utilization", "1", 50.0)];
+        assert_eq!(percent(&twice), Some(50.0));
     }
 
     #[test]

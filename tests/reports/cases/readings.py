@@ -173,19 +173,29 @@ def case_containers(v):
     """What a container uses is of the container."""
     docker = {"name": "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/dockerstatsreceiver"}
     kubelet = {"name": "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/kubeletstatsreceiver"}
-    for what, scope, metric, values, cpu in (
-        ("percent of one CPU, of unknown many", docker, "container.cpu.utilization", [99.0], None),
-        ("a number of CPUs", kubelet, "k8s.node.cpu.utilization", [0.99], None),
-        ("one container at its limit among two", docker, "container.cpu.limit.utilization", [0.99, 0.1], None),
+    for what, scope, metric, value in (
+        ("percent of one CPU, of unknown many", docker, "container.cpu.utilization", 99.0),
+        ("a number of CPUs", kubelet, "k8s.node.cpu.utilization", 0.99),
+        ("a container of a host", docker, "container.cpu.limit.utilization", 0.99),
+        ("the page cache", kubelet, "k8s.pod.memory_limit_utilization", 0.99),
     ):
         agent, at = v.agent(), now()
-        for number, value in enumerate(values):
-            resource = attributes(host__name=agent, container__id=f"c{number}")
-            v.take(request(resource, (scope, [gauge(metric, point(at, value), unit="1")])))
+        resource = attributes(host__name=agent)
+        v.take(request(resource, (scope, [gauge(metric, point(at, value), unit="1")])))
         v.metrics(agent, gauge("network.latency", point(at, 5.0), unit="ms"))
-        if v.listed(agent) and v.until(lambda got: got, lambda: v.health(agent)):
-            is_healthy(v, agent, what, cpu=cpu)
-            no_alert(v, agent)
+        is_healthy(v, agent, what)
+        no_alert(v, agent)
+    for what, metrics in (
+        ("a service in a container at its limit", [gauge("container.cpu.limit.utilization", point(now(), 0.99), unit="1")]),
+        ("a container that keeps 1.98 of its 2 CPUs busy", [
+            gauge("container.cpu.utilization", point(now(), 198.0), unit="1"),
+            gauge("container.cpu.logical.count", point(now(), 2.0), unit="{cpus}"),
+        ]),
+    ):
+        agent = v.agent()
+        v.take(request(attributes(service__name=agent), (docker, metrics)))
+        got = v.until(lambda got: got and got[0] == "critical", lambda: judged(v, agent))
+        v.check(what, "critical", got and got[2]["cpu"])
 
 
 def case_a_day_of_every_scraper(v):
