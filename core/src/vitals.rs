@@ -349,15 +349,17 @@ fn is_disk(spec: &SeriesSpec) -> bool {
     let kind = attribute(spec, &["type", "system.filesystem.type"]);
     let device = attribute(spec, &["device", "system.device"]).unwrap_or_default();
     let at = attribute(spec, &["mountpoint", "system.filesystem.mountpoint"]).unwrap_or_default();
-    let below = |root: &&str| at.strip_prefix(*root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if attribute(spec, &["mode", "system.filesystem.mode"]) == Some("ro") || ["/proc", "/sys"].iter().any(|r| below(&r))
-    {
+    let below = |roots: [&str; 2]| {
+        let mut rests = roots.iter().filter_map(|root| at.strip_prefix(root));
+        rests.any(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if attribute(spec, &["mode", "system.filesystem.mode"]) == Some("ro") || below(["/proc", "/sys"]) {
         return false;
     }
     match kind {
         Some(kind) => !NO_DISK.iter().any(|known| kind.eq_ignore_ascii_case(known)),
         // Packages of snapd are read-only images, each on a loop device.
-        None => !device.starts_with("/dev/loop") && !["/snap", "/var/lib/snapd/snap"].iter().any(|r| below(&r)),
+        None => !device.starts_with("/dev/loop") && !below(["/snap", "/var/lib/snapd/snap"]),
     }
 }
 
