@@ -5,16 +5,18 @@ use serde::{Deserialize, Serialize};
 use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
 use vitals_core::record::Vitals;
 use vitals_core::series::SeriesDesc;
-use vitals_core::vitals::{VitalRole, group};
-use xxhash_rust::xxh3::Xxh3;
+use vitals_core::vitals::{VitalRole, container, group, plausible_percent};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// The latest of one series that has a role.
 struct Gauge {
     series: SeriesId,
     owner: usize,
     role: VitalRole,
-    /// Which file system or core it belongs to.
+    /// Which file system or core it belongs to; of a process, which metric.
     group: u64,
+    /// Which container or pod it is of.
+    container: u64,
     /// `i64::MIN` before the first value.
     time: i64,
     value: f64,
@@ -56,19 +58,19 @@ impl Gauges {
             self.owners.push(Owner { agent: desc.agent, gauges: Vec::new(), changed: false });
             self.owners.len() - 1
         });
-        let mut hash = Xxh3::new();
-        for (key, value) in group(&desc.spec) {
-            hash.update(key.as_bytes());
-            hash.update(&[0xFF]);
-            hash.update(value.as_bytes());
-            hash.update(&[0xFF]);
-        }
         let place = u32::try_from(self.all.len()).unwrap_or(u32::MAX - 1);
         self.all.push(Gauge {
             series: desc.id,
             owner,
             role,
-            group: hash.digest(),
+            group: match role {
+                VitalRole::ProcessCpuPercent
+                | VitalRole::ProcessCpuOfOne
+                | VitalRole::ProcessMemoryPercent
+                | VitalRole::ProcessMemoryBytes => xxh3_64(desc.spec.metric.as_bytes()),
+                _ => digest(group(&desc.spec)),
+            },
+            container: digest(container(&desc.spec)),
             time: i64::MIN,
             value: f64::NAN,
             increase: f64::NAN,
@@ -163,6 +165,17 @@ impl Gauges {
     }
 }
 
+fn digest<'s>(pairs: impl Iterator<Item = &'s (String, String)>) -> u64 {
+    let mut hash = Xxh3::new();
+    for (key, value) in pairs {
+        hash.update(key.as_bytes());
+        hash.update(&[0xFF]);
+        hash.update(value.as_bytes());
+        hash.update(&[0xFF]);
+    }
+    hash.digest()
+}
+
 /// A mean, or a sum, of what there is.
 #[derive(Default, Clone, Copy)]
 struct Sum {
@@ -191,18 +204,75 @@ impl Sum {
     }
 }
 
+/// The largest value of the only container that an agent reports of. With several, none of them is the agent.
+#[derive(Default, Clone, Copy)]
+struct Only {
+    container: Option<u64>,
+    several: bool,
+    largest: Option<f64>,
+}
+
+impl Only {
+    fn add(&mut self, container: u64, value: f64) {
+        self.several |= self.container.is_some_and(|known| known != container);
+        self.container = Some(container);
+        largest(&mut self.largest, value);
+    }
+
+    fn get(self) -> Option<f64> {
+        self.largest.filter(|_| !self.several)
+    }
+}
+
+/// Sums over the processes and states of an agent, by metric. Metrics of several ages say the same, so the largest counts.
+#[derive(Default)]
+struct ByMetric(HashMap<u64, Sum>);
+
+impl ByMetric {
+    fn add(&mut self, gauge: &Gauge) {
+        self.0.entry(gauge.group).or_default().add(gauge.value);
+    }
+
+    fn largest(&self) -> Option<f64> {
+        self.0.values().map(|sum| sum.total).reduce(f64::max)
+    }
+}
+
+/// CPU by state: amounts or rates of any unit.
+#[derive(Default, Clone, Copy)]
+struct CpuStates {
+    busy: Sum,
+    idle: Sum,
+    wait: Sum,
+}
+
+impl CpuStates {
+    /// Percent busy. Without the idle time the rest would be all there is: 100 %.
+    fn percent(self) -> Option<f64> {
+        let rest = Sum { total: self.idle.total + self.wait.total, ..self.idle };
+        self.idle.total().and_then(|_| self.busy.share(rest))
+    }
+}
+
 #[derive(Default)]
 struct Sums {
     cpu: Sum,
-    cpu_idle: Sum,
-    cpu_busy_rate: Sum,
-    cpu_idle_rate: Sum,
-    process_cpu: Sum,
+    cpu_percents: CpuStates,
+    cpu_rates: CpuStates,
+    cpu_count: Option<f64>,
+    container_cpu: Only,
+    container_cpu_of_one: Only,
+    container_cpu_count: Option<f64>,
+    process_cpu: ByMetric,
+    process_cpu_of_one: ByMetric,
     memory_percent: Option<f64>,
     memory_used: Sum,
     memory_other: Sum,
     memory_total: Sum,
-    process_memory: Sum,
+    memory_available: Sum,
+    container_memory: Only,
+    process_memory_percent: ByMetric,
+    process_memory: ByMetric,
     disk_percent: Option<f64>,
     disks: HashMap<u64, (Sum, Sum)>,
     latency: Option<f64>,
@@ -220,76 +290,132 @@ fn largest(place: &mut Option<f64>, value: f64) {
     *place = Some(place.map_or(value, |old| old.max(value)));
 }
 
-fn percent(value: f64) -> f64 {
-    value.clamp(0.0, 100.0)
-}
-
 impl Sums {
     fn add(&mut self, gauge: &Gauge) {
-        let rate = gauge.increase / gauge.seconds;
+        let (value, rate) = (gauge.value, gauge.increase / gauge.seconds);
         let moved = |sum: &mut Sum, by: f64| {
             if by.is_finite() {
                 sum.add(by);
             }
         };
         match gauge.role {
-            VitalRole::CpuPercent => self.cpu.add(gauge.value),
-            VitalRole::CpuIdlePercent => self.cpu_idle.add(gauge.value),
-            VitalRole::CpuBusySeconds => moved(&mut self.cpu_busy_rate, rate),
-            VitalRole::CpuIdleSeconds => moved(&mut self.cpu_idle_rate, rate),
-            VitalRole::ProcessCpuPercent => self.process_cpu.add(gauge.value),
-            VitalRole::MemoryPercent => largest(&mut self.memory_percent, gauge.value),
-            VitalRole::MemoryUsedBytes => self.memory_used.add(gauge.value),
-            VitalRole::MemoryOtherBytes => self.memory_other.add(gauge.value),
-            VitalRole::MemoryTotalBytes => self.memory_total.add(gauge.value),
-            VitalRole::ProcessMemoryBytes => self.process_memory.add(gauge.value),
-            VitalRole::DiskPercent => largest(&mut self.disk_percent, gauge.value),
-            VitalRole::DiskUsedBytes => self.disks.entry(gauge.group).or_default().0.add(gauge.value),
-            VitalRole::DiskFreeBytes => self.disks.entry(gauge.group).or_default().1.add(gauge.value),
-            VitalRole::LatencyMs => largest(&mut self.latency, gauge.value),
-            VitalRole::ResponseMs => largest(&mut self.response, gauge.value),
-            VitalRole::ErrorPercent => largest(&mut self.error_percent, gauge.value),
+            VitalRole::CpuBusySeconds => moved(&mut self.cpu_rates.busy, rate),
+            VitalRole::CpuIdleSeconds => moved(&mut self.cpu_rates.idle, rate),
+            VitalRole::CpuWaitSeconds => moved(&mut self.cpu_rates.wait, rate),
+            VitalRole::MemoryUsedBytes => self.memory_used.add(value),
+            VitalRole::MemoryOtherBytes => self.memory_other.add(value),
+            VitalRole::MemoryTotalBytes => self.memory_total.add(value),
+            VitalRole::MemoryAvailableBytes => self.memory_available.add(value),
+            VitalRole::ProcessMemoryBytes => self.process_memory.add(gauge),
+            VitalRole::DiskUsedBytes => self.disks.entry(gauge.group).or_default().0.add(value),
+            VitalRole::DiskFreeBytes => self.disks.entry(gauge.group).or_default().1.add(value),
+            VitalRole::LatencyMs => largest(&mut self.latency, value),
+            VitalRole::ResponseMs => largest(&mut self.response, value),
             VitalRole::Requests => moved(&mut self.requests, gauge.increase),
             VitalRole::FailedRequests => moved(&mut self.failed, gauge.increase),
             VitalRole::NetworkBytes => moved(&mut self.network_rate, rate),
             VitalRole::Packets => moved(&mut self.packets, gauge.increase),
             VitalRole::PacketsLost => moved(&mut self.lost, gauge.increase),
-            VitalRole::Connections => self.connections.add(gauge.value),
+            VitalRole::Connections => self.connections.add(value),
+            VitalRole::CpuCount => self.cpu_count = Some(value).filter(|count| *count >= 1.0),
+            VitalRole::ContainerCpuCount if value > 0.0 => {
+                self.container_cpu_count = Some(self.container_cpu_count.map_or(value, |least| least.min(value)));
+            }
+            // These may pass 100 until they are divided.
+            VitalRole::ContainerCpuOfOne if value >= 0.0 => self.container_cpu_of_one.add(gauge.container, value),
+            VitalRole::ProcessCpuPercent if value >= 0.0 => self.process_cpu.add(gauge),
+            VitalRole::ProcessCpuOfOne if value >= 0.0 => self.process_cpu_of_one.add(gauge),
+            _ => self.add_percent(gauge),
+        }
+    }
+
+    /// Percentages, each by itself; one that is far outside counts as not there.
+    fn add_percent(&mut self, gauge: &Gauge) {
+        let Some(value) = plausible_percent(gauge.value) else { return };
+        match gauge.role {
+            VitalRole::CpuPercent => self.cpu.add(value),
+            VitalRole::CpuBusyPercent => self.cpu_percents.busy.add(value),
+            VitalRole::CpuIdlePercent => self.cpu_percents.idle.add(value),
+            VitalRole::CpuWaitPercent => self.cpu_percents.wait.add(value),
+            VitalRole::ContainerCpuPercent => self.container_cpu.add(gauge.container, value),
+            VitalRole::MemoryPercent => largest(&mut self.memory_percent, value),
+            VitalRole::ContainerMemoryPercent => self.container_memory.add(gauge.container, value),
+            VitalRole::ProcessMemoryPercent => self.process_memory_percent.add(gauge),
+            VitalRole::DiskPercent => largest(&mut self.disk_percent, value),
+            VitalRole::ErrorPercent => largest(&mut self.error_percent, value),
+            _ => {}
         }
     }
 
     fn memory_total(&self) -> Option<f64> {
-        self.memory_total.total().or_else(|| {
+        let states = || {
             let all = self.memory_used.total + self.memory_other.total;
             (self.memory_used.count > 0.0 && self.memory_other.count > 0.0).then_some(all)
-        })
+        };
+        self.memory_total.total().or_else(states).filter(|all| *all > 0.0)
+    }
+
+    /// CPU in use, percent: of the machine, else of the container, else of the process.
+    fn cpu_percent(&self) -> Option<f64> {
+        let by_core = || {
+            let CpuStates { busy, idle, wait } = self.cpu_percents;
+            if busy.count > 0.0 {
+                return self.cpu_percents.percent();
+            }
+            idle.mean().map(|mean| 100.0 - mean - wait.total / idle.count)
+        };
+        let of_container = || {
+            let of_all = || Some(self.container_cpu_of_one.get()? / self.container_cpu_count?);
+            self.container_cpu.get().or_else(of_all)
+        };
+        let cpu = self.cpu.mean().or_else(by_core).or_else(|| self.cpu_rates.percent());
+        cpu.or_else(of_container).or_else(|| self.process_cpu_percent()).and_then(plausible_percent)
+    }
+
+    fn process_cpu_percent(&self) -> Option<f64> {
+        let divided = |of_one: f64| self.cpu_count.map(|count| of_one / count);
+        match self.process_cpu.largest() {
+            Some(all) if plausible_percent(all).is_some() => Some(all),
+            Some(all) => divided(all),
+            None => self.process_cpu_of_one.largest().and_then(divided),
+        }
+    }
+
+    /// Memory in use, bytes, where the whole is known: what is in use of an unknown whole cannot be judged.
+    fn memory_used(&self) -> Option<f64> {
+        self.memory_total().and_then(|_| self.memory_used.total().or_else(|| self.process_memory.largest()))
+    }
+
+    /// Memory in use, percent: of the machine, else of the container, else of the process.
+    fn memory_percent(&self) -> Option<f64> {
+        let share = |part: Option<f64>, all: Option<f64>| Some(100.0 * part? / all.filter(|all| *all > 0.0)?);
+        // Where the cache cannot be given back (shared memory, tmpfs), only this says so.
+        let free = share(self.memory_available.total(), self.memory_total.total()).map(|free| 100.0 - free);
+        free.or(self.memory_percent)
+            .or_else(|| share(self.memory_used.total(), self.memory_total()))
+            .or_else(|| self.container_memory.get())
+            .or_else(|| self.process_memory_percent.largest())
+            .or_else(|| share(self.memory_used(), self.memory_total()))
+            .and_then(plausible_percent)
+    }
+
+    /// The fullest file system, percent.
+    fn disk_percent(&self) -> Option<f64> {
+        self.disks
+            .values()
+            .filter(|(_, free)| free.count > 0.0)
+            .filter_map(|(used, free)| plausible_percent(used.share(*free)?))
+            .fold(self.disk_percent, |most, one| Some(most.map_or(one, |m| m.max(one))))
     }
 
     fn vitals(&self) -> Vitals {
-        let cpu = self
-            .cpu
-            .mean()
-            .or_else(|| self.cpu_idle.mean().map(|idle| 100.0 - idle))
-            // Without the idle seconds the busy ones would be all there is: 100 %.
-            .or_else(|| self.cpu_idle_rate.total().and_then(|_| self.cpu_busy_rate.share(self.cpu_idle_rate)))
-            .or_else(|| self.process_cpu.total());
-        let memory_percent = self.memory_percent.or_else(|| {
-            let (used, all) = (self.memory_used.total()?, self.memory_total().filter(|all| *all > 0.0)?);
-            Some(100.0 * used / all)
-        });
-        let fullest = self
-            .disks
-            .values()
-            .filter(|(_, free)| free.count > 0.0)
-            .filter_map(|(used, free)| used.share(*free))
-            .fold(self.disk_percent, |most, one| Some(most.map_or(one, |m| m.max(one))));
         let requests =
             (self.requests.count + self.failed.count > 0.0).then_some(self.requests.total + self.failed.total);
         Vitals {
-            cpu_percent: cpu.map(percent),
-            memory_mb: self.memory_used.total().or_else(|| self.process_memory.total()).map(|bytes| bytes / 1e6),
-            memory_percent: memory_percent.map(percent),
-            disk_percent: fullest.map(percent),
+            cpu_percent: self.cpu_percent(),
+            memory_mb: self.memory_used().map(|bytes| bytes / 1e6),
+            memory_percent: self.memory_percent(),
+            disk_percent: self.disk_percent(),
             latency_ms: self.latency,
             bandwidth_mbps: self.network_rate.total().map(|bytes| 8e-6 * bytes),
             packet_loss_percent: (self.packets.count > 0.0).then(|| self.lost.share(self.packets)).flatten(),
@@ -299,7 +425,7 @@ impl Sums {
             error_percent: self
                 .error_percent
                 .or_else(|| requests.filter(|n| *n > 0.0).map(|n| 100.0 * self.failed.total / n))
-                .map(percent),
+                .and_then(plausible_percent),
             response_ms: self.response,
         }
     }
@@ -318,6 +444,7 @@ pub(super) struct SavedGauge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::sync::Arc;
     use vitals_core::series::{MetricKind, Origin, Part, SeriesSpec, Shape};
 
@@ -384,6 +511,165 @@ mod tests {
         assert_eq!(reading.vitals.memory_mb, Some(6_000.0));
         assert_eq!(reading.vitals.memory_percent, Some(75.0));
         assert_eq!(reading.memory_total_mb, Some(8_000.0));
+    }
+
+    #[test]
+    fn a_cpu_that_waits_for_a_disk_is_not_busy() {
+        use VitalRole as R;
+        let seconds = read(&[
+            (R::CpuBusySeconds, "0", 0, 0.0),
+            (R::CpuIdleSeconds, "0", 0, 0.0),
+            (R::CpuWaitSeconds, "0", 0, 0.0),
+            (R::CpuBusySeconds, "0", 10, 1.0),
+            (R::CpuIdleSeconds, "0", 10, 1.0),
+            (R::CpuWaitSeconds, "0", 10, 8.0),
+        ]);
+        assert_eq!(seconds.vitals.cpu_percent, Some(10.0));
+        let percents = [
+            (R::CpuBusyPercent, "0", 0, 10.0),
+            (R::CpuIdlePercent, "0", 0, 10.0),
+            (R::CpuWaitPercent, "0", 0, 80.0),
+            // A core that was off: all its states are 0.
+            (R::CpuBusyPercent, "1", 0, 0.0),
+            (R::CpuIdlePercent, "1", 0, 0.0),
+            (R::CpuWaitPercent, "1", 0, 0.0),
+        ];
+        assert_eq!(read(&percents).vitals.cpu_percent, Some(10.0));
+        assert_eq!(read(&percents[1..3]).vitals.cpu_percent, Some(10.0));
+        assert_eq!(read(&percents[..1]).vitals.cpu_percent, None);
+        assert_eq!(read(&percents[3..]).vitals.cpu_percent, None);
+    }
+
+    #[test]
+    fn the_readings_of_a_process_are_not_those_of_the_machine() {
+        use VitalRole as R;
+        let vitals = |rows: &[(VitalRole, f64)]| {
+            let rows: Vec<_> = rows.iter().zip(0..).map(|(&(role, value), _)| (role, "", 0, value)).collect();
+            read(&rows).vitals
+        };
+        for (rows, cpu) in [
+            (&[(R::ProcessCpuPercent, 40.0)][..], Some(40.0)),
+            (&[(R::ProcessCpuPercent, 100.0), (R::CpuPercent, 20.0)], Some(20.0)),
+            (&[(R::ProcessCpuPercent, 100.0), (R::ContainerCpuPercent, 30.0)], Some(30.0)),
+            // Two busy CPUs of eight, by a sender that does not divide.
+            (&[(R::ProcessCpuPercent, 200.0), (R::CpuCount, 8.0)], Some(25.0)),
+            (&[(R::ProcessCpuPercent, 200.0)], None),
+            (&[(R::ProcessCpuPercent, 2_000.0), (R::CpuCount, 8.0)], None),
+            (&[(R::ProcessCpuPercent, -100.0)], None),
+            (&[(R::ProcessCpuOfOne, 90.0)], None),
+            (&[(R::ProcessCpuOfOne, 90.0), (R::CpuCount, 2.0)], Some(45.0)),
+            (&[(R::ContainerCpuOfOne, 150.0)], None),
+            (&[(R::ContainerCpuOfOne, 150.0), (R::ContainerCpuCount, 2.0)], Some(75.0)),
+            (&[(R::CpuPercent, 104.0)], Some(100.0)),
+            (&[(R::CpuPercent, 450.0)], None),
+        ] {
+            assert_eq!(vitals(rows).cpu_percent, cpu, "{rows:?}");
+        }
+        for (rows, memory, megabytes) in [
+            (&[(R::MemoryPercent, 10.0), (R::ProcessMemoryPercent, 99.0)][..], Some(10.0), None),
+            (&[(R::MemoryPercent, 273.0)], None, None),
+            (&[(R::ContainerMemoryPercent, 30.0), (R::ProcessMemoryPercent, 99.0)], Some(30.0), None),
+            (&[(R::ProcessMemoryPercent, 2.7)], Some(2.7), None),
+            // How much that is nobody knows.
+            (&[(R::ProcessMemoryBytes, 9e9)], None, None),
+            (&[(R::MemoryUsedBytes, 9e9)], None, None),
+            (&[(R::ProcessMemoryBytes, 9e9), (R::MemoryTotalBytes, 90e9)], Some(10.0), Some(9_000.0)),
+            (
+                &[(R::MemoryUsedBytes, 6e9), (R::MemoryAvailableBytes, 2e9), (R::MemoryTotalBytes, 10e9)],
+                Some(80.0),
+                Some(6_000.0),
+            ),
+        ] {
+            let vitals = vitals(rows);
+            assert_eq!((vitals.memory_percent, vitals.memory_mb), (memory, megabytes), "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn processes_add_up_and_metrics_that_say_the_same_do_not() {
+        let percent = |series: &[(&str, &str, f64)]| {
+            let mut gauges = Gauges::default();
+            for (&(metric, pid, value), number) in series.iter().zip(0_u32..) {
+                let place = gauges.open(&desc(number, metric, &[("pid", pid)]), VitalRole::ProcessCpuPercent);
+                gauges.set(place, 1, value);
+            }
+            let mut out = Vec::new();
+            gauges.take_changed(300 * UnixNanos::SECOND, &mut out);
+            out[0].1.vitals.cpu_percent
+        };
+        assert_eq!(
+            percent(&[("process.cpu.utilization", "1", 30.0), ("process.cpu.utilization", "2", 20.0)]),
+            Some(50.0)
+        );
+        let twice = [("process.runtime.jvm.cpu.utilization", "1", 48.0), ("jvm.cpu.recent_utilization", "1", 50.0)];
+        assert_eq!(percent(&twice), Some(50.0));
+    }
+
+    #[test]
+    fn one_of_several_containers_is_not_the_agent() {
+        let percent = |ids: &[(&str, f64)]| {
+            let mut gauges = Gauges::default();
+            for (&(id, value), number) in ids.iter().zip(0_u32..) {
+                let mut desc = desc(number, "container.cpu.limit.utilization", &[("n", &number.to_string())]);
+                desc.spec.resource = Arc::new(vec![("container.id".to_owned(), id.to_owned())]);
+                let place = gauges.open(&desc, VitalRole::ContainerCpuPercent);
+                gauges.set(place, 1, value);
+            }
+            let mut out = Vec::new();
+            gauges.take_changed(300 * UnixNanos::SECOND, &mut out);
+            out[0].1.vitals.cpu_percent
+        };
+        assert_eq!(percent(&[("a", 97.0)]), Some(97.0));
+        assert_eq!(percent(&[("a", 97.0), ("a", 98.0)]), Some(98.0));
+        assert_eq!(percent(&[("a", 97.0), ("b", 1.0)]), None);
+    }
+
+    #[test]
+    fn a_percentage_is_between_0_and_100_or_unknown() {
+        use VitalRole as R;
+        let roles = [
+            R::CpuPercent,
+            R::CpuBusyPercent,
+            R::CpuIdlePercent,
+            R::CpuWaitPercent,
+            R::CpuBusySeconds,
+            R::CpuIdleSeconds,
+            R::CpuWaitSeconds,
+            R::CpuCount,
+            R::ContainerCpuPercent,
+            R::ContainerCpuOfOne,
+            R::ContainerCpuCount,
+            R::ProcessCpuPercent,
+            R::ProcessCpuOfOne,
+            R::MemoryPercent,
+            R::MemoryUsedBytes,
+            R::MemoryOtherBytes,
+            R::MemoryTotalBytes,
+            R::MemoryAvailableBytes,
+            R::ContainerMemoryPercent,
+            R::ProcessMemoryPercent,
+            R::ProcessMemoryBytes,
+            R::DiskPercent,
+            R::DiskUsedBytes,
+            R::DiskFreeBytes,
+            R::ErrorPercent,
+            R::Requests,
+            R::FailedRequests,
+        ];
+        let value = prop_oneof![
+            Just(0.0),
+            Just(-1.0),
+            0.0..100.0_f64,
+            -200.0..2_000.0_f64,
+            proptest::num::f64::NORMAL | proptest::num::f64::ZERO | proptest::num::f64::SUBNORMAL
+        ];
+        let row = (prop::sample::select(roles.to_vec()), prop::sample::select(vec!["a", "b"]), 0..5_i64, value);
+        proptest!(ProptestConfig::with_cases(2_000), |(rows in prop::collection::vec(row, 1..12))| {
+            let vitals = read(&rows).vitals;
+            for percent in [vitals.cpu_percent, vitals.memory_percent, vitals.disk_percent, vitals.error_percent] {
+                prop_assert!(percent.is_none_or(|p| (0.0..=100.0).contains(&p)), "{:?}", vitals);
+            }
+        });
     }
 
     #[test]

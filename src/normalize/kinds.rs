@@ -2,6 +2,7 @@
 
 use hashbrown::HashMap;
 use serde::Deserialize;
+use vitals_core::rules::thresholds::is_percent;
 use vitals_core::series::{MetricKind, Part, SeriesSpec};
 use vitals_core::vitals;
 
@@ -48,9 +49,11 @@ struct File {
 struct Rule {
     /// Metric names that the rule is for.
     names: Vec<String>,
-    /// Received units that it is for; any when empty.
+    /// Received units that it is for; any when empty. `%` stands for its other spellings too.
     #[serde(default)]
     received: Vec<String>,
+    /// What the name of the instrumentation scope must contain; anything when absent.
+    scope: Option<String>,
     kind: MetricKind,
     /// The unit after multiplying; as received when absent.
     unit: Option<String>,
@@ -95,17 +98,21 @@ impl Rules {
         Ok(Self { by_name, scaled_lengths })
     }
 
-    fn find(&self, metric: &str, unit: &str) -> Option<&Rule> {
+    fn find(&self, metric: &str, unit: &str, scope: &str) -> Option<&Rule> {
         let rules = self.by_name.get(metric)?;
-        rules.iter().find(|rule| rule.received.is_empty() || rule.received.iter().any(|r| r == unit))
+        rules.iter().find(|rule| {
+            (rule.received.is_empty() || rule.received.iter().any(|r| r == unit || (r == "%" && is_percent(unit))))
+                && rule.scope.as_deref().is_none_or(|part| scope.contains(part))
+        })
     }
 
-    /// What the values of a metric are multiplied by. The same for all its series, so that the walk asks once.
-    pub fn factor(&self, metric: &str, unit: &str) -> f64 {
+    /// What the values of a metric are multiplied by; `scope` is the instrumentation scope's name. The same for all its
+    /// series, so that the walk asks once.
+    pub fn factor(&self, metric: &str, unit: &str, scope: &str) -> f64 {
         if self.scaled_lengths & length_bit(metric) == 0 {
             return 1.0;
         }
-        self.find(metric, unit).map_or(1.0, |rule| rule.factor)
+        self.find(metric, unit, scope).map_or(1.0, |rule| rule.factor)
     }
 
     /// Fills in kind, unit and factor of a series as received. Counts, sums and buckets of a
@@ -114,7 +121,7 @@ impl Rules {
         if !matches!(spec.part, Part::Value | Part::Quantile(_)) {
             return;
         }
-        let Some(rule) = self.find(&spec.metric, &spec.unit) else { return };
+        let Some(rule) = self.find(&spec.metric, &spec.unit, vitals::scope_name(spec)) else { return };
         let state = vitals::state(spec).unwrap_or("");
         if rule.states.is_empty() || rule.states.iter().any(|s| s == state) {
             spec.kind = rule.kind;
@@ -134,9 +141,9 @@ fn length_bit(name: &str) -> u64 {
 mod tests {
     use super::*;
     use std::sync::Arc;
-    use vitals_core::series::{Origin, Shape};
+    use vitals_core::series::{Origin, Scope, Shape};
 
-    fn applied(metric: &str, unit: &str, state: Option<&str>, part: Part) -> SeriesSpec {
+    fn applied(metric: &str, unit: &str, scope: &str, state: Option<&str>, part: Part) -> SeriesSpec {
         let mut spec = SeriesSpec {
             metric: metric.to_owned(),
             unit: unit.to_owned(),
@@ -146,7 +153,7 @@ mod tests {
             integer: false,
             factor: 1.0,
             origin: Origin::Otlp,
-            scope: std::sync::Arc::default(),
+            scope: Scope::named(scope),
             attributes: state.map(|s| ("state".to_owned(), s.to_owned())).into_iter().collect(),
             resource: Arc::default(),
         };
@@ -155,7 +162,7 @@ mod tests {
         assert_eq!(
             spec.factor.to_bits(),
             match part {
-                Part::Value | Part::Quantile(_) => rules.factor(metric, unit),
+                Part::Value | Part::Quantile(_) => rules.factor(metric, unit, scope),
                 _ => 1.0,
             }
             .to_bits()
@@ -179,9 +186,44 @@ mod tests {
             ("http.server.duration", "ms", None, Part::Quantile(0.5), K::ResponseTime, "ms", 1.0),
             ("my.own", "1", None, Part::Value, K::Custom, "1", 1.0),
         ] {
-            let spec = applied(metric, unit, state, part);
+            let spec = applied(metric, unit, "", state, part);
             assert_eq!((spec.kind, spec.unit.as_str()), (kind, to), "{metric} {state:?}");
             assert_eq!(spec.factor.to_bits(), f64::to_bits(factor), "{metric}");
+        }
+    }
+
+    /// Names whose unit does not tell the scale: what the senders of the world mean by them.
+    #[test]
+    fn the_scale_is_that_of_the_sender() {
+        use MetricKind as K;
+        let docker = "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/dockerstatsreceiver";
+        let kubelet = "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/kubeletstatsreceiver";
+        for (metric, unit, scope, state, kind, to, factor) in [
+            ("process.memory.utilization", "1", "hostmetricsreceiver", None, K::MemoryUsage, "%", 1.0),
+            ("process.cpu.utilization", "1", "hostmetricsreceiver", Some("user"), K::Custom, "%", 100.0),
+            ("process.cpu.utilization", "%", "any", None, K::CpuUsage, "%", 1.0),
+            ("process.runtime.cpython.cpu.utilization", "1", "any", None, K::CpuUsage, "%", 100.0),
+            ("container.cpu.utilization", "1", docker, None, K::CpuUsage, "%", 1.0),
+            ("container.cpu.utilization", "%", "any", None, K::CpuUsage, "%", 1.0),
+            ("container.cpu.utilization", "1", kubelet, None, K::Custom, "{cpu}", 1.0),
+            ("k8s.node.cpu.utilization", "1", kubelet, None, K::Custom, "{cpu}", 1.0),
+            ("k8s.pod.cpu.utilization", "1", kubelet, None, K::Custom, "{cpu}", 1.0),
+            ("k8s.pod.cpu.node.utilization", "1", kubelet, None, K::CpuUsage, "%", 100.0),
+            ("k8s.pod.cpu_limit_utilization", "1", kubelet, None, K::CpuUsage, "%", 100.0),
+            ("k8s.pod.cpu_request_utilization", "1", kubelet, None, K::Custom, "1", 1.0),
+            ("container.memory.percent", "1", docker, None, K::MemoryUsage, "%", 1.0),
+            ("system.memory.utilization", "%", "any", Some("used"), K::MemoryUsage, "%", 1.0),
+            ("system.cpu.utilization", "%", "any", None, K::CpuUsage, "%", 1.0),
+            ("system.cpu.utilization", "percent", "any", None, K::CpuUsage, "%", 1.0),
+            ("error_rate", "percent", "any", None, K::ErrorRate, "%", 1.0),
+            ("system.filesystem.utilization", "%", "any", None, K::DiskUsage, "%", 1.0),
+            ("system.filesystem.inodes.usage", "{inodes}", "any", Some("used"), K::Custom, "{inodes}", 1.0),
+            ("system.paging.utilization", "1", "any", Some("used"), K::Custom, "1", 1.0),
+            ("system.cpu.load_average.1m", "{thread}", "any", None, K::Custom, "{thread}", 1.0),
+        ] {
+            let spec = applied(metric, unit, scope, state, Part::Value);
+            assert_eq!((spec.kind, spec.unit.as_str()), (kind, to), "{metric} {unit} {scope}");
+            assert_eq!(spec.factor.to_bits(), f64::to_bits(factor), "{metric} {unit} {scope}");
         }
     }
 }

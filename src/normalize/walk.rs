@@ -106,6 +106,8 @@ struct InScope<'m> {
     /// `InstrumentationScope`, checked.
     bytes: &'m [u8],
     hash: IdentityHash,
+    /// What the rules table may ask for.
+    name: Cow<'m, str>,
     /// Read when a series of it is seen for the first time.
     read: OnceCell<Result<Arc<Scope>, Reason>>,
 }
@@ -352,7 +354,8 @@ impl<'a> Walk<'a> {
         let bytes = scope.unwrap_or_default();
         check(&SCOPE, &bytes, IN_SCOPE_METRICS - 1)?;
         let hash = xxh3_128_with_seed(&bytes, self.normalizer.seed);
-        let scope = InScope { bytes: &bytes, hash, read: OnceCell::new() };
+        let name = String::from_utf8_lossy(scope_name(&bytes)?);
+        let scope = InScope { bytes: &bytes, hash, name, read: OnceCell::new() };
         let mut reader = Reader::new(message);
         while !reader.is_empty() {
             match reader.key()? {
@@ -422,7 +425,7 @@ impl<'a> Walk<'a> {
         let prefix = self.prefix(resource, scope, name, unit, [field as u8, temporality as u8, u8::from(monotonic)]);
         let mut mended = 0;
         let (name, unit) = (text(name, 1, &mut mended), text(unit, 2, &mut mended));
-        let factor = self.normalizer.rules.factor(&name, &unit);
+        let factor = self.normalizer.rules.factor(&name, &unit, &scope.name);
         let metric = Metric {
             resource,
             partition: resource.partition.0 as usize,
@@ -972,6 +975,21 @@ enum Temporality {
 #[inline]
 fn identity(metric: &Metric<'_>, run: &[u8]) -> IdentityHash {
     xxh3_128_with_seed(run, metric.prefix as u64) ^ metric.prefix
+}
+
+/// The bytes of a scope's name.
+fn scope_name(scope: &[u8]) -> Result<&[u8], Malformed> {
+    let mut reader = Reader::new(scope);
+    let mut name: &[u8] = b"";
+    while !reader.is_empty() {
+        match reader.key()? {
+            0x0a => name = reader.bytes()?,
+            0x12 | 0x1a => drop(reader.bytes()?),
+            0x20 => drop(reader.varint()?),
+            key => reader.other(key, &[1, 2, 3, 4], IN_SCOPE_METRICS - 1)?,
+        }
+    }
+    Ok(name)
 }
 
 /// Temporality and monotonicity, which encoders write behind the points.

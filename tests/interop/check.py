@@ -22,6 +22,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE), str(HERE / "sdk")]
 import alerts  # noqa: E402
 import expected  # noqa: E402
 import harness  # noqa: E402
+import scrapers  # noqa: E402
 from harness import free_port, listening, nanos, rfc3339, wait_for  # noqa: E402
 
 SCRAPES = int(os.environ.get("INTEROP_SCRAPES", "8"))
@@ -347,6 +348,10 @@ PROGRAM = harness.binary()
 INFLUX = harness.Influx(WORK, PEERS / "influxd").start() if STORE == "influxdb" else None
 for count, combination in enumerate(COMBINATIONS, 1):
     ACCOUNT.part(f"Collector: {combination.name}", through_a_collector, count, combination)
+ACCOUNT.part(
+    "Collector: every scraper, as JSON and as protobuf", scrapers.through_every_scraper, WORK, check, serve,
+    start_collector, points,
+)
 ACCOUNT.part("SDKs", through_the_sdks)
 ACCOUNT.part("Alertmanager and webhook", alerts.to_an_alertmanager, WORK, check, PROGRAM, PEERS / "alertmanager")
 ACCOUNT.close()

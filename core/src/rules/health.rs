@@ -162,7 +162,12 @@ fn advice(config: &HealthConfig, vitals: &Vitals, errors: Option<f64>, uptime: O
     if let Some(cpu) = over(vitals.cpu_percent, config.advise_cpu_percent) {
         out.push(format!("CPU is at {cpu:.1} %: find the busiest process, spread its load or add CPUs."));
     }
-    if let Some(mb) = over(vitals.memory_mb, config.advise_memory_mb) {
+    // The amount is meant for a machine of the default size: 7 GB of 64 are few.
+    let is_larger = |mb: f64| {
+        present(vitals.memory_percent).is_some_and(|percent| 100.0 * mb > percent * config.default_memory_mb * 1.01)
+    };
+    let amount = vitals.memory_mb.filter(|&mb| !is_larger(mb));
+    if let Some(mb) = over(amount, config.advise_memory_mb) {
         out.push(format!("{mb:.0} MB of memory are in use: look for a leak, lower cache sizes or add memory."));
     } else if let Some(percent) = over(vitals.memory_percent, config.advise_memory_percent) {
         out.push(format!("{percent:.1} % of memory are in use: look for a leak, lower cache sizes or add memory."));
@@ -265,13 +270,19 @@ mod tests {
     #[test]
     fn advice() {
         type Case<'a> = (fn(&mut Vitals), Option<f64>, &'a [&'a str]);
-        let cases: [Case; 13] = [
+        let cases: [Case; 15] = [
             (|_| (), None, &[]),
             (|v| v.cpu_percent = Some(80.0), None, &[]),
             (|v| v.cpu_percent = Some(81.0), None, &["CPU is at 81.0 %"]),
             (|v| v.memory_mb = Some(6000.0), None, &[]),
             (|v| v.memory_mb = Some(6001.0), None, &["6001 MB of memory"]),
             (|v| v.memory_percent = Some(86.0), None, &["86.0 % of memory"]),
+            (|v| (v.memory_mb, v.memory_percent) = (Some(7000.0), Some(11.0)), None, &[]),
+            (
+                |v| (v.memory_mb, v.memory_percent) = (Some(7000.0), Some(100.0 * 7000.0 / 8192.0)),
+                None,
+                &["7000 MB of memory"],
+            ),
             (|v| v.response_ms = Some(1001.0), None, &["Answers take 1001 ms"]),
             (|v| v.error_percent = Some(5.1), None, &["5.1 % of requests fail"]),
             (|v| v.disk_percent = Some(90.0), None, &["A file system is 90.0 % full"]),

@@ -14,7 +14,7 @@ use vitals_core::rules::thresholds::is_percent;
 use vitals_core::seam::{Aggregation, SampleQuery, StoreError};
 use vitals_core::series::{AgentDesc, MetricKind, Origin, SeriesDesc};
 use vitals_core::verdict::AgentHealth;
-use vitals_core::vitals::{VitalRole, group, role};
+use vitals_core::vitals::{VitalRole, container, group, plausible_percent, role};
 
 /// How far back the last value of a component is looked for.
 const RECENT: i64 = HOUR;
@@ -136,7 +136,16 @@ struct Judged {
 fn judged_series(rest: &Rest, agent: &AgentDesc) -> Vec<(Arc<SeriesDesc>, Judged)> {
     let limits = &rest.config.thresholds;
     let all = rest.registry.series_of(agent.id);
-    all.into_iter().filter_map(|one| judged(limits, &one).map(|judged| (one, judged))).take(MOST_SERIES).collect()
+    let judged: Vec<_> = all.into_iter().filter_map(|one| judged(limits, &one).map(|judged| (one, judged))).collect();
+    // As in the vitals: of several containers none is the agent.
+    let of_container = |series: &SeriesDesc| {
+        matches!(role(&series.spec), Some(VitalRole::ContainerCpuPercent | VitalRole::ContainerMemoryPercent))
+    };
+    let mut containers = judged.iter().filter(|(one, _)| of_container(one));
+    let several = containers
+        .next()
+        .is_some_and(|(first, _)| containers.any(|(other, _)| !container(&first.spec).eq(container(&other.spec))));
+    judged.into_iter().filter(|(one, _)| !(several && of_container(one))).take(MOST_SERIES).collect()
 }
 
 /// Which component a series speaks of, and its bounds; none for kinds without, and for amounts where percentages are
@@ -159,8 +168,8 @@ fn judged(limits: &Thresholds, series: &SeriesDesc) -> Option<Judged> {
             _ => return None,
         },
         _ => match role(spec)? {
-            VitalRole::CpuPercent => (CPU, limits.cpu),
-            VitalRole::MemoryPercent => (MEMORY, limits.memory),
+            VitalRole::CpuPercent | VitalRole::ContainerCpuPercent => (CPU, limits.cpu),
+            VitalRole::MemoryPercent | VitalRole::ContainerMemoryPercent => (MEMORY, limits.memory),
             VitalRole::DiskPercent => (DISK, limits.disk),
             VitalRole::LatencyMs => (NETWORK, limits.latency_ms),
             VitalRole::ResponseMs => (RESPONSE_TIME, limits.response_ms),
@@ -182,8 +191,11 @@ pub fn uptime_by_component(
     let mut counts = Counts::default();
     for (series, Judged { component, bounds }) in judged_series(rest, agent) {
         let grid = Grid::of(rest, &series, start, end, STEPS)?;
+        let percent = is_percent(&series.spec.unit);
         for (_, value) in grid.ask(rest, &series, Aggregation::Mean)? {
-            counts.add(&component, value, bounds);
+            if let Some(value) = if percent { plausible_percent(value) } else { Some(value) } {
+                counts.add(&component, value, bounds);
+            }
         }
     }
     let parts = parts_of(rest, agent);
@@ -232,9 +244,11 @@ fn parts_of(rest: &Rest, agent: &AgentDesc) -> Vec<(Arc<SeriesDesc>, VitalRole)>
             one,
             VitalRole::CpuBusySeconds
                 | VitalRole::CpuIdleSeconds
+                | VitalRole::CpuWaitSeconds
                 | VitalRole::MemoryUsedBytes
                 | VitalRole::MemoryOtherBytes
                 | VitalRole::MemoryTotalBytes
+                | VitalRole::MemoryAvailableBytes
                 | VitalRole::DiskUsedBytes
                 | VitalRole::DiskFreeBytes
         )
@@ -249,9 +263,11 @@ fn parts_of(rest: &Rest, agent: &AgentDesc) -> Vec<(Arc<SeriesDesc>, VitalRole)>
 struct Sums {
     cpu_busy: f64,
     cpu_idle: Option<f64>,
+    cpu_wait: f64,
     memory_used: Option<f64>,
     memory_other: f64,
     memory_total: Option<f64>,
+    memory_available: Option<f64>,
     /// By file system.
     disks: HashMap<String, Disk>,
 }
@@ -269,9 +285,11 @@ impl Sums {
         match role {
             VitalRole::CpuBusySeconds => self.cpu_busy += value,
             VitalRole::CpuIdleSeconds => more(&mut self.cpu_idle),
+            VitalRole::CpuWaitSeconds => self.cpu_wait += value,
             VitalRole::MemoryUsedBytes => more(&mut self.memory_used),
             VitalRole::MemoryOtherBytes => self.memory_other += value,
             VitalRole::MemoryTotalBytes => more(&mut self.memory_total),
+            VitalRole::MemoryAvailableBytes => more(&mut self.memory_available),
             VitalRole::DiskUsedBytes => self.disks.entry(which()).or_default().used += value,
             VitalRole::DiskFreeBytes => more(&mut self.disks.entry(which()).or_default().free),
             _ => {}
@@ -279,10 +297,13 @@ impl Sums {
     }
 
     fn cpu(&self) -> Option<f64> {
-        share(self.cpu_busy, self.cpu_busy + self.cpu_idle?)
+        share(self.cpu_busy, self.cpu_busy + self.cpu_wait + self.cpu_idle?)
     }
 
     fn memory(&self) -> Option<f64> {
+        if let (Some(available), Some(total)) = (self.memory_available, self.memory_total) {
+            return share(total - available, total);
+        }
         let used = self.memory_used?;
         // Without another state the used bytes would be all there is.
         let all = self.memory_total.or((self.memory_other > 0.0).then_some(used + self.memory_other))?;
@@ -306,7 +327,7 @@ fn sums_by_step(
 ) -> Result<BTreeMap<UnixNanos, Sums>, StoreError> {
     let mut steps: BTreeMap<UnixNanos, Sums> = BTreeMap::new();
     for (series, role) in parts {
-        if matches!(role, VitalRole::CpuBusySeconds | VitalRole::CpuIdleSeconds) {
+        if matches!(role, VitalRole::CpuBusySeconds | VitalRole::CpuIdleSeconds | VitalRole::CpuWaitSeconds) {
             let totals = grid.ask(rest, series, Aggregation::Last)?;
             for pair in totals.windows(2) {
                 let ((_, before), (time, after)) = (pair[0], pair[1]);

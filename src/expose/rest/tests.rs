@@ -1571,16 +1571,23 @@ async fn components_are_put_together_from_their_states() {
             resource: Arc::default(),
         }
     };
-    // Ten hours; in the last two the CPU is busy for 99 % of the time, and from the sixth on disk b is full.
+    let plain = |metric: &str| SeriesSpec { attributes: Vec::new(), ..spec(metric, "", None, amount) };
+    // Ten hours; in the last two the CPU is busy for 99 % of the time, and from the sixth on disk b is full. In the
+    // third the CPU waits for a disk, and before the first hardly any memory can be had.
     let hour = |at: i64, early: f64, late: f64, from: i64| if at > from { late } else { early };
     type At<'a> = &'a dyn Fn(i64) -> f64;
     let busy = |at: i64| (1..=at).map(|one| hour(one, 36.0, 3_564.0, 8)).sum();
-    let idle = |at: i64| (1..=at).map(|one| hour(one, 3_564.0, 36.0, 8)).sum();
-    let rows: [(SeriesSpec, At); 8] = [
+    let idle = |at: i64| (1..=at).map(|one| if one == 3 { 0.0 } else { hour(one, 3_564.0, 36.0, 8) }).sum();
+    let rows: [(SeriesSpec, At); 13] = [
         (spec("system.cpu.time", "user", None, total), &busy),
         (spec("system.cpu.time", "idle", None, total), &idle),
+        (spec("system.cpu.time", "wait", None, total), &|at| hour(at, 0.0, 3_564.0, 2)),
         (spec("system.memory.usage", "used", None, amount), &|_| 6e9),
         (spec("system.memory.usage", "free", None, amount), &|_| 2e9),
+        (plain("system.memory.limit"), &|_| 8e9),
+        (plain("system.linux.memory.available"), &|at| hour(at, 0.1e9, 2e9, 0)),
+        (spec("system.filesystem.usage", "used", Some("/dev/loop1"), amount), &|_| 1e9),
+        (spec("system.filesystem.usage", "free", Some("/dev/loop1"), amount), &|_| 0.0),
         (spec("system.filesystem.usage", "used", Some("a"), amount), &|_| 1e9),
         (spec("system.filesystem.usage", "free", Some("a"), amount), &|_| 9e9),
         (spec("system.filesystem.usage", "used", Some("b"), amount), &|at| hour(at, 5e9, 9.9e9, 5)),
@@ -1594,7 +1601,11 @@ async fn components_are_put_together_from_their_states() {
     let answer = service.get("uptime-summary/host-1?time_range_hours=24", &token).await.body;
     let share = |good: f64, all: f64| 100.0 * good / all;
     let parts = &answer["uptime_by_component"];
-    assert_eq!(parts, &json!({"cpu": share(8.0, 10.0), "memory": 100.0, "disk": share(6.0, 11.0)}), "{parts}");
+    assert_eq!(
+        parts,
+        &json!({"cpu": share(8.0, 10.0), "memory": share(10.0, 11.0), "disk": share(6.0, 11.0)}),
+        "{parts}"
+    );
 }
 
 #[tokio::test]
