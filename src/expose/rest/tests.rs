@@ -190,6 +190,7 @@ impl Intake for Judge {
                 let live = AgentLive {
                     liveness: Liveness::OnTime,
                     last_evidence: beat.timestamp,
+                    clock_skew: None,
                     interval: beat.interval,
                     timeout: 3 * beat.interval,
                     vitals: beat.vitals,
