@@ -37,16 +37,16 @@ def case_one_heartbeat_ahead_of_time_holds_nothing_up(v):
     v.check("answer and list agree", said, v.until(said, healthy))
     v.check("the assessment too", said[0], v.health(agent)["overall_health"])
     v.check("the alert of CPU 99 % is over", ["resolved"] * len(v.alerts(agent)), [one["state"] for one in v.alerts(agent)])
-    v.check("no alert began in the future", True, all(age > -1 for age in ages(one["started"] for one in v.alerts(agent))))
+    v.check("no alert began in the future", True, all(age > -1 for age in ages(one["timestamp"] for one in v.alerts(agent))))
 
 
 def case_a_clock_set_back_makes_no_outage(v):
-    for interval in ({"heartbeat_interval_ms": 500}, {}):
+    for interval, pace in (({"heartbeat_interval_ms": 1000}, 1), ({}, 0.3)):
         agent = v.agent()
         begun = time.time()
-        for n in range(10):
-            v.beat(agent, iso(seconds=0 if n < 5 else -300), cpu_usage_percent=float(n), **interval)
-            time.sleep(0.5)
+        for n in range(8):
+            v.beat(agent, iso(seconds=0 if n < 4 else -300), cpu_usage_percent=float(n), **interval)
+            time.sleep(pace)
         found = uptime(v, agent)
         v.check("uptime and outages", (100.0, []), (found["uptime_percentage"], found["downtime_periods"]))
         oldest = ages([found["uptime_sessions"][0]["start"]])[0]
@@ -89,7 +89,7 @@ def case_a_retry_and_a_late_heartbeat_change_nothing(v):
 def case_buffered_heartbeats_are_history(v):
     agent = v.agent()
     beats = [item(agent, iso(seconds=-30 * n), 5.0) for n in range(8, -1, -1)]
-    answer = v.rest.post("/batch", {"heartbeats": beats, "metrics": []})
+    answer = v.rest.post("/batch", {"batch_id": "b", "source_system": "test", "batch_timestamp": iso(), "heartbeats": beats, "metrics": []})
     v.check("all are taken", 9, answer["processed_heartbeats"])
     def sessions():
         found = uptime(v, agent)
@@ -107,8 +107,10 @@ def case_maintenance_in_the_past_changes_the_past(v):
     v.check("there was an outage", ["silent"], v.until(["silent"], down))
     v.rest.post("/maintenance", {"agent_id": agent, "start_time": start, "end_time": iso()})
     v.check("it was maintenance", ["maintenance"], v.until(["maintenance"], down))
-    found = uptime(v, agent)
-    v.check("availability without it", (100.0, None), (found["uptime_percentage"], found["mttr_minutes"]))
+    def figures():
+        found = uptime(v, agent)
+        return found["uptime_percentage"], found["mttr_minutes"]
+    v.check("availability without it", (100.0, None), v.until((100.0, None), figures))
     v.check("no alert is open", [], [one for one in v.alerts(agent) if one["state"] == "open"])
     old = {"agent_id": agent, "start_time": iso(days=-31), "end_time": iso(days=-30, hours=-1)}
     answer = v.rest.call("POST", "/api/v1/telemetry/maintenance", old)
