@@ -365,8 +365,8 @@ proptest! {
             agent.beat(Beat { own: Some(own), ..beat(0) }, received);
         };
         let mut agent = Agent::default();
-        for n in 0..25 {
-            send(&mut agent, n, times[n]);
+        for (n, &time) in times.iter().enumerate().take(25) {
+            send(&mut agent, n, time);
         }
         let back = times[25 + lost - 1];
         for now in times[24]..back {
@@ -381,9 +381,9 @@ proptest! {
         for n in buffered {
             send(&mut agent, n, back);
         }
-        for n in 25 + lost..60 {
-            send(&mut agent, n, times[n]);
-            agent.tick(times[n]);
+        for (n, &time) in times.iter().enumerate().skip(25 + lost) {
+            send(&mut agent, n, time);
+            agent.tick(time);
         }
         prop_assert_eq!(agent.line(), [(times[0], -1, State::Up)]);
     }
