@@ -3,10 +3,13 @@
 use crate::ids::UnixNanos;
 use serde::{Deserialize, Serialize};
 
+mod clock;
+mod rhythm;
 #[cfg(test)]
 mod tests;
 mod tracker;
 
+pub use clock::{Clock, Own, Standing, judged_time};
 pub use tracker::{Beat, Timing, Tracker};
 
 /// What an agent was during an interval.
@@ -201,6 +204,28 @@ pub fn merged(intervals: &[Interval]) -> Vec<Interval> {
         }
     }
     out
+}
+
+/// What changes when `start..end` becomes maintenance after the fact: intervals that replace what has the same start. What
+/// is unknown stays so.
+#[must_use]
+pub fn planned_over(intervals: &[Interval], start: UnixNanos, end: UnixNanos) -> Vec<Interval> {
+    let mut changes = Vec::new();
+    for known in intervals.iter().filter(|i| i.state != State::Maintenance && i.end.is_none_or(|to| to > i.start)) {
+        let from = known.start.max(start);
+        let to = known.end.map_or(end, |known_end| known_end.min(end));
+        if from >= to {
+            continue;
+        }
+        if known.start < from {
+            changes.push(Interval { end: Some(from), ..*known });
+        }
+        changes.push(Interval { start: from, end: Some(to), state: State::Maintenance });
+        if known.end.is_none_or(|known_end| to < known_end) {
+            changes.push(Interval { start: to, ..*known });
+        }
+    }
+    changes
 }
 
 /// What `intervals` (in any order, empty ones allowed) say of the window `start..end`; nothing after `now` counts.

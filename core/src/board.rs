@@ -25,8 +25,10 @@ pub enum Liveness {
 pub struct AgentLive {
     /// Whether it is heard of.
     pub liveness: Liveness,
-    /// The last evidence of life.
+    /// The arrival of the last evidence of life.
     pub last_evidence: UnixNanos,
+    /// How far its clock is ahead of ours, nanoseconds, negative when behind; `None` when nothing tells.
+    pub clock_skew: Option<i64>,
     /// The interval at which evidence is expected, nanoseconds.
     pub interval: i64,
     /// The adaptive timeout, nanoseconds.

@@ -4,7 +4,7 @@ use super::config::EvaluateConfig;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use vitals_core::availability::{Beat, Interval, State, Tally, Timing, Tracker};
+use vitals_core::availability::{Beat, Interval, State, Tally, Timing, Tracker, planned_over};
 use vitals_core::board::AgentLive;
 use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use vitals_core::record::Vitals;
@@ -64,8 +64,8 @@ pub(super) struct Agent {
     pub(super) memory_total_mb: Option<f64>,
     pub(super) health: Option<AgentHealth>,
     pub(super) sla: Option<SlaVerdict>,
-    /// The own time of the newest heartbeat.
-    pub(super) last_heartbeat: UnixNanos,
+    /// Whether its clock is off by more than is allowed.
+    pub(super) clock_is_off: bool,
     /// The intervals of the objective's period, by start.
     intervals: Vec<Interval>,
     alerts: Alerts,
@@ -144,7 +144,7 @@ impl Agent {
             memory_total_mb: None,
             health: None,
             sla: None,
-            last_heartbeat: UnixNanos(i64::MIN),
+            clock_is_off: false,
             intervals: Vec::new(),
             alerts: Alerts::default(),
             silence: None,
@@ -162,6 +162,7 @@ impl Agent {
         Some(AgentLive {
             liveness: tracker.liveness(),
             last_evidence: tracker.last_contact(),
+            clock_skew: tracker.skew(),
             interval: tracker.interval(timing),
             timeout: tracker.adaptive_timeout(timing),
             vitals: self.vitals,
@@ -198,13 +199,18 @@ impl Agent {
         self.tracker = Some(tracker);
     }
 
-    /// A maintenance window.
+    /// A maintenance window. What of it is in the past changes the past, as far as it is remembered: the objective's
+    /// period.
     pub(super) fn plan(&mut self, window: Window, now: UnixNanos, timing: &Timing, changes: &mut Vec<Interval>) {
         self.windows.retain(|known| known.end > now);
-        if !self.windows.contains(&window) {
+        if window.end > now && !self.windows.contains(&window) {
             self.windows.push(window);
         }
-        if let Some(tracker) = &mut self.tracker {
+        let settled = self.tracker.as_ref().map_or(now, |tracker| tracker.unsettled_from().min(now));
+        changes.extend(planned_over(&self.intervals, window.start, window.end.min(settled)));
+        if let Some(tracker) = &mut self.tracker
+            && window.end > settled
+        {
             tracker.maintain(window.start, window.end, now, timing, changes);
         }
     }
@@ -218,8 +224,13 @@ impl Agent {
         changes: &mut Vec<Interval>,
     ) {
         let is_gone = |window: &Window| window.configured && !kept.contains(&(window.start, window.end));
-        for window in self.windows.extract_if(.., |window| is_gone(window)) {
+        let gone: Vec<Window> = self.windows.extract_if(.., |window| is_gone(window)).collect();
+        for window in gone {
+            let is_set_too = self.windows.iter().any(|other| (other.start, other.end) == (window.start, window.end));
             if let Some(tracker) = &mut self.tracker {
+                if is_set_too {
+                    continue;
+                }
                 tracker.cut_short(window.start, window.end, now, timing, changes);
             }
         }
@@ -258,22 +269,30 @@ impl Agent {
         let running = self.tracker.as_ref().and_then(Tracker::running);
         let silent = running.filter(|r| r.state == State::Silent);
         let policy = self.policy(now, config);
-        match (silent, &self.silence) {
-            (Some(outage), None) => {
-                let message = format!("{} has been silent since {}", name(self.id), rfc3339(outage.start));
-                let alert = self.alert(alerts::AVAILABILITY, None, Severity::Critical, message, outage.start);
-                self.silence = Some((alert.id.clone(), outage.start));
-                self.alerts.raise(alert, now, policy, out);
-            }
-            (None, Some((id, started))) => {
-                let ended = self.intervals.iter().find(|i| i.start == *started && i.state == State::Silent);
-                // An outage that was taken back ended when it began.
-                let ended = ended.and_then(|i| i.end).unwrap_or(*started);
-                self.alerts.resolve(id, ended, now, policy, out);
-                self.silence = None;
-            }
-            _ => {}
+        let was_planned = |time: UnixNanos| {
+            let covers = |i: &Interval| i.start <= time && i.end.is_none_or(|end| time < end);
+            self.intervals.iter().rev().find(|i| covers(i)).is_some_and(|i| i.state == State::Maintenance)
+        };
+        if let Some((id, started)) = self.silence.take_if(|(_, started)| silent.is_none() || was_planned(*started)) {
+            let ended = self.intervals.iter().find(|i| i.start == started && i.state == State::Silent);
+            // An outage that was taken back ended when it began.
+            let ended = ended.and_then(|i| i.end).unwrap_or(started);
+            self.alerts.resolve(&id, ended, now, policy, out);
         }
+        if let (Some(outage), None) = (silent, &self.silence) {
+            let message = format!("{} has been silent since {}", name(self.id), rfc3339(outage.start));
+            let alert = self.alert(alerts::AVAILABILITY, None, Severity::Critical, message, outage.start);
+            self.silence = Some((alert.id.clone(), outage.start));
+            self.alerts.raise(alert, now, policy, out);
+        }
+    }
+
+    /// Looks whether the clock is off by more than `bound` nanoseconds; by how much, if it has just come to be.
+    pub(super) fn check_clock(&mut self, bound: i64) -> Option<i64> {
+        let skew = self.tracker.as_ref().and_then(Tracker::skew);
+        let was_off = self.clock_is_off;
+        self.clock_is_off = skew.is_some_and(|skew| skew.saturating_abs() > bound);
+        skew.filter(|_| self.clock_is_off && !was_off)
     }
 
     /// Time has come to `now`: alerts that are due are escalated or notified.
@@ -314,7 +333,7 @@ impl Agent {
     pub(super) fn retire(&mut self, now: UnixNanos, config: &EvaluateConfig, out: &mut Output) {
         let policy = self.policy(now, config);
         self.alerts.resolve_all(now, now, policy, out);
-        *self = Self { last_heartbeat: self.last_heartbeat, ..Self::new(self.id, self.tenant.clone()) };
+        *self = Self::new(self.id, self.tenant.clone());
     }
 
     /// Applies the threshold of `kind` to the value at `time`; the alert that it raised. In planned maintenance

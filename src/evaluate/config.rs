@@ -34,6 +34,8 @@ pub struct EvaluateConfig {
     pub max_ahead_seconds: u64,
     /// A measurement older than this does not count as an agent's present state.
     pub stale_seconds: u64,
+    /// An agent whose clock is off by more than this is warned of, and its own times do not count for alerts.
+    pub max_ahead_seconds: u64,
     /// An agent silent for this long is forgotten: nothing is reported of it any more.
     pub forget_seconds: u64,
     /// Memory of an agent whose total is unknown, megabytes.
@@ -77,6 +79,8 @@ pub struct LivenessConfig {
     pub least_interval_seconds: u32,
     /// Exports of an agent within this time count as one.
     pub burst_millis: u32,
+    /// How long an agent that declares no interval may be silent before its interval is learned.
+    pub learning_seconds: u32,
     /// How long an agent that reported maintenance may be silent before that is downtime.
     pub planned_silence_seconds: u32,
 }
@@ -95,6 +99,7 @@ impl Default for EvaluateConfig {
             repeat_seconds: 300,
             max_ahead_seconds: 60,
             stale_seconds: 300,
+            max_ahead_seconds: 60,
             forget_seconds: 30 * 86_400,
             memory_total_mb: 8_192.0,
             objective: Objective::default(),
@@ -119,6 +124,7 @@ impl Default for LivenessConfig {
             default_interval_ms: 60_000,
             least_interval_seconds: 5,
             burst_millis: 1_000,
+            learning_seconds: 2 * 3_600,
             planned_silence_seconds: 4 * 3_600,
         }
     }
@@ -134,6 +140,7 @@ impl LivenessConfig {
                 .saturating_mul(1_000_000),
             least_interval: seconds(self.least_interval_seconds.max(1)),
             burst: i64::from(self.burst_millis) * 1_000_000,
+            learning: seconds(self.learning_seconds),
             planned_silence: seconds(self.planned_silence_seconds),
         }
     }

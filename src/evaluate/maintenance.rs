@@ -112,6 +112,14 @@ impl Planned {
         self.tenant == *tenant && self.agents.iter().any(|glob| matches(glob, agent))
     }
 
+    /// The window that is over at `now`, of one that comes once.
+    pub(super) fn passed(&self, now: UnixNanos) -> Option<(UnixNanos, UnixNanos)> {
+        match self.when {
+            When::Once(start, end) => Some((start, end)).filter(|_| end <= now),
+            When::Again(..) => None,
+        }
+    }
+
     /// The window that holds at `now`, if one does: inclusive start, exclusive end.
     pub(super) fn current(&self, now: UnixNanos) -> Option<(UnixNanos, UnixNanos)> {
         let holds = |(start, end): &(UnixNanos, UnixNanos)| *start <= now && now < *end;

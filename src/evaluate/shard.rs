@@ -13,7 +13,7 @@ use super::vitals::Reading;
 use hashbrown::HashMap;
 use std::mem;
 use std::sync::Arc;
-use vitals_core::availability::{Beat, Interval, State, Timing};
+use vitals_core::availability::{Beat, Clock, Interval, Own, Standing, State, Timing, planned_over};
 use vitals_core::board::{Board, Liveness};
 use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
@@ -30,6 +30,8 @@ pub type MakeJudges = Arc<dyn Fn(&TenantId) -> Box<dyn Judges> + Send + Sync>;
 pub type Observe = Arc<dyn Fn(&Arc<Output>) + Send + Sync>;
 
 type Reply = Box<dyn FnOnce(Outcome) + Send>;
+
+const DAY: i64 = 86_400 * UnixNanos::SECOND;
 
 /// What a shard works with.
 #[derive(Clone)]
@@ -98,6 +100,8 @@ pub(super) struct Shard {
     plan: Vec<Planned>,
     /// Those of them that are under way: which, and from when to when.
     under_way: Vec<(usize, UnixNanos, UnixNanos)>,
+    /// Those of them that come once and are over, and were applied to the past.
+    passed: Vec<usize>,
     around: Surroundings,
     intake: Intake,
     tenants: Vec<Tenant>,
@@ -130,6 +134,7 @@ impl Shard {
             timing: config.liveness.timing(),
             plan: Planned::all(&config.maintenance),
             under_way: Vec::new(),
+            passed: Vec::new(),
             config,
             intake: Intake::new(around.registry.clone()),
             around,
@@ -175,6 +180,7 @@ impl Shard {
         }
         let now = self.now();
         self.under_way.clear();
+        self.passed.clear();
         self.follow_plan(now);
         for at in 0..self.agents.all.len() {
             let kept = self.windows_of(at);
@@ -188,7 +194,8 @@ impl Shard {
         self.emit();
     }
 
-    /// Begins the configured maintenance windows whose time has come. They end by themselves.
+    /// Begins the configured maintenance windows whose time has come, which end by themselves, and applies those that were
+    /// over before anyone knew of them.
     fn follow_plan(&mut self, now: UnixNanos) {
         let current = |(at, planned): (usize, &Planned)| planned.current(now).map(|(start, end)| (at, start, end));
         let under_way: Vec<_> = self.plan.iter().enumerate().filter_map(current).collect();
@@ -196,6 +203,34 @@ impl Shard {
             self.under_way = under_way;
             for at in 0..self.agents.all.len() {
                 self.join_plan(at);
+            }
+        }
+        self.follow_passed(now);
+    }
+
+    /// Applies configured windows that are over to the past, once. One that began before what can be changed is left.
+    fn follow_passed(&mut self, now: UnixNanos) {
+        let period = i64::from(self.config.objective.period_days) * DAY;
+        for planned in 0..self.plan.len() {
+            let Some((start, end)) = self.plan[planned].passed(now).filter(|_| !self.passed.contains(&planned)) else {
+                continue;
+            };
+            self.passed.push(planned);
+            if start < now.plus(-period) {
+                let days = self.config.objective.period_days;
+                tracing::info!(
+                    planned,
+                    days,
+                    "a maintenance window began before the objective's period; it changes nothing"
+                );
+                continue;
+            }
+            for at in 0..self.agents.all.len() {
+                let agent = &self.agents.all[at];
+                let desc = self.around.registry.agent(agent.id);
+                if desc.is_some_and(|desc| self.plan[planned].covers(&agent.tenant, &desc.key)) {
+                    self.plan_window(at, Window { start, end, configured: true });
+                }
             }
         }
     }
@@ -260,6 +295,7 @@ impl Shard {
         self.seen = living.seen;
         self.ticked = living.seen;
         self.under_way.clear();
+        self.passed.clear();
         self.follow_plan(living.seen);
         self.position = self.position.max(checkpoint.stored);
         self.rebuilding = false;
@@ -355,13 +391,13 @@ impl Shard {
 
     fn samples(&mut self, samples: Samples, reply: Option<Reply>, asks: &mut Vec<Ask>) -> Sifted {
         self.arrived(samples.received_at);
-        let beat = Beat { at: samples.received_at, interval: None, says: None };
         for &agent in &samples.alive {
-            self.beat(agent, &samples.tenant, beat, samples.received_at);
+            self.beat(agent, &samples.tenant, Beat::EXPORT, samples.received_at);
         }
         let at = self.tenant(&samples.tenant);
         let from = self.tenants[at].fresh.len();
         let sifted = self.sift(at, &samples.columns, &samples.starts, samples.received_at);
+        self.compare_clocks(&samples);
         // OTLP always shows life; REST metrics speak of others.
         if samples.alive.is_empty() {
             let alerts = self.watch(at, from, samples.received_at);
@@ -446,6 +482,41 @@ impl Shard {
         self.tenants.len() - 1
     }
 
+    /// What the newest points of an export say of the clocks of those who sent it.
+    fn compare_clocks(&mut self, samples: &Samples) {
+        let newest = samples.columns.times.iter().copied().max().unwrap_or(i64::MIN);
+        let is_ahead = newest > samples.received_at.0;
+        for &agent in &samples.alive {
+            let mut ahead = 0;
+            if is_ahead && samples.alive.len() == 1 {
+                ahead = newest.saturating_sub(samples.received_at.0);
+            } else if is_ahead {
+                let known = |id: SeriesId| self.intake.series.get(id.0 as usize).map(|series| series.agent);
+                let own = samples.columns.rows().filter(|(id, ..)| known(*id) == Some(agent));
+                ahead = own.map(|(_, time, _)| time.since(samples.received_at)).max().unwrap_or(0);
+            }
+            if let Some(tracker) = self.agents.get_mut(agent).and_then(|agent| agent.tracker.as_mut()) {
+                tracker.exported(ahead);
+                if ahead > 0 {
+                    self.check_clock(agent);
+                }
+            }
+        }
+    }
+
+    /// Warns of a clock that is off, once until it is right again.
+    fn check_clock(&mut self, id: AgentId) {
+        let bound = nanos(self.config.max_ahead_seconds);
+        let Some(skew) = self.agents.get_mut(id).and_then(|agent| agent.check_clock(bound)) else { return };
+        if !self.rebuilding {
+            let desc = self.around.registry.agent(id);
+            let agent = desc.as_ref().map_or("", |desc| desc.key.as_str());
+            let tenant = desc.as_ref().map_or("", |desc| &desc.tenant.0);
+            let skew_ms = skew / 1_000_000;
+            tracing::warn!(tenant, agent, skew_ms, "the agent's clock is off; set it by NTP");
+        }
+    }
+
     /// Evidence of life.
     fn beat(&mut self, agent: AgentId, tenant: &TenantId, beat: Beat, received: UnixNanos) -> usize {
         let at = self.place(agent, tenant);
@@ -469,9 +540,23 @@ impl Shard {
     fn maintain(&mut self, agent: AgentId, start: UnixNanos, end: UnixNanos) {
         let Some(desc) = self.around.registry.agent(agent) else { return };
         let at = self.place(agent, &desc.tenant);
-        if end > start {
-            self.plan_window(at, Window { start, end, configured: false });
+        if end <= start {
+            return;
         }
+        let now = self.now();
+        if self.agents.all[at].tracker.is_none() && start < now && !self.rebuilding {
+            // Nothing of it is remembered here, but it may have been heard of once.
+            match self.around.store.intervals(agent, start, end.min(now)) {
+                Ok(known) => {
+                    let changes = planned_over(&known, start, end.min(now));
+                    self.out.intervals.extend(changes.into_iter().map(|change| (agent, change)));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, agent = desc.key, "a maintenance window could not change the past")
+                }
+            }
+        }
+        self.plan_window(at, Window { start, end, configured: false });
     }
 
     fn acknowledge(&mut self, alert: &str, agent: AgentId, by: &str, at: UnixNanos) {
@@ -777,13 +862,7 @@ impl Shard {
         let Some(tenant) = group.first().map(|p| p.heartbeat.tenant.clone()) else { return };
         let views: Vec<AgentView> = group.iter().map(|p| self.view(&p.heartbeat)).collect();
         // A retry or a straggler is answered like the first one, but leaves no trace beyond its evidence.
-        let news: Vec<bool> = group
-            .iter()
-            .map(|p| {
-                let at = self.place(p.heartbeat.agent, &tenant);
-                p.heartbeat.timestamp > self.agents.all[at].last_heartbeat
-            })
-            .collect();
+        let news: Vec<bool> = group.iter().map(|p| self.is_newest(&p.heartbeat)).collect();
         let old: Vec<AgentId> = views.iter().zip(&news).filter(|(_, new)| !**new).map(|(view, _)| view.agent).collect();
         let health: HashMap<AgentId, _> =
             self.ask_scorers(&tenant, &views, &old).into_iter().map(|(agent, _, health)| (agent, health)).collect();
@@ -796,10 +875,12 @@ impl Shard {
                 _ if critical => State::Unhealthy,
                 _ => State::Up,
             };
-            let beat = Beat { at: heartbeat.timestamp, interval: Some(heartbeat.interval), says: Some(says) };
+            let own = Some(own_of(heartbeat));
+            let beat = Beat { own, interval: Some(heartbeat.interval), says: Some(says) };
             // Its own arrival, not the batch's: when it is judged must not hang on how records are cut into batches.
             let now = heartbeat.received_at;
             let at = self.beat(heartbeat.agent, &tenant, beat, now);
+            self.check_clock(heartbeat.agent);
             let agent = &mut self.agents.all[at];
             let mut outcome = Outcome {
                 outliers: among(found, &heartbeat.columns),
@@ -815,14 +896,13 @@ impl Shard {
                     outcome.breaches.push(threshold.sentence(value, severity));
                 }
                 if new {
-                    let (subject, measured) = (Subject::Vitals(kind), (heartbeat.timestamp, value));
+                    let (subject, measured) = (Subject::Vitals(kind), (view.time, value));
                     outcome.alerts.extend(agent.watch(subject, kind, measured, now, &self.config, &mut self.out));
                 }
             }
             if new {
-                agent.last_heartbeat = heartbeat.timestamp;
                 agent.vitals = view.vitals;
-                agent.vitals_time = agent.vitals_time.max(heartbeat.timestamp);
+                agent.vitals_time = agent.vitals_time.max(view.time);
                 agent.health.clone_from(&health);
             }
             outcome.health = health;
@@ -830,6 +910,16 @@ impl Shard {
                 answers.push((reply, outcome));
             }
         }
+    }
+
+    /// Whether a heartbeat says how its agent is now.
+    fn is_newest(&mut self, heartbeat: &Heartbeat) -> bool {
+        let at = self.place(heartbeat.agent, &heartbeat.tenant);
+        let tracker = self.agents.all[at].tracker.as_ref();
+        let judge = |tracker: &vitals_core::availability::Tracker| {
+            tracker.judge(own_of(heartbeat), heartbeat.received_at, heartbeat.interval)
+        };
+        tracker.is_none_or(|tracker| judge(tracker) == Standing::Newest)
     }
 
     /// What the scorers see of a heartbeat.
@@ -846,7 +936,7 @@ impl Shard {
         });
         AgentView {
             agent: heartbeat.agent,
-            time: heartbeat.timestamp,
+            time: Clock::judged_time(heartbeat.timestamp, heartbeat.received_at, nanos(self.config.max_ahead_seconds)),
             vitals,
             uptime_percent: agent.uptime_percent(self.seen),
         }
@@ -861,6 +951,7 @@ impl Shard {
         self.follow_plan(now);
         let mut changes = Vec::new();
         let forget = nanos(self.config.forget_seconds);
+        self.count_clocks();
         for at in 0..self.agents.all.len() {
             let agent = &mut self.agents.all[at];
             agent.tick(now, &self.config, &mut self.out);
@@ -880,11 +971,18 @@ impl Shard {
         self.emit();
     }
 
+    /// Says how many agents' clocks are off.
+    #[allow(clippy::cast_precision_loss)]
+    fn count_clocks(&self) {
+        let off = self.agents.all.iter().filter(|agent| agent.clock_is_off).count();
+        metrics::gauge!("vitals_agents_clock_off", "partition" => self.partition.0.to_string()).set(off as f64);
+    }
+
     /// SLA reports for this tick's share of the agents.
     fn report(&mut self, now: UnixNanos) {
         let count = self.agents.all.len();
         let share = count.div_ceil(usize::try_from(self.config.sla_seconds).unwrap_or(1).max(1));
-        let period = i64::from(self.config.objective.period_days) * 86_400 * UnixNanos::SECOND;
+        let period = i64::from(self.config.objective.period_days) * DAY;
         let mut views: HashMap<TenantId, Vec<SlaView>> = HashMap::new();
         for _ in 0..share {
             self.sla_next = if self.sla_next >= count { 0 } else { self.sla_next };
@@ -1002,6 +1100,13 @@ impl Shard {
         self.dirty = false;
         Checkpoint { stored: self.position, included: self.included, state, liveness }
     }
+}
+
+/// What a heartbeat's clock says, with a hash of the rest.
+fn own_of(heartbeat: &Heartbeat) -> Own {
+    let content = (heartbeat.reported, heartbeat.interval, &heartbeat.vitals);
+    let content = postcard::to_allocvec(&content).unwrap_or_default();
+    Own { time: heartbeat.timestamp, content: xxhash_rust::xxh3::xxh3_64(&content) }
 }
 
 /// The findings that are about some rows.

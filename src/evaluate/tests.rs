@@ -879,3 +879,235 @@ fn what_is_open_is_said_again_after_a_restart_and_a_reload() {
     let events: Vec<_> = again.notices.lock().unwrap().iter().map(|n| n.event).collect();
     assert_eq!(events, [Event::Standing, Event::Standing]);
 }
+
+/// A heartbeat with its own time and its arrival.
+fn heartbeat_by_clock(own: i64, received: i64, cpu: f64) -> Record {
+    let Record::Heartbeat(mut heartbeat) = heartbeat(own, cpu) else { unreachable!() };
+    heartbeat.received_at = at(received);
+    Record::Heartbeat(heartbeat)
+}
+
+/// The alerts of a source as (start, end).
+fn alerts_of(world: &World, source: &str) -> Vec<(i64, Option<i64>)> {
+    let second = |time: UnixNanos| time.0 / S - 1_000_000;
+    let held = world.held();
+    let mut found: Vec<_> = held
+        .alerts
+        .values()
+        .filter(|alert| alert.source == source)
+        .map(|alert| (second(alert.started), alert.resolved.map(second)))
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+#[test]
+fn one_heartbeat_ahead_of_its_arrival_holds_nothing_up() {
+    let mut world = World::start(&[describe()], Held::default());
+    let raised = world.take(heartbeat_by_clock(540, 0, 97.0)).unwrap();
+    assert_eq!((raised.alerts.len(), raised.next_expected), (1, Some(at(570))), "as the contract has it");
+    let calm = world.take(heartbeat_by_clock(1, 1, 10.0)).unwrap();
+    assert_eq!(calm.health.map(|health| health.status), Some(HealthStatus::Healthy));
+    let live = world.board.get(AgentId(1)).unwrap();
+    assert_eq!(live.vitals.cpu_percent, Some(10.0));
+    assert_eq!(live.health.map(|health| health.status), Some(HealthStatus::Healthy));
+    assert_eq!(alerts_of(&world, "threshold:cpu_usage"), [(0, Some(1))]);
+    assert!(world.held().verdicts.iter().all(|verdict| verdict.time <= at(1)), "no verdict is of the future");
+    // Nor the escalation of an alert.
+    world.take(heartbeat_by_clock(602, 2, 97.0));
+    world.ticks(3..=minutes(15) + 3);
+    assert!(world.told().iter().any(|told| told.contains("cpu_usage raised emergency")), "{:?}", world.told());
+}
+
+#[test]
+fn a_clock_set_back_makes_no_outage_and_its_heartbeats_count() {
+    for declared in [1, 30] {
+        let mut world = World::start(&[describe()], Held::default());
+        for second in 0..12 {
+            let own = if second < 6 { second } else { second - 300 };
+            #[allow(clippy::cast_precision_loss)]
+            let Record::Heartbeat(mut beat) = heartbeat_by_clock(own, second, 50.0 + second as f64) else {
+                unreachable!()
+            };
+            beat.interval = declared * S;
+            world.take(Record::Heartbeat(beat));
+        }
+        assert_eq!(line(&world), [(0, None, State::Up)]);
+        let live = world.board.get(AgentId(1)).unwrap();
+        assert_eq!(live.vitals.cpu_percent, Some(61.0), "the newest");
+        assert_eq!((live.last_evidence, live.clock_skew), (at(11), Some(-300 * S)));
+    }
+}
+
+#[test]
+fn what_was_buffered_is_history_and_the_newest_stays() {
+    let mut world = World::start(&[describe()], Held::default());
+    (0..4).for_each(|n| drop(world.take(heartbeat(n * 30, 10.0))));
+    world.ticks(90..=400);
+    assert_eq!(alerts_of(&world, "availability"), [(120, None)]);
+    // The newest first, then what was buffered.
+    world.take(heartbeat_by_clock(400, 400, 20.0));
+    for own in [370, 340, 310, 280, 250, 220, 190, 160, 130, 120] {
+        world.take(heartbeat_by_clock(own, 400, 97.0));
+    }
+    let live = world.board.get(AgentId(1)).unwrap();
+    assert_eq!((live.vitals.cpu_percent, live.last_evidence), (Some(20.0), at(400)));
+    assert!(alerts_of(&world, "threshold:cpu_usage").is_empty(), "it is over");
+    assert!(line(&world).iter().all(|(.., state)| *state != State::Silent), "{:?}", line(&world));
+}
+
+#[test]
+fn how_far_a_clock_is_off_is_known_of_exporters_that_are_ahead() {
+    let mut world = World::start(&[describe()], Held::default());
+    world.take(samples(0, &[(0, -30, 1.0)]));
+    assert_eq!(world.board.get(AgentId(0)).unwrap().clock_skew, None, "an old point proves nothing");
+    for second in [10, 20, 30] {
+        world.take(samples(second, &[(0, second, 1.0), (1, second + 90, 1.0)]));
+    }
+    world.ticks(31..=32);
+    assert_eq!(world.board.get(AgentId(0)).unwrap().clock_skew, Some(90 * S));
+}
+
+/// Exports of agent 0 at these seconds with ticks in between, and a restart behind every third.
+fn exporting(seconds: &[i64]) -> World {
+    let mut world = World::start(&[describe()], Held::default());
+    let mut last = seconds[0];
+    for (n, &second) in seconds.iter().enumerate() {
+        world.ticks(last + 1..=second);
+        world.take(samples(second, &[(0, second, 1.0)]));
+        if n % 3 == 2 {
+            world.checkpoint(true);
+            let durable = world.store.durable.lock().unwrap().clone();
+            world = World::start(&[describe()], durable);
+            world.shard.wake(at(second + 1));
+        }
+        last = second;
+    }
+    world
+}
+
+#[test]
+fn exports_each_few_minutes_raise_nothing_before_their_interval_is_learned() {
+    for interval in [minutes(2), minutes(5), minutes(15), minutes(60)] {
+        let seconds: Vec<i64> = (0..8).map(|n| n * interval + n % 3 * interval / 20).collect();
+        let mut world = exporting(&seconds);
+        assert!(world.held().alerts.is_empty(), "{interval}: {:?}", world.held().alerts);
+        assert!(line(&world).iter().all(|(.., state)| *state == State::Up), "{interval}: {:?}", line(&world));
+        let last = seconds[7];
+        world.ticks(last + 1..=last + 3 * interval);
+        assert_eq!(world.board.get(AgentId(0)).unwrap().liveness, Liveness::Offline, "{interval}");
+        assert_eq!(alerts_of(&world, "availability").len(), 1, "{interval}");
+    }
+}
+
+#[test]
+fn an_outage_that_was_the_interval_is_taken_back_with_its_alert() {
+    let seconds: Vec<i64> = (0..30).map(|n| n * 10).chain((1..9).map(|n| 290 + n * 300)).collect();
+    let world = exporting(&seconds);
+    let alerts = alerts_of(&world, "availability");
+    assert!(!alerts.is_empty() && alerts.iter().all(|(_, resolved)| resolved.is_some()), "{alerts:?}");
+    assert!(line(&world).iter().all(|(.., state)| *state == State::Up), "{:?}", line(&world));
+}
+
+/// Beats of agent 1 each 30 seconds up to `until`, but for an outage from second 300 to 900.
+fn with_an_outage(until: i64) -> World {
+    let mut world = World::start(&[describe()], Held::default());
+    for second in (0..=until).step_by(30) {
+        if !(300..900).contains(&second) {
+            world.take(heartbeat(second, 10.0));
+        }
+        world.ticks(second..=second + 29);
+    }
+    assert_eq!(line(&world), [(0, Some(300), State::Up), (300, Some(900), State::Silent), (900, None, State::Up)]);
+    world
+}
+
+#[test]
+fn a_window_in_the_past_changes_the_past() {
+    use State::{Maintenance as M, Silent as D, Up as U};
+    // The outage is among the beats that are remembered, or far behind them.
+    for until in [960, 9_000] {
+        for (start, end, expect) in [
+            (300, 900, &[(0, Some(300), U), (300, Some(900), M), (900, None, U)][..]),
+            (100, 930, &[(0, Some(100), U), (100, Some(930), M), (930, None, U)]),
+            (
+                400,
+                500,
+                &[(0, Some(300), U), (300, Some(400), D), (400, Some(500), M), (500, Some(900), D), (900, None, U)],
+            ),
+            // Nothing is known of the time before the first beat.
+            (-500, 600, &[(0, Some(600), M), (600, Some(900), D), (900, None, U)]),
+        ] {
+            let mut world = with_an_outage(until);
+            world.take(Record::Maintenance { agent: AgentId(1), start: at(start), end: at(end) });
+            assert_eq!(line(&world), expect, "{until} {start} {end}");
+            // It stays so, over a restart and with what comes.
+            world.checkpoint(true);
+            let durable = world.store.durable.lock().unwrap().clone();
+            let mut world = World::start(&[describe()], durable);
+            (1..40).for_each(|n| drop(world.take(heartbeat(until + n * 30, 10.0))));
+            assert_eq!(line(&world), expect, "{until} {start} {end}");
+        }
+    }
+    // So does the objective's report.
+    let mut world = with_an_outage(9_000);
+    let report = |world: &World| world.board.get(AgentId(1)).unwrap().sla.unwrap();
+    assert_eq!(report(&world).risk, Risk::Breached);
+    world.take(Record::Maintenance { agent: AgentId(1), start: at(200), end: at(700) });
+    world.take(Record::Maintenance { agent: AgentId(1), start: at(600), end: at(1_000) });
+    world.ticks(9_030..=9_060);
+    assert_eq!((report(&world).risk, report(&world).availability), (Risk::Low, 100.0));
+}
+
+#[test]
+fn a_window_over_the_beginning_of_an_outage_ends_its_alert() {
+    let mut world = World::start(&[describe()], Held::default());
+    (0..4).for_each(|n| drop(world.take(heartbeat(n * 30, 10.0))));
+    world.ticks(90..=2_000);
+    assert_eq!(alerts_of(&world, "availability"), [(120, None)]);
+    world.take(Record::Maintenance { agent: AgentId(1), start: at(60), end: at(1_000) });
+    assert_eq!(alerts_of(&world, "availability"), [(120, Some(120)), (1_000, None)]);
+    let expect = [(0, Some(60), State::Up), (60, Some(1_000), State::Maintenance), (1_000, None, State::Silent)];
+    assert_eq!(line(&world), expect);
+    // Over all of it: there was no outage.
+    world.take(Record::Maintenance { agent: AgentId(1), start: at(60), end: at(3_000) });
+    assert_eq!(alerts_of(&world, "availability"), [(120, Some(120)), (1_000, Some(1_000))]);
+    assert_eq!(world.board.get(AgentId(1)).unwrap().liveness, Liveness::Maintenance);
+}
+
+#[test]
+fn a_configured_window_that_was_over_before_the_start_changes_the_past() {
+    let mut world = with_an_outage(3_000);
+    world.checkpoint(true);
+    let durable = world.store.durable.lock().unwrap().clone();
+    let once = |from: i64, to: i64| MaintenanceWindow {
+        start: Some(rfc3339(from)),
+        end: Some(rfc3339(to)),
+        ..window(rfc3339)
+    };
+    let month = 31 * 86_400;
+    let planned = EvaluateConfig { maintenance: vec![once(250, 950), once(-month, 100)], ..config() };
+    let mut world = World::with(planned, &[describe()], durable);
+    world.shard.wake(at(3_100));
+    world.take(heartbeat(3_110, 10.0));
+    let line = line(&world);
+    let expect = [(0, Some(250), State::Up), (250, Some(950), State::Maintenance), (950, Some(3_029), State::Up)];
+    assert_eq!(line[..3], expect, "and what began before the period changes nothing: {line:?}");
+}
+
+#[test]
+fn a_window_in_the_past_of_an_agent_that_was_forgotten_changes_what_is_stored() {
+    let mut world = with_an_outage(3_000);
+    let gone = minutes(31 * 24 * 60);
+    for second in (3_030..gone).step_by(50_000).chain([gone, gone + 1]) {
+        world.shard.tick(at(second));
+    }
+    assert_eq!(world.board.get(AgentId(1)), None);
+    world.take(Record::Maintenance { agent: AgentId(1), start: at(300), end: at(900) });
+    assert!(line(&world).contains(&(300, Some(900), State::Maintenance)), "{:?}", line(&world));
+    // One that never beat has no past.
+    let mut world = World::start(&[describe()], Held::default());
+    world.ticks(0..=1_000);
+    world.take(Record::Maintenance { agent: AgentId(1), start: at(300), end: at(900) });
+    assert!(world.held().intervals.is_empty());
+}

@@ -1,11 +1,15 @@
 //! From evidence of life to intervals, one agent at a time.
 //!
-//! The tracker remembers the last beats in order of their own time, whatever order they arrived in, and works
+//! The tracker remembers the last beats by their arrival, so that no clock but ours decides what was an outage, and works
 //! out the recent part of the timeline from them anew whenever something may have changed. What it hands out
-//! are the differences to what it handed out before: a beat that arrives late takes back an outage that was
-//! none. What is older than the remembered beats is settled and never changes.
+//! are the differences to what it handed out before, so that it can take an outage back: beats that were buffered
+//! arrive together and show that a silence was none ([`Clock`]), and so do gaps that turn out to be the interval
+//! of an agent that declares none ([`super::rhythm`]). Until such an interval is learned, silence is waited for up to
+//! [`Timing::learning`]. What is older than the remembered beats is settled; of that only [`super::planned_over`] changes
+//! anything.
 
-use super::{Interval, State};
+use super::clock::{Clock, Own, Standing};
+use super::{Interval, State, rhythm};
 use crate::board::Liveness;
 use crate::ids::UnixNanos;
 use crate::rules::timeout::{TimeoutRules, adaptive_timeout};
@@ -15,8 +19,6 @@ use serde::{Deserialize, Serialize};
 const HISTORY: usize = 10;
 /// Most beats remembered.
 const REMEMBERED: usize = 22;
-/// Fewest gaps from which an interval is learned.
-const LEARN_FROM: usize = 3;
 
 /// How evidence is timed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,8 +29,10 @@ pub struct Timing {
     pub default_interval: i64,
     /// The shortest interval that is learned; nanoseconds.
     pub least_interval: i64,
-    /// Evidence of an agent that declares no interval counts as one beat within this time; nanoseconds.
+    /// Evidence within this time counts as one beat, or within half of a declared interval; nanoseconds.
     pub burst: i64,
+    /// How long an agent that declares no interval may be silent before its interval is learned; nanoseconds.
+    pub learning: i64,
     /// How long an agent that reported maintenance may be silent before it counts as down; nanoseconds.
     pub planned_silence: i64,
 }
@@ -40,34 +44,54 @@ impl Default for Timing {
             default_interval: 60 * UnixNanos::SECOND,
             least_interval: 5 * UnixNanos::SECOND,
             burst: UnixNanos::SECOND,
+            learning: 2 * 3_600 * UnixNanos::SECOND,
             planned_silence: 4 * 3_600 * UnixNanos::SECOND,
         }
     }
 }
 
 /// One piece of evidence of life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Beat {
-    /// The evidence's own time; never after its arrival.
-    pub at: UnixNanos,
+    /// What the agent's clock says, of a heartbeat.
+    pub own: Option<Own>,
     /// The declared interval, nanoseconds; `None` when nothing is declared.
     pub interval: Option<i64>,
     /// [`State::Up`], [`State::Unhealthy`] or [`State::Maintenance`]; `None` says nothing, so that the last word holds.
     pub says: Option<State>,
 }
 
+impl Beat {
+    /// An export: it says that the agent is alive, and nothing else.
+    pub const EXPORT: Self = Self { own: None, interval: None, says: None };
+}
+
+/// A beat that is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Taken {
+    /// Its arrival; of one that was buffered, when it was made.
+    at: UnixNanos,
+    /// The latest arrival of evidence that goes with it: the rest of a burst, one that was repeated.
+    heard: UnixNanos,
+    interval: Option<i64>,
+    says: Option<State>,
+    /// One of the drain under way, whose place may still move.
+    drained: bool,
+}
+
 /// The availability of one agent, beat by beat.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tracker {
     /// By time, no two at the same.
-    beats: Vec<Beat>,
+    beats: Vec<Taken>,
+    clock: Clock,
     /// Whether beats before the remembered ones were forgotten.
     trimmed: bool,
     /// What held before the first remembered beat.
     said: State,
     /// The interval declared before the first remembered beat.
     declared: Option<i64>,
-    /// The latest arrival of anything: an agent whose clock is slow is alive all the same.
+    /// The latest arrival of anything.
     heard: UnixNanos,
     /// Where the settled part ends: the piece that was running then.
     base: Option<(UnixNanos, Option<State>)>,
@@ -80,6 +104,20 @@ pub struct Tracker {
     liveness: Liveness,
     /// Nothing changes by itself before this.
     due: UnixNanos,
+}
+
+/// Gaps between beats, in order of time.
+struct Gaps {
+    all: [i64; rhythm::MOST],
+    count: usize,
+}
+
+impl std::ops::Deref for Gaps {
+    type Target = [i64];
+
+    fn deref(&self) -> &[i64] {
+        &self.all[..self.count]
+    }
 }
 
 /// A part of the timeline; `None` is unknown.
@@ -98,6 +136,7 @@ impl Tracker {
     pub fn new(beat: Beat, received: UnixNanos, timing: &Timing, changes: &mut Vec<Interval>) -> Self {
         let mut tracker = Self {
             beats: Vec::with_capacity(1),
+            clock: Clock::default(),
             trimmed: false,
             said: State::Up,
             declared: None,
@@ -113,54 +152,156 @@ impl Tracker {
         tracker
     }
 
+    /// How a heartbeat that arrives at `received` stands to those before.
+    #[must_use]
+    pub fn judge(&self, own: Own, received: UnixNanos, interval: i64) -> Standing {
+        self.clock.judge(own, received, interval, |time| self.is_missing(time, interval))
+    }
+
     /// Takes a beat that arrived at `received`. Intervals that changed are added to `changes`; an empty one
     /// takes back what was said of its start.
     pub fn beat(&mut self, beat: Beat, received: UnixNanos, timing: &Timing, changes: &mut Vec<Interval>) {
-        let beat = Beat { at: beat.at.min(received), ..beat };
+        let interval = beat.interval.unwrap_or(timing.default_interval);
+        let standing = beat.own.map_or(Standing::Newest, |own| self.judge(own, received, interval));
         self.heard = self.heard.max(received);
-        let in_order = self.beats.last().is_none_or(|last| beat.at > last.at);
-        let quiet = if in_order { self.append(beat, timing) } else { self.insert(beat) };
+        let mut quiet = match standing {
+            Standing::Newest if self.beats.last().is_none_or(|last| received > last.at) => {
+                self.append(beat, received, timing)
+            }
+            Standing::Newest => self.insert(beat, received),
+            Standing::Repeated | Standing::Late => self.contact(received, interval, timing),
+        };
+        if let Some(own) = beat.own {
+            let is_proven = self.clock.take(own, received, interval, standing, beat.says);
+            if !self.clock.is_draining() {
+                self.beats.iter_mut().for_each(|beat| beat.drained = false);
+            }
+            if is_proven {
+                quiet &= self.place_drained(interval, timing);
+            }
+        }
         if !quiet {
             self.publish(self.heard, timing, changes);
         }
-        self.settle(timing);
+        // More of a drain may belong before what is there of it.
+        if !self.clock.is_draining() {
+            self.settle(timing);
+        }
         self.refresh(self.heard, timing);
     }
 
-    /// Adds the newest beat; whether the timeline goes on as it was.
-    fn append(&mut self, beat: Beat, timing: &Timing) -> bool {
-        let Some(last) = self.beats.len().checked_sub(1) else {
-            self.beats.push(beat);
+    /// An export's newest point was `ahead` nanoseconds ahead of its arrival; 0 when it was not.
+    pub fn exported(&mut self, ahead: i64) {
+        self.clock.exported(ahead);
+    }
+
+    /// How far the agent's clock is off: see [`Clock::skew`].
+    #[must_use]
+    pub fn skew(&self) -> Option<i64> {
+        self.clock.skew()
+    }
+
+    /// Whether beats are missing around `time`, of those that are remembered.
+    fn is_missing(&self, time: UnixNanos, interval: i64) -> bool {
+        let next = self.beats.partition_point(|beat| beat.at <= time);
+        let (Some(before), Some(after)) = (next.checked_sub(1).map(|at| self.beats[at]), self.beats.get(next)) else {
             return false;
         };
-        let gap = beat.at.since(self.beats[last].at);
-        if beat.interval.is_none() && beat.says.is_none() && gap < timing.burst {
-            // Same burst: only `heard` moved.
+        time > before.heard && after.at.since(before.heard) > interval.saturating_add(interval / 2)
+    }
+
+    /// Adds the newest beat; whether the timeline goes on as it was.
+    fn append(&mut self, beat: Beat, received: UnixNanos, timing: &Timing) -> bool {
+        let taken = Taken { at: received, heard: received, interval: beat.interval, says: beat.says, drained: false };
+        let Some(last) = self.beats.len().checked_sub(1) else {
+            self.beats.push(taken);
+            return false;
+        };
+        let known = self.beats[last];
+        let is_news = beat.says.is_some_and(|says| says != self.says(last))
+            || beat.interval.is_some_and(|interval| self.declared_at(last) != Some(interval));
+        let burst = beat.interval.map_or(timing.burst, |interval| timing.burst.min(interval / 2));
+        if !is_news && received.since(known.at) < burst {
+            self.beats[last].heard = known.heard.max(received);
             return self.open_state() == Some(self.says(last));
         }
-        let calm = self.windows.is_empty() && self.blind.is_empty() && gap <= self.timeout(last, timing);
-        self.beats.push(beat);
+        let calm = self.windows.is_empty()
+            && self.blind.is_empty()
+            && received.since(known.heard) <= self.timeout(last, timing)
+            // One gap more may show that an outage was none.
+            && (self.declared_at(last).is_some() || self.published.iter().all(|i| i.state != State::Silent));
+        self.beats.push(taken);
         calm && self.open_state() == Some(self.says(last + 1))
     }
 
-    /// Adds a beat among the others; whether nothing changed.
-    fn insert(&mut self, beat: Beat) -> bool {
-        match self.beats.binary_search_by_key(&beat.at, |b| b.at) {
+    /// Adds a beat that the log has behind a later one; whether nothing changed.
+    fn insert(&mut self, beat: Beat, received: UnixNanos) -> bool {
+        match self.beats.binary_search_by_key(&received, |b| b.at) {
             Ok(at) => {
                 let known = &mut self.beats[at];
-                if known.says.is_some() || beat.says.is_none() {
-                    return true;
-                }
-                known.says = beat.says;
-                known.interval = known.interval.or(beat.interval);
-                false
+                let before = *known;
+                // Of the same moment, the later word holds.
+                known.says = beat.says.or(known.says);
+                known.interval = beat.interval.or(known.interval);
+                *known == before
             }
             Err(at) if at <= self.first() && self.trimmed => true,
             Err(at) => {
-                self.beats.insert(at, beat);
+                let (interval, says) = (beat.interval, beat.says);
+                self.beats.insert(at, Taken { at: received, heard: received, interval, says, drained: false });
                 false
             }
         }
+    }
+
+    /// Evidence that the agent is alive now, and of nothing else; whether the timeline goes on as it was. It is a beat when
+    /// one was due.
+    fn contact(&mut self, received: UnixNanos, interval: i64, timing: &Timing) -> bool {
+        let Some(last) = self.beats.len().checked_sub(1) else { return true };
+        let known = self.beats[last];
+        if received <= known.heard {
+            return true;
+        }
+        let is_in_time = received.since(known.heard) <= self.timeout(last, timing);
+        if received.since(known.at) >= interval / 2 || !is_in_time {
+            self.beats.push(Taken { at: received, heard: received, interval: None, says: None, drained: false });
+        } else {
+            self.beats[last].heard = received;
+        }
+        is_in_time && self.windows.is_empty() && self.blind.is_empty() && self.open_state() == Some(self.says(last))
+    }
+
+    /// Puts the heartbeats of the drain under way where they were made, as far as a silence is there that they show to
+    /// have been none, or right before what is known; whether nothing changed. They never add a silence.
+    fn place_drained(&mut self, interval: i64, timing: &Timing) -> bool {
+        let first = self.first();
+        let before = self.beats.len();
+        let mut at = 0;
+        self.beats.retain(|beat| {
+            at += 1;
+            at <= first || !beat.drained
+        });
+        let mut quiet = self.beats.len() == before;
+        let silences: Vec<_> = (1..self.beats.len())
+            .map(|next| (next - 1, self.beats[next - 1].heard, self.beats[next].at))
+            .filter(|&(at, heard, next)| next.since(heard) > self.timeout(at, timing))
+            .collect();
+        // A drain without a silence before it: as far as one heartbeat leads to the next.
+        let reach = adaptive_timeout(&[UnixNanos(0), UnixNanos(0)], interval, &timing.timeout);
+        for (made, says) in self.clock.drained() {
+            let next = self.beats.partition_point(|beat| beat.at < made);
+            let fits = match self.beats.get(next) {
+                Some(known) if known.at == made => false,
+                Some(oldest) if next == 0 => !self.trimmed && oldest.at.since(made) <= reach,
+                _ => next > first && silences.iter().any(|&(_, heard, next)| heard < made && made < next),
+            };
+            if fits {
+                let taken = Taken { at: made, heard: made, interval: Some(interval), says, drained: true };
+                self.beats.insert(next, taken);
+                quiet = false;
+            }
+        }
+        quiet
     }
 
     /// A maintenance window from `start` to `end`.
@@ -238,13 +379,7 @@ impl Tracker {
     /// The last evidence of life: its arrival.
     #[must_use]
     pub fn last_contact(&self) -> UnixNanos {
-        self.beats.last().map_or(self.heard, |beat| beat.at.max(self.heard))
-    }
-
-    /// The newest beat's own time.
-    #[must_use]
-    pub fn last_beat(&self) -> UnixNanos {
-        self.beats.last().map_or(self.heard, |beat| beat.at)
+        self.heard
     }
 
     /// The interval at which evidence is expected now, nanoseconds.
@@ -259,6 +394,15 @@ impl Tracker {
         match self.beats.len().checked_sub(1) {
             Some(last) => self.timeout(last, timing),
             None => adaptive_timeout(&[], timing.default_interval, &timing.timeout),
+        }
+    }
+
+    /// From when on the timeline may still change by itself; everything before is settled.
+    #[must_use]
+    pub fn unsettled_from(&self) -> UnixNanos {
+        match self.base {
+            Some((start, _)) => start,
+            None => self.beats.first().map_or(self.heard, |beat| beat.at),
         }
     }
 
@@ -282,22 +426,35 @@ impl Tracker {
         self.beats[..=at].iter().rev().find_map(|beat| beat.says).unwrap_or(self.said)
     }
 
-    fn interval_at(&self, at: usize, timing: &Timing) -> i64 {
-        let declared = self.beats[..=at].iter().rev().find_map(|beat| beat.interval).or(self.declared);
-        declared.unwrap_or_else(|| self.learned(at, timing)).max(1)
+    /// The interval declared last up to the beat `at`.
+    fn declared_at(&self, at: usize) -> Option<i64> {
+        self.beats[..=at].iter().rev().find_map(|beat| beat.interval).or(self.declared)
     }
 
-    /// The mean of the last gaps without the longest, which may have been an outage.
-    fn learned(&self, at: usize, timing: &Timing) -> i64 {
-        let from = (at + 1).saturating_sub(timing.timeout.beats.max(2));
-        let recent = &self.beats[from..=at];
-        let gaps = recent.len() - 1;
-        if gaps < LEARN_FROM {
-            return timing.default_interval;
+    fn interval_at(&self, at: usize, timing: &Timing) -> i64 {
+        let declared = self.declared_at(at);
+        let learned = || {
+            let gaps = self.gaps(at);
+            // Until one is learned, the longest gap so far is the best guess.
+            rhythm::interval(&gaps).or_else(|| gaps.iter().copied().max()).map(|gap| gap.max(timing.least_interval))
+        };
+        declared.or_else(learned).unwrap_or(timing.default_interval).max(1)
+    }
+
+    /// The remembered gaps up to the beat `at`.
+    fn gaps(&self, at: usize) -> Gaps {
+        let mut gaps = Gaps { all: [0; rhythm::MOST], count: 0 };
+        let from = at.saturating_sub(rhythm::MOST);
+        for pair in self.beats[from..=at].windows(2) {
+            gaps.all[gaps.count] = pair[1].at.since(pair[0].at);
+            gaps.count += 1;
         }
-        let longest = recent.windows(2).map(|pair| pair[1].at.since(pair[0].at)).max().unwrap_or(0);
-        let others = recent[gaps].at.since(recent[0].at).saturating_sub(longest);
-        (others / i64::try_from(gaps - 1).unwrap_or(1).max(1)).max(timing.least_interval)
+        gaps
+    }
+
+    /// Whether the interval of the beat `at` is still to be learned.
+    fn is_learning(&self, at: usize) -> bool {
+        self.declared_at(at).is_none() && rhythm::interval(&self.gaps(at)).is_none()
     }
 
     /// The adaptive timeout after the beat `at`.
@@ -308,7 +465,17 @@ impl Tracker {
         for (time, beat) in times.iter_mut().zip(recent) {
             *time = beat.at;
         }
-        adaptive_timeout(&times[..recent.len()], self.interval_at(at, timing), &timing.timeout)
+        let adaptive = |interval| adaptive_timeout(&times[..recent.len().min(times.len())], interval, &timing.timeout);
+        if let Some(interval) = self.declared_at(at) {
+            return adaptive(interval.max(1));
+        }
+        let gaps = self.gaps(at);
+        match rhythm::interval(&gaps) {
+            Some(interval) => {
+                adaptive(interval.max(timing.least_interval)).max(rhythm::doubt(&gaps).min(timing.learning))
+            }
+            None => timing.learning.max(adaptive_timeout(&[], timing.default_interval, &timing.timeout)),
+        }
     }
 
     /// Whether there is, after `contact`, a stretch longer than `timeout` in which someone listened in vain.
@@ -330,8 +497,7 @@ impl Tracker {
     fn segment(&self, at: usize, now: UnixNanos, timing: &Timing, out: &mut Vec<Piece>) {
         let start = self.beats[at].at;
         let next = self.beats.get(at + 1).map(|beat| beat.at);
-        // After the last beat the arrival counts: its own time may be off.
-        let contact = if next.is_none() { self.last_contact() } else { start };
+        let contact = if next.is_none() { self.last_contact() } else { self.beats[at].heard };
         let end = next.unwrap_or(now);
         let says = self.says(at);
         let from = out.len();
@@ -340,7 +506,9 @@ impl Tracker {
         if end.since(contact) <= timeout {
             return;
         }
-        if self.in_vain(contact, end, timeout) {
+        // What comes again and again is the interval of who declares none.
+        let is_usual = || next.is_some() && self.declared_at(at).is_none() && self.recurs(at);
+        if self.in_vain(contact, end, timeout) && !is_usual() {
             let planned = if says == State::Maintenance { timing.planned_silence } else { 0 };
             let missed = contact.plus(self.interval_at(at, timing).max(planned));
             if missed <= end {
@@ -350,6 +518,13 @@ impl Tracker {
         for &(blind, until) in &self.blind {
             overlay(out, from, blind.max(contact), until.min(end), None);
         }
+    }
+
+    /// Whether the gap after the beat `at`, which is not the last one, is one of many of its length.
+    fn recurs(&self, at: usize) -> bool {
+        let last = self.beats.len() - 1;
+        let from = last.saturating_sub(rhythm::MOST);
+        at.checked_sub(from).is_some_and(|at| rhythm::recurs(&self.gaps(last), at))
     }
 
     /// The unsettled part of the timeline up to the beat `last`, maintenance windows laid over it.
@@ -410,8 +585,9 @@ impl Tracker {
     fn refresh(&mut self, now: UnixNanos, timing: &Timing) {
         let Some(last) = self.beats.len().checked_sub(1) else { return };
         let contact = self.last_contact();
-        let interval = self.interval_at(last, timing);
-        let late = contact.plus(interval);
+        // Nothing is overdue of which nobody knows when it is due.
+        let due = if self.is_learning(last) { self.timeout(last, timing) } else { self.interval_at(last, timing) };
+        let late = contact.plus(due);
         let state = self.open_state();
         self.liveness = match state {
             Some(State::Maintenance) => Liveness::Maintenance,

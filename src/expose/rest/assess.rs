@@ -101,6 +101,7 @@ pub async fn health_check(
                 uptime_percentage: availability.percent(),
                 downtime_duration: iso_duration(availability.summary.tally.down),
                 uptime_sessions: if request.include_historical { availability.sessions() } else { Vec::new() },
+                clock_skew_ms: standing.clock_skew_ms(),
                 sla_target: Some(availability.sla.target),
                 sla_compliance: availability.compliant(),
                 sla_breach_risk: Some(availability.sla.risk.name().to_owned()),

@@ -707,7 +707,10 @@ fn per_second(count: usize, seconds: f64) -> f64 {
     post, path = "/api/v1/telemetry/maintenance", tag = "operations", security(("token" = [])),
     request_body = MaintenanceWindow,
     responses(
-        (status = 201, body = MaintenanceWindow, description = "neither up nor down in this window"),
+        (
+            status = 201, body = MaintenanceWindow,
+            description = "neither up nor down in this window, also as far as it lies in the past"
+        ),
         MissingError,
         TokenErrors, BodyErrors, AnyErrors
     )
@@ -724,6 +727,13 @@ pub async fn maintenance(
         return Err(ApiError::Invalid(vec![Problem::new("value_error", ["body", "end_time"], msg, Some(&input))]));
     }
     let agent = rest.agent(&caller, &window.agent_id)?.id;
+    let days = rest.config.sla_period_days;
+    if window.start_time.0 < rest.now().plus(-nanos_of(u64::from(days) * 86_400)) {
+        // What is older is settled: nothing that a window could change is kept of it.
+        let msg = format!("start_time should be at most {days} days ago, the objective's period");
+        let input = Value::from(window.start_time.to_string());
+        return Err(ApiError::Invalid(vec![Problem::new("value_error", ["body", "start_time"], msg, Some(&input))]));
+    }
     let record = Record::Maintenance { agent, start: window.start_time.0, end: window.end_time.0 };
     rest.intake.submit(Partition::of(agent, rest.partitions), record, size_of::<Record>()).await?;
     Ok(with_status(StatusCode::CREATED, window))

@@ -136,6 +136,7 @@ pub async fn agents(
                 first_seen: Time(agent.first_seen),
                 last_evidence: standing.live.as_ref().map(|live| Time(live.last_evidence)),
                 liveness: standing.live.as_ref().map(|live| liveness_name(live.liveness).to_owned()),
+                clock_skew_ms: standing.clock_skew_ms(),
                 health: standing.health,
                 health_score: standing.judged.as_ref().map(|_| standing.score),
                 series: rest.registry.series_of(agent.id).len(),

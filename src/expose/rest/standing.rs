@@ -79,6 +79,11 @@ impl Standing {
         Self { live, judged, health, score, last_check }
     }
 
+    /// How many milliseconds the agent's clock is ahead of ours.
+    pub fn clock_skew_ms(&self) -> Option<i64> {
+        self.live.as_ref().and_then(|live| live.clock_skew).map(|nanos| nanos / 1_000_000)
+    }
+
     pub fn vitals(&self) -> Vitals {
         self.live.as_ref().map(|live| live.vitals).unwrap_or_default()
     }

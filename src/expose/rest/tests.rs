@@ -190,6 +190,7 @@ impl Intake for Judge {
                 let live = AgentLive {
                     liveness: Liveness::OnTime,
                     last_evidence: beat.timestamp,
+                    clock_skew: None,
                     interval: beat.interval,
                     timeout: 3 * beat.interval,
                     vitals: beat.vitals,
@@ -515,6 +516,10 @@ async fn what_is_known_can_be_queried() {
     assert_eq!((answer.status, &answer.body["acknowledged_by"]), (200, &json!("ops")));
     let window = json!({"agent_id": "web-1", "start_time": at(0), "end_time": at(MINUTE)});
     assert_eq!(service.post("maintenance", &token, &window).await.status, 201);
+    let old = json!({"agent_id": "web-1", "start_time": at(-31 * 24 * 60 * MINUTE), "end_time": at(MINUTE)});
+    let refused = service.post("maintenance", &token, &old).await;
+    assert_eq!((refused.status, &refused.body["detail"][0]["loc"]), (422, &json!(["body", "start_time"])));
+    assert!(refused.body["detail"][0]["msg"].as_str().unwrap().contains("30 days"), "{}", refused.body);
     let taken = service.judge.taken.lock();
     assert!(matches!(taken[1], Record::Acknowledge { .. }) && matches!(taken[2], Record::Maintenance { .. }));
 }

@@ -880,6 +880,8 @@ pub struct HealthStatusResponse {
     pub downtime_duration: String,
     /// When it was up, oldest first.
     pub uptime_sessions: Vec<Period>,
+    /// How many milliseconds its clock is ahead of the server's, negative when behind; null when unknown.
+    pub clock_skew_ms: Option<i64>,
     /// The objective, percent.
     pub sla_target: Option<f64>,
     /// Whether the range meets it; null when nothing is known.
@@ -1088,6 +1090,9 @@ pub struct AgentItem {
     pub last_evidence: Option<Time>,
     /// `on_time`, `late`, `offline` or `maintenance`; null when unknown.
     pub liveness: Option<String>,
+    /// How many milliseconds its clock is ahead of the server's, negative when behind; null when unknown. Exports tell
+    /// it only when they are ahead.
+    pub clock_skew_ms: Option<i64>,
     /// Its health now.
     pub health: Health,
     /// 0..=100; null when no health scorer has answered.
