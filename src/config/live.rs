@@ -5,12 +5,13 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the names of settings begin with that take effect in a running service.
-const LIVE: [&str; 13] = [
+const LIVE: [&str; 14] = [
     "channels",
     "evaluate.",
     "expose.heartbeat_",
     "expose.max_body_bytes",
     "expose.metric_",
+    "expose.quality.",
     "expose.request_seconds",
     "expose.thresholds.",
     "maintenance",

@@ -36,6 +36,8 @@ pub struct EvaluateConfig {
     pub forget_seconds: u64,
     /// Memory of an agent whose total is unknown, megabytes.
     pub memory_total_mb: f64,
+    /// The best score of an agent that reports critical or offline.
+    pub reported_score_most: f64,
     /// The objective that agents are held to.
     pub objective: Objective,
     /// When an agent counts as late or offline.
@@ -94,6 +96,7 @@ impl Default for EvaluateConfig {
             stale_seconds: 300,
             forget_seconds: 30 * 86_400,
             memory_total_mb: 8_192.0,
+            reported_score_most: 80.0,
             objective: Objective::default(),
             liveness: LivenessConfig::default(),
             thresholds: Threshold::defaults(),
@@ -142,6 +145,10 @@ impl EvaluateConfig {
     /// # Errors
     /// One sentence for the operator.
     pub fn check(&self) -> Result<(), String> {
+        let most = self.reported_score_most;
+        if !(0.0..=100.0).contains(&most) {
+            return Err(format!("evaluate.reported_score_most is {most}, must be 0 to 100"));
+        }
         let target = self.objective.target;
         if !(target > 0.0 && target <= 100.0) {
             return Err(format!("evaluate.objective.target is {target}, must be above 0 and at most 100 percent"));

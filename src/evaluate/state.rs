@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use vitals_core::ids::{TenantId, UnixNanos};
 
 /// Goes up with every change of the types below.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// The plugins' state, with what decides which rows they are shown next.
 #[derive(Serialize, Deserialize, Default)]

@@ -17,6 +17,9 @@ use vitals_core::board::Board;
 use vitals_core::ids::{Partition, UnixNanos};
 use vitals_core::record::{Outcome, Record};
 use vitals_core::registry::Registry;
+use vitals_core::rules::health::HealthConfig;
+use vitals_core::rules::quality::QualityRules;
+use vitals_core::rules::sla::SlaConfig;
 use vitals_core::seam::Store;
 
 use crate::auth::Auth;
@@ -45,6 +48,12 @@ pub struct ExposeConfig {
     /// Over how many days; from `evaluate.objective.period_days`.
     #[serde(skip)]
     pub sla_period_days: u32,
+    /// What the built-in SLA evaluator is configured with; `None` when it is disabled.
+    #[serde(skip)]
+    pub sla: Option<SlaConfig>,
+    /// From where the built-in health scorer advises on availability, percent; `None` when it is disabled.
+    #[serde(skip)]
+    pub advise_uptime_percent: Option<[f64; 3]>,
     /// The interval of a heartbeat that names none, milliseconds; from `telemetry.default_heartbeat_interval_ms`.
     #[serde(skip)]
     pub heartbeat_interval_ms: u64,
@@ -59,6 +68,8 @@ pub struct ExposeConfig {
     pub metric_max_ahead_seconds: u64,
     /// Where a measurement becomes degraded and critical.
     pub thresholds: Thresholds,
+    /// What is taken off the quality of a metric.
+    pub quality: QualityRules,
 }
 
 impl Default for ExposeConfig {
@@ -72,12 +83,15 @@ impl Default for ExposeConfig {
             shutdown_seconds: 10,
             sla_target: 99.9,
             sla_period_days: 30,
+            sla: Some(SlaConfig::default()),
+            advise_uptime_percent: Some(HealthConfig::default().advise_uptime_percent),
             heartbeat_interval_ms: 30_000,
             most_heartbeats: rest::MOST_HEARTBEATS,
             heartbeat_max_age_seconds: 600,
             heartbeat_max_ahead_seconds: 600,
             metric_max_ahead_seconds: 86_400,
             thresholds: Thresholds::default(),
+            quality: QualityRules::default(),
         }
     }
 }

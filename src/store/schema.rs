@@ -10,7 +10,7 @@ use vitals_core::seam::StoreError;
 use vitals_core::verdict::{Evidence, VerdictBody};
 
 /// The layout of the file; another number is refused.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 /// A block takes 10 to 40 KB.
 const PAGE_BYTES: u32 = 16 * 1024;
 /// Pages in the write-ahead file before it is copied back (64 MiB).

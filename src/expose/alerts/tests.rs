@@ -101,6 +101,7 @@ fn alert(id: &str, severity: Severity) -> Alert {
         severity,
         message: "cpu_usage is 97.0 %".into(),
         source: "threshold:cpu_usage".into(),
+        series: None,
         started: UnixNanos(1_000_000_000_000_000_000),
         resolved: None,
         acknowledged: None,

@@ -135,7 +135,8 @@ pub async fn agents(
                 last_evidence: standing.live.as_ref().map(|live| Time(live.last_evidence)),
                 liveness: standing.live.as_ref().map(|live| liveness_name(live.liveness).to_owned()),
                 health: standing.health,
-                health_score: standing.judged.as_ref().map(|_| standing.score),
+                health_score: standing.score,
+                reported_status: standing.reported(),
                 series: rest.registry.series_of(agent.id).len(),
             }
         })
