@@ -73,7 +73,9 @@ impl Standing {
     pub const UNKNOWN: Self = Self { status: HealthStatus::Unknown, score: None };
 
     fn judged(health: &AgentHealth) -> Self {
-        Self { status: health.status, score: Some(health.score.clamp(0.0, 100.0)) }
+        // A scorer that does not know how an agent is gives no score either, whatever number stands there.
+        let is_known = health.status != HealthStatus::Unknown;
+        Self { status: health.status, score: is_known.then(|| health.score.clamp(0.0, 100.0)) }
     }
 
     /// The contract's status for an availability.
@@ -191,6 +193,7 @@ mod tests {
             (Liveness::Maintenance, judged(H::Critical, 70.0), vec![], None, (H::Maintenance, Some(70.0))),
             (Liveness::Maintenance, None, line(0), None, (H::Maintenance, None)),
             (Liveness::OnTime, None, vec![], None, (H::Unknown, None)),
+            (Liveness::OnTime, judged(H::Unknown, 0.0), line(0), None, (H::Unknown, None)),
             (Liveness::OnTime, None, line(0), None, (H::Healthy, Some(100.0))),
             (Liveness::OnTime, None, line(1), None, (H::Healthy, Some(99.0))),
             (Liveness::OnTime, None, line(5), None, (H::Degraded, Some(95.0))),
