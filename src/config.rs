@@ -18,11 +18,13 @@ use crate::normalize::NormalizeConfig;
 use crate::receive::ReceiveConfig;
 use crate::store::{StoreConfig, StoreKind};
 use config::{FileFormat, Value, ValueKind};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use vitals_core::registry::Quota;
+use vitals_core::rules::health::HealthConfig;
 use vitals_core::rules::thresholds::{Operator, Threshold};
 use vitals_core::series::MetricKind;
 
@@ -298,6 +300,8 @@ impl Config {
         ExposeConfig {
             sla_target: self.evaluate.objective.target,
             sla_period_days: self.evaluate.objective.period_days,
+            sla: self.of_embedded("sla"),
+            advise_uptime_percent: self.of_embedded("health-score").map(|own: HealthConfig| own.advise_uptime_percent),
             heartbeat_interval_ms: self.telemetry.default_heartbeat_interval_ms,
             most_heartbeats: self.telemetry.batch_size,
             sample_retention_days: self.telemetry.metrics_retention_days,
@@ -321,6 +325,15 @@ impl Config {
             sample_retention_days: self.telemetry.metrics_retention_days,
             finite_only: self.store.kind == StoreKind::InfluxDb,
             ..self.normalize.clone()
+        }
+    }
+
+    /// What an embedded plugin is configured with; `None` when it is disabled, and when it does not take what it is given.
+    fn of_embedded<T: DeserializeOwned + Default>(&self, name: &str) -> Option<T> {
+        match self.plugins.iter().find(|plugin| plugin.path.is_none() && plugin.name == name) {
+            None => Some(T::default()),
+            Some(plugin) if plugin.disabled => None,
+            Some(plugin) => serde_json::from_value(serde_json::Value::Object(plugin.config.clone())).ok(),
         }
     }
 
@@ -422,6 +435,7 @@ fn is_loopback(host: &str) -> bool {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+    use vitals_core::rules::sla::SlaConfig;
 
     fn layered(file: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
@@ -433,6 +447,20 @@ mod tests {
         let file: serde_json::Value = serde_json::to_value(layered("", &[]).unwrap()).unwrap();
         assert_eq!(file, serde_json::to_value(Config::default()).unwrap());
         Config::default().check().unwrap();
+    }
+
+    #[test]
+    fn rest_follows_what_the_plugins_are_given() {
+        let expose = |file: &str| layered(file, &[]).unwrap().expose();
+        let plugin = |name: &str, rest: &str| format!("[[plugins]]\nname = \"{name}\"\n{rest}\n");
+        assert_eq!(expose("").sla, Some(SlaConfig::default()));
+        let own = expose(&plugin("sla", "config = { hour_factor = 2.0 }"));
+        assert_eq!(own.sla.map(|sla| (sla.hour_factor, sla.six_hours_factor)), Some((2.0, 6.0)));
+        assert_eq!(expose(&plugin("sla", "disabled = true")).sla, None);
+        let own = expose(&plugin("health-score", "config = { advise_uptime_percent = [90.0, 80.0, 70.0] }"));
+        assert_eq!(own.advise_uptime_percent, Some([90.0, 80.0, 70.0]));
+        assert_eq!(expose(&plugin("health-score", "disabled = true")).advise_uptime_percent, None);
+        assert_eq!(expose("[expose.quality]\nold = 0.1\n").quality.old, 0.1);
     }
 
     /// The keys of `value`, with their sections; a list of tables is one key.

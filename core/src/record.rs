@@ -1,5 +1,6 @@
 //! What the log keeps and evaluation consumes.
 
+use crate::board::AgentLive;
 use crate::columns::{Columns, Starts};
 use crate::ids::{AgentId, Position, TenantId, UnixNanos};
 use crate::series::{AgentDesc, SeriesDesc};
@@ -113,6 +114,8 @@ pub struct Vitals {
 pub struct Outcome {
     /// The agent's health after this record; `None` when no health scorer answered.
     pub health: Option<AgentHealth>,
+    /// How the agent of a heartbeat is after it, as the board shows it.
+    pub live: Option<AgentLive>,
     /// Findings among this record's own rows.
     pub outliers: Vec<OutlierVerdict>,
     /// Alerts that this record raised.

@@ -2,6 +2,7 @@
 
 use crate::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::sync::Arc;
 
 /// An agent's health (the contract's `HealthStatus`).
@@ -205,12 +206,55 @@ pub struct Alert {
     pub message: String,
     /// What raised it: `threshold:cpu_usage`, `availability`, `health`.
     pub source: String,
+    /// The series whose value breached a threshold; `None` for alerts on health and availability.
+    pub series: Option<AlertSeries>,
     /// When it began.
     pub started: UnixNanos,
     /// When it ended; `None` while it is open.
     pub resolved: Option<UnixNanos>,
     /// Who acknowledged it, and when.
     pub acknowledged: Option<(String, UnixNanos)>,
+}
+
+/// The series that an alert is about, by its identity, because its number means nothing outside of this service. Where a
+/// value is made of several series (one a core, one a state), it holds the attributes that they have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertSeries {
+    /// The metric's name.
+    pub metric: String,
+    /// The attributes, by key.
+    pub attributes: Vec<(String, String)>,
+}
+
+/// Keys of the device of a file system, in several versions of the semantic conventions.
+const DEVICE: [&str; 2] = ["device", "system.device"];
+/// Keys of where a file system is mounted.
+const MOUNTPOINT: [&str; 2] = ["mountpoint", "system.filesystem.mountpoint"];
+/// Longest name of a series in a message, characters.
+const LONGEST_NAME: usize = 200;
+
+impl AlertSeries {
+    fn attribute(&self, keys: [&str; 2]) -> Option<&str> {
+        self.attributes.iter().find(|(key, _)| keys.contains(&key.as_str())).map(|(_, value)| value.as_str())
+    }
+}
+
+impl fmt::Display for AlertSeries {
+    /// For people: `/dev/sda1 on /var`, else `metric` or `metric{key=value, key=value}`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match (self.attribute(DEVICE), self.attribute(MOUNTPOINT)) {
+            (Some(device), Some(mountpoint)) => format!("{device} on {mountpoint}"),
+            _ if self.attributes.is_empty() => self.metric.clone(),
+            _ => {
+                let pairs: Vec<String> = self.attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                format!("{}{{{}}}", self.metric, pairs.join(", "))
+            }
+        };
+        match name.char_indices().nth(LONGEST_NAME) {
+            Some((end, _)) => write!(f, "{}...", &name[..end]),
+            None => f.write_str(&name),
+        }
+    }
 }
 
 /// What is told of an alert.
@@ -260,4 +304,29 @@ pub struct Notice {
     pub alert: Alert,
     /// Names of the channels.
     pub channels: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_is_named_for_people() {
+        let long = "x".repeat(300);
+        for (metric, attributes, expect) in [
+            ("load", &[][..], "load".to_owned()),
+            (
+                "disk",
+                &[("device", "/dev/sda1"), ("mountpoint", "/var"), ("type", "ext4")],
+                "/dev/sda1 on /var".to_owned(),
+            ),
+            ("disk", &[("system.device", "nvme0"), ("system.filesystem.mountpoint", "/")], "nvme0 on /".to_owned()),
+            ("disk", &[("device", "/dev/sda1")], "disk{device=/dev/sda1}".to_owned()),
+            ("http", &[("method", "GET"), ("route", "/x")], "http{method=GET, route=/x}".to_owned()),
+            (&long, &[], format!("{}...", "x".repeat(200))),
+        ] {
+            let attributes = attributes.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            assert_eq!(AlertSeries { metric: metric.to_owned(), attributes }.to_string(), expect);
+        }
+    }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the names of settings begin with that take effect in a running service.
-const LIVE: [&str; 15] = [
+const LIVE: [&str; 16] = [
     "channels",
     "evaluate.",
     "expose.cors.",
@@ -13,6 +13,7 @@ const LIVE: [&str; 15] = [
     "expose.max_body_bytes",
     "expose.metric_",
     "expose.prefix",
+    "expose.quality.",
     "expose.request_seconds",
     "expose.thresholds.",
     "maintenance",

@@ -3,19 +3,23 @@
 use super::config::EvaluateConfig;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use vitals_core::availability::{Beat, Interval, State, Tally, Timing, Tracker, planned_over};
-use vitals_core::board::AgentLive;
+use vitals_core::board::{AgentLive, Board, Observed};
 use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use vitals_core::record::Vitals;
-use vitals_core::rules::alerts::{self, Alerts, Policy};
-use vitals_core::rules::thresholds::{BreachState, Step};
+use vitals_core::rules::alerts::{self, Alerts, Finding, Policy};
+use vitals_core::rules::health::is_bad;
+use vitals_core::rules::thresholds::{BreachState, Step, Threshold};
 use vitals_core::seam::Output;
 use vitals_core::series::MetricKind;
 use vitals_core::verdict::{
-    AgentHealth, Alert, Evidence, HealthStatus, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
+    AgentHealth, Alert, AlertSeries, Evidence, HealthStatus, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
 };
 use xxhash_rust::xxh3::Xxh3;
+
+const DAY: i64 = 86_400 * UnixNanos::SECOND;
 
 /// What a threshold is applied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +28,31 @@ pub(super) enum Subject {
     Vitals(MetricKind),
     /// One series.
     Series(SeriesId),
+}
+
+/// A value that a threshold may judge.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Measured {
+    pub(super) subject: Subject,
+    pub(super) kind: MetricKind,
+    pub(super) time: UnixNanos,
+    pub(super) value: f64,
+}
+
+/// The last value of a typed series that others report of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Seen {
+    kind: MetricKind,
+    time: UnixNanos,
+    value: f64,
+}
+
+/// The open alert on health.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Ill {
+    alert: String,
+    /// Its severity without escalation.
+    severity: Severity,
 }
 
 /// Where a subject stands, with the id of its open alert.
@@ -63,6 +92,10 @@ pub(super) struct Agent {
     pub(super) vitals_time: UnixNanos,
     pub(super) memory_total_mb: Option<f64>,
     pub(super) health: Option<AgentHealth>,
+    /// What the newest heartbeat says of the agent's health.
+    pub(super) reported: Option<HealthStatus>,
+    /// What others reported last of it, while it shows no life itself.
+    seen: BTreeMap<SeriesId, Seen>,
     pub(super) sla: Option<SlaVerdict>,
     /// Whether its clock is off by more than is allowed.
     pub(super) clock_is_off: bool,
@@ -71,8 +104,7 @@ pub(super) struct Agent {
     alerts: Alerts,
     /// The open alert on silence: its id, and when the outage began.
     silence: Option<(String, UnixNanos)>,
-    /// The id of the open alert on health.
-    ill: Option<String>,
+    ill: Option<Ill>,
     breaches: Vec<Breach>,
     /// Maintenance windows that are not over.
     windows: Vec<Window>,
@@ -119,17 +151,26 @@ impl Agents {
         }
     }
 
-    /// What the board has to hear.
-    pub(super) fn take_changed(&mut self, timing: &Timing) -> Vec<(AgentId, AgentLive)> {
+    /// Tells the board what has changed.
+    pub(super) fn show(&mut self, timing: &Timing, board: &Board) {
         let changed = std::mem::take(&mut self.changed);
-        changed
-            .into_iter()
-            .filter_map(|at| {
-                let agent = &mut self.all[at];
-                agent.changed = false;
-                Some((agent.id, agent.live(timing)?))
-            })
-            .collect()
+        let (mut alive, mut observed) = (Vec::new(), Vec::new());
+        for at in changed {
+            let agent = &mut self.all[at];
+            agent.changed = false;
+            if let Some(live) = agent.live(timing) {
+                alive.push((agent.id, live));
+            } else if let Some(health) = agent.health.clone() {
+                let (time, vitals) = (agent.vitals_time, agent.vitals);
+                observed.push((agent.id, Observed { health, time, vitals }));
+            }
+        }
+        if !alive.is_empty() {
+            board.put(alive);
+        }
+        if !observed.is_empty() {
+            board.put_observed(observed);
+        }
     }
 }
 
@@ -143,6 +184,8 @@ impl Agent {
             vitals_time: UnixNanos(i64::MIN),
             memory_total_mb: None,
             health: None,
+            reported: None,
+            seen: BTreeMap::new(),
             sla: None,
             clock_is_off: false,
             intervals: Vec::new(),
@@ -157,8 +200,11 @@ impl Agent {
         }
     }
 
-    fn live(&self, timing: &Timing) -> Option<AgentLive> {
+    /// How the board shows it; `None` for what shows no life.
+    pub(super) fn live(&self, timing: &Timing) -> Option<AgentLive> {
         let tracker = self.tracker.as_ref()?;
+        let since = tracker.last_contact().plus(-DAY);
+        let recent = |interval: &&Interval| interval.end.is_none_or(|end| end > since);
         Some(AgentLive {
             liveness: tracker.liveness(),
             last_evidence: tracker.last_contact(),
@@ -166,6 +212,11 @@ impl Agent {
             interval: tracker.interval(timing),
             timeout: tracker.adaptive_timeout(timing),
             vitals: self.vitals,
+            reported: self.reported,
+            recent: match self.health {
+                Some(_) => Vec::new(),
+                None => self.intervals.iter().filter(recent).copied().collect(),
+            },
             health: self.health.clone(),
             sla: self.sla.clone(),
         })
@@ -181,7 +232,7 @@ impl Agent {
     /// Availability over the last 24 h, percent; none while less than an hour of them is known, which is too little to
     /// judge an agent by.
     pub(super) fn uptime_percent(&self, now: UnixNanos) -> Option<f64> {
-        let tally = self.tally(now, 86_400 * UnixNanos::SECOND);
+        let tally = self.tally(now, DAY);
         tally.percent().filter(|_| tally.counted() >= 3_600 * UnixNanos::SECOND)
     }
 
@@ -197,6 +248,7 @@ impl Agent {
             tracker.maintain(window.start, window.end, received, timing, changes);
         }
         self.tracker = Some(tracker);
+        self.seen.clear();
     }
 
     /// A maintenance window. What of it is in the past changes the past, as far as it is remembered: the objective's
@@ -237,12 +289,12 @@ impl Agent {
     }
 
     /// Whether planned maintenance is under way, by a window or because the agent says so.
-    fn is_planned(&self, now: UnixNanos) -> bool {
+    pub(super) fn is_planned(&self, now: UnixNanos) -> bool {
         self.windows.iter().any(|window| window.start <= now && now < window.end)
             || self.tracker.as_ref().and_then(Tracker::running).is_some_and(|r| r.state == State::Maintenance)
     }
 
-    fn policy<'a>(&self, now: UnixNanos, config: &'a EvaluateConfig) -> Policy<'a> {
+    pub(super) fn policy<'a>(&self, now: UnixNanos, config: &'a EvaluateConfig) -> Policy<'a> {
         Policy { configs: &config.alerts, planned: self.is_planned(now) }
     }
 
@@ -274,14 +326,16 @@ impl Agent {
             self.intervals.iter().rev().find(|i| covers(i)).is_some_and(|i| i.state == State::Maintenance)
         };
         if let Some((id, started)) = self.silence.take_if(|(_, started)| silent.is_none() || was_planned(*started)) {
-            let ended = self.intervals.iter().find(|i| i.start == started && i.state == State::Silent);
-            // An outage that was taken back ended when it began.
+            // The last one: it is in pieces where this service itself was not there. An outage that was taken back ended
+            // when it began.
+            let is_its = |i: &&Interval| i.start >= started && i.state == State::Silent;
+            let ended = self.intervals.iter().rev().find(is_its);
             let ended = ended.and_then(|i| i.end).unwrap_or(started);
             self.alerts.resolve(&id, ended, now, policy, out);
         }
         if let (Some(outage), None) = (silent, &self.silence) {
             let message = format!("{} has been silent since {}", name(self.id), rfc3339(outage.start));
-            let alert = self.alert(alerts::AVAILABILITY, None, Severity::Critical, message, outage.start);
+            let alert = self.alert(alerts::AVAILABILITY, None, (Severity::Critical, message, None), outage.start);
             self.silence = Some((alert.id.clone(), outage.start));
             self.alerts.raise(alert, now, policy, out);
         }
@@ -336,17 +390,17 @@ impl Agent {
         *self = Self::new(self.id, self.tenant.clone());
     }
 
-    /// Applies the threshold of `kind` to the value at `time`; the alert that it raised. In planned maintenance
-    /// no value is a breach, but a good one is good.
+    /// Applies the threshold of its kind to a value; the alert that it raised. In planned maintenance no value is a
+    /// breach, but a good one is good. `series` is asked for the series of a breach.
     pub(super) fn watch(
         &mut self,
-        subject: Subject,
-        kind: MetricKind,
-        (time, value): (UnixNanos, f64),
+        measured: Measured,
+        series: &dyn Fn() -> Option<AlertSeries>,
         now: UnixNanos,
         config: &EvaluateConfig,
         out: &mut Output,
     ) -> Option<Alert> {
+        let Measured { subject, kind, time, value } = measured;
         let threshold = config.thresholds.iter().find(|t| t.metric_type == kind)?;
         let severity = threshold.judge(value);
         let at = self.breaches.iter().position(|b| b.subject == subject);
@@ -364,18 +418,27 @@ impl Agent {
         let id = self.breaches[at].alert.clone();
         let open = id.as_deref().and_then(|id| self.alerts.get(id));
         let seen = open.is_some_and(|alert| alert.acknowledged.is_some());
+        let named = open.and_then(|alert| alert.series.clone());
         let mut raised = None;
         match (self.breaches[at].state.step(threshold, severity, time, seen), id) {
             (Step::Raise(severity), _) => {
-                let series = if let Subject::Series(id) = subject { Some(id) } else { None };
-                let message = threshold.sentence(value, severity);
-                let alert = self.alert(&alerts::source_of(kind), series, severity, message, time);
+                let of = if let Subject::Series(id) = subject { Some(id) } else { None };
+                let Finding { severity, message, series } = finding(threshold, value, severity, series());
+                let alert = self.alert(&alerts::source_of(kind), of, (severity, message, series), time);
                 self.breaches[at].alert = Some(alert.id.clone());
                 self.alerts.raise(alert.clone(), now, policy, out);
                 raised = Some(alert);
             }
             (Step::Change(severity), Some(id)) => {
-                self.alerts.change(&id, severity, threshold.sentence(value, severity), now, policy, out);
+                self.alerts.change(&id, finding(threshold, value, severity, series()), now, policy, out);
+            }
+            (Step::None, Some(id)) => {
+                // Another one breaches now, e.g. another disk is the fullest.
+                if let Some(severity) = severity
+                    && let Some(other) = series().filter(|series| named.as_ref() != Some(series))
+                {
+                    self.alerts.change(&id, finding(threshold, value, severity, Some(other)), now, policy, out);
+                }
             }
             (Step::Resolve, Some(id)) => {
                 self.breaches[at].alert = None;
@@ -387,6 +450,25 @@ impl Agent {
             self.breaches.swap_remove(at);
         }
         raised
+    }
+
+    /// Remembers what others report of a target that shows no life itself.
+    pub(super) fn observe(&mut self, series: SeriesId, kind: MetricKind, time: UnixNanos, value: f64) {
+        if value.is_finite() {
+            self.seen.insert(series, Seen { kind, time, value });
+        }
+    }
+
+    /// The worst of each kind that was reported of it in the hour before `time`.
+    pub(super) fn observed(&mut self, time: UnixNanos) -> Vitals {
+        self.seen.retain(|_, seen| time.since(seen.time) <= Observed::RECENT);
+        let mut vitals = Vitals::default();
+        for seen in self.seen.values().filter(|seen| seen.time <= time) {
+            if let Some(place) = vital_mut(&mut vitals, seen.kind) {
+                *place = Some(place.map_or(seen.value, |worst: f64| worst.max(seen.value)));
+            }
+        }
+        vitals
     }
 
     /// Takes the newest health; when it has not changed it is stored again only after a while.
@@ -420,29 +502,42 @@ impl Agent {
         }
     }
 
-    /// Raises or resolves the alert on critical health; planned maintenance raises none.
+    /// Raises, changes or resolves the alert on bad health: critical as judged, or because the agent says so itself of
+    /// what is not judged critical. None begins or gets worse in planned maintenance. The alert if it is new.
     pub(super) fn health_alert(
         &mut self,
         health: &AgentHealth,
         time: UnixNanos,
+        policy: Policy<'_>,
         now: UnixNanos,
-        config: &EvaluateConfig,
         out: &mut Output,
-    ) {
-        let policy = self.policy(now, config);
-        match (health.status == HealthStatus::Critical, &self.ill) {
-            (true, None) if !policy.planned => {
-                let message = format!("health is critical, score {:.0}: {}", health.score, health.reasons.join("; "));
-                let alert = self.alert(alerts::HEALTH, None, Severity::Critical, message, time);
-                self.ill = Some(alert.id.clone());
-                self.alerts.raise(alert, now, policy, out);
+    ) -> Option<Alert> {
+        let says = self.reported.filter(|reported| is_bad(*reported));
+        let severity = match (health.status, says) {
+            (HealthStatus::Critical, _) => Some(Severity::Critical),
+            (_, Some(_)) => Some(Severity::Error),
+            _ => None,
+        };
+        let Some(severity) = severity else {
+            if let Some(ill) = self.ill.take() {
+                self.alerts.resolve(&ill.alert, time, now, policy, out);
             }
-            (false, Some(id)) => {
-                self.alerts.resolve(id, time, now, policy, out);
-                self.ill = None;
-            }
-            _ => {}
+            return None;
+        };
+        if policy.planned || self.ill.as_ref().is_some_and(|ill| ill.severity == severity) {
+            return None;
         }
+        let reasons = health.reasons.join("; ");
+        let message = format!("health is {}, score {:.0}: {reasons}", health.status.name(), health.score);
+        if let Some(ill) = &mut self.ill {
+            ill.severity = severity;
+            self.alerts.change(&ill.alert, Finding { severity, message, series: None }, now, policy, out);
+            return None;
+        }
+        let alert = self.alert(alerts::HEALTH, None, (severity, message, None), time);
+        self.ill = Some(Ill { alert: alert.id.clone(), severity });
+        self.alerts.raise(alert.clone(), now, policy, out);
+        Some(alert)
     }
 
     /// A person has seen an open alert; whether it is one of this agent's.
@@ -464,9 +559,8 @@ impl Agent {
     fn alert(
         &self,
         source: &str,
-        series: Option<SeriesId>,
-        severity: Severity,
-        message: String,
+        of: Option<SeriesId>,
+        (severity, message, series): (Severity, String, Option<AlertSeries>),
         started: UnixNanos,
     ) -> Alert {
         let mut hash = Xxh3::new();
@@ -475,7 +569,7 @@ impl Agent {
         hash.update(source.as_bytes());
         hash.update(&[0xFF]);
         hash.update(&self.id.0.to_le_bytes());
-        hash.update(&series.map_or(u64::MAX, |s| u64::from(s.0)).to_le_bytes());
+        hash.update(&of.map_or(u64::MAX, |s| u64::from(s.0)).to_le_bytes());
         hash.update(&started.0.to_le_bytes());
         Alert {
             id: format!("{:032x}", hash.digest128()),
@@ -484,6 +578,7 @@ impl Agent {
             severity,
             message,
             source: source.to_owned(),
+            series,
             started,
             resolved: None,
             acknowledged: None,
@@ -504,6 +599,29 @@ fn tell<T: PartialEq>(told: &mut Vec<Told<T>>, plugin: &str, what: T, at: UnixNa
     last.what = what;
     last.at = at;
     true
+}
+
+/// A breach with the series that made it. Of a heartbeat's own fields, which are named after their kind, the message says
+/// enough.
+fn finding(threshold: &Threshold, value: f64, severity: Severity, series: Option<AlertSeries>) -> Finding {
+    let mut message = threshold.sentence(value, severity);
+    let kind = threshold.metric_type.name();
+    if let Some(series) = series.as_ref().filter(|one| !(one.attributes.is_empty() && one.metric.starts_with(kind))) {
+        message += &format!(" ({series})");
+    }
+    Finding { severity, message, series }
+}
+
+/// Where the vitals keep the value that a threshold of `kind` judges.
+fn vital_mut(vitals: &mut Vitals, kind: MetricKind) -> Option<&mut Option<f64>> {
+    match kind {
+        MetricKind::CpuUsage => Some(&mut vitals.cpu_percent),
+        MetricKind::MemoryUsage => Some(&mut vitals.memory_percent),
+        MetricKind::DiskUsage => Some(&mut vitals.disk_percent),
+        MetricKind::ResponseTime => Some(&mut vitals.response_ms),
+        MetricKind::ErrorRate => Some(&mut vitals.error_percent),
+        _ => None,
+    }
 }
 
 /// The value of the vitals that a threshold of `kind` judges.

@@ -30,16 +30,17 @@ pub struct EvaluateConfig {
     pub sla_seconds: u64,
     /// An unchanged verdict on an agent is stored again after this time.
     pub repeat_seconds: u64,
-    /// A sample whose time is further ahead of its arrival than this is stored, but not judged.
+    /// A sample whose time is further ahead of its arrival than this is stored, but not judged; an agent whose clock is off by
+    /// more than this is warned of, and its own times do not count for alerts.
     pub max_ahead_seconds: u64,
     /// A measurement older than this does not count as an agent's present state.
     pub stale_seconds: u64,
-    /// An agent whose clock is off by more than this is warned of, and its own times do not count for alerts.
-    pub max_ahead_seconds: u64,
     /// An agent silent for this long is forgotten: nothing is reported of it any more.
     pub forget_seconds: u64,
     /// Memory of an agent whose total is unknown, megabytes.
     pub memory_total_mb: f64,
+    /// The best score of an agent that reports critical or offline.
+    pub reported_score_most: f64,
     /// The objective that agents are held to.
     pub objective: Objective,
     /// When an agent counts as late or offline.
@@ -99,9 +100,9 @@ impl Default for EvaluateConfig {
             repeat_seconds: 300,
             max_ahead_seconds: 60,
             stale_seconds: 300,
-            max_ahead_seconds: 60,
             forget_seconds: 30 * 86_400,
             memory_total_mb: 8_192.0,
+            reported_score_most: 80.0,
             objective: Objective::default(),
             liveness: LivenessConfig::default(),
             thresholds: Threshold::defaults(),
@@ -152,6 +153,10 @@ impl EvaluateConfig {
     /// # Errors
     /// One sentence for the operator.
     pub fn check(&self) -> Result<(), String> {
+        let most = self.reported_score_most;
+        if !(0.0..=100.0).contains(&most) {
+            return Err(format!("evaluate.reported_score_most is {most}, must be 0 to 100"));
+        }
         let target = self.objective.target;
         if !(target > 0.0 && target <= 100.0) {
             return Err(format!("evaluate.objective.target is {target}, must be above 0 and at most 100 percent"));

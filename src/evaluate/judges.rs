@@ -78,8 +78,9 @@ pub trait Judges {
     fn derive(&mut self, batch: &Columns) -> Vec<Derived>;
     /// Outliers among `batch`.
     fn detect(&mut self, batch: &Columns) -> Vec<Findings>;
-    /// A health score for each agent, from each scorer that answered.
-    fn assess(&mut self, views: &[AgentView]) -> Vec<(Arc<Evidence>, AgentId, AgentHealth)>;
+    /// A health score for each row of `views` (by its number there), from each scorer that answered. An agent may stand in
+    /// several rows, in the order in which they are to be judged.
+    fn assess(&mut self, views: &[AgentView]) -> Vec<(Arc<Evidence>, usize, AgentHealth)>;
     /// An SLA report for each agent, from each evaluator that answered.
     fn report(&mut self, views: &[SlaView]) -> Vec<(Arc<Evidence>, AgentId, SlaVerdict)>;
     /// The state of all plugins, to be given to [`Judges::restore`] after a restart.

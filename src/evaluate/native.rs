@@ -99,10 +99,10 @@ impl Judges for NativeJudges {
         vec![Findings { evidence: evidence("iqr-outlier"), rows }]
     }
 
-    fn assess(&mut self, views: &[AgentView]) -> Vec<(Arc<Evidence>, AgentId, AgentHealth)> {
+    fn assess(&mut self, views: &[AgentView]) -> Vec<(Arc<Evidence>, usize, AgentHealth)> {
         let by = evidence("health-score");
         let score = |view: &AgentView| health::score(&self.health, &view.vitals, view.uptime_percent);
-        views.iter().map(|view| (by.clone(), view.agent, score(view))).collect()
+        views.iter().enumerate().map(|(row, view)| (by.clone(), row, score(view))).collect()
     }
 
     fn report(&mut self, views: &[SlaView]) -> Vec<(Arc<Evidence>, AgentId, SlaVerdict)> {

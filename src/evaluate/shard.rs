@@ -2,7 +2,7 @@
 //!
 //! A shard is plain and synchronous, and never asks the clock; [`super::run`] drives it.
 
-use super::agents::{Agents, Subject, Window, vital};
+use super::agents::{Agents, Measured, Subject, Window, vital};
 use super::config::EvaluateConfig;
 use super::intake::{Arrived, Intake, Kept, NO_CHILDREN, NO_GAUGE, Sifted, flag};
 use super::judges::{AgentView, DerivedSeries, Judges, SlaView};
@@ -10,7 +10,7 @@ use super::maintenance::Planned;
 use super::sort::{self, Sorter};
 use super::state::{self, Living, PluginState, StateError};
 use super::vitals::Reading;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::mem;
 use std::sync::Arc;
 use vitals_core::availability::{Beat, Clock, Interval, Own, Standing, State, Timing, planned_over};
@@ -19,10 +19,14 @@ use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use vitals_core::record::{Delivery, Heartbeat, Outcome, Record, Samples, Vitals};
 use vitals_core::registry::Registry;
+use vitals_core::rules::alerts::Policy;
+use vitals_core::rules::health::beside_report;
 use vitals_core::rules::thresholds::judged_value;
 use vitals_core::seam::{AlertQuery, Checkpoint, Output, Store};
 use vitals_core::series::{MetricKind, Origin, Part, SeriesSpec, Shape};
-use vitals_core::verdict::{Alert, Event, Evidence, HealthStatus, OutlierVerdict, Verdict, VerdictBody};
+use vitals_core::verdict::{
+    AgentHealth, Alert, AlertSeries, Event, Evidence, HealthStatus, OutlierVerdict, Verdict, VerdictBody,
+};
 
 /// Makes the plugins of a tenant.
 pub type MakeJudges = Arc<dyn Fn(&TenantId) -> Box<dyn Judges> + Send + Sync>;
@@ -77,14 +81,49 @@ struct Ask {
     reply: Reply,
 }
 
-struct Pulse {
-    heartbeat: Heartbeat,
-    reply: Option<Reply>,
+/// An agent that waits for the scorers' answer.
+struct Scored {
+    tenant: TenantId,
+    view: AgentView,
+    cause: Cause,
 }
+
+/// Why an agent is scored.
+enum Cause {
+    /// Its series, or what others report of it, say something new.
+    Reading {
+        /// When it arrived.
+        now: UnixNanos,
+        /// Whether planned maintenance was under way then.
+        planned: bool,
+    },
+    /// A heartbeat.
+    Pulse {
+        heartbeat: Heartbeat,
+        reply: Option<Reply>,
+        /// A retry or a straggler is answered like the first one, but leaves no trace beyond its evidence.
+        new: bool,
+    },
+}
+
+/// What a batch has led to so far. Readings and heartbeats wait here, in order of their records, so that one call of the
+/// scorers serves many; what hangs on the answer to a heartbeat makes the call come first ([`Shard::settle`]).
+#[derive(Default)]
+struct Round {
+    scored: Vec<Scored>,
+    /// Whose heartbeats are among them.
+    beating: HashSet<AgentId>,
+    asks: Vec<Ask>,
+}
+
+/// Most rows of one call of the scorers.
+const MOST_SCORED: usize = 4_096;
 
 /// Memory kept between batches.
 #[derive(Default)]
 struct Scratch {
+    /// A record's rows that say something of an agent's vitals: time, place, value.
+    values: Vec<(i64, u32, f64)>,
     sorter: Sorter,
     derive: Columns,
     detect: Columns,
@@ -326,8 +365,7 @@ impl Shard {
 
     /// Takes records in order. Answers their senders, writes to the store, gives back their permits.
     pub(super) fn take(&mut self, batch: &mut Vec<Delivery>) {
-        let mut asks = Vec::new();
-        let mut pulses = Vec::new();
+        let mut round = Round::default();
         let mut permits = Vec::with_capacity(batch.len());
         let mut sifted = Sifted::default();
         let mut acts: Vec<Reply> = Vec::new();
@@ -343,18 +381,17 @@ impl Shard {
                     self.out.agents.extend(agents);
                     self.out.series.extend(series);
                 }
-                Record::Samples(samples) => sifted.add(self.samples(samples, delivery.ticket.reply, &mut asks)),
+                Record::Samples(samples) => sifted.add(self.samples(samples, delivery.ticket.reply, &mut round)),
                 Record::Heartbeat(heartbeat) => {
-                    let at = self.tenant(&heartbeat.tenant);
-                    self.arrived(heartbeat.received_at);
-                    sifted.add(self.sift(at, &heartbeat.columns, &Starts::default(), heartbeat.received_at));
-                    pulses.push(Pulse { heartbeat, reply: delivery.ticket.reply });
+                    sifted.add(self.heartbeat(heartbeat, delivery.ticket.reply, &mut round));
                 }
                 Record::Maintenance { agent, start, end } => {
+                    self.settle(&mut round);
                     self.maintain(agent, start, end);
                     acts.extend(delivery.ticket.reply);
                 }
                 Record::Acknowledge { alert, agent, by, at } => {
+                    self.settle(&mut round);
                     self.acknowledge(&alert, agent, &by, at);
                     acts.extend(delivery.ticket.reply);
                 }
@@ -364,20 +401,16 @@ impl Shard {
         if !self.rebuilding {
             sifted.count();
         }
+        self.settle(&mut round);
         let mut found = Vec::new();
         for at in 0..self.tenants.len() {
             self.judge(at, &mut found);
         }
-        self.assess();
-        let answers = self.pulses(pulses, &found);
         self.emit();
-        for ask in asks {
+        for ask in round.asks {
             let mut outcome = ask.outcome;
             outcome.outliers = among(&found, &ask.columns);
             (ask.reply)(outcome);
-        }
-        for (reply, outcome) in answers {
-            reply(outcome);
         }
         for reply in acts {
             reply(Outcome::default());
@@ -389,26 +422,30 @@ impl Shard {
         self.seen = self.seen.max(at);
     }
 
-    fn samples(&mut self, samples: Samples, reply: Option<Reply>, asks: &mut Vec<Ask>) -> Sifted {
-        self.arrived(samples.received_at);
+    fn samples(&mut self, samples: Samples, reply: Option<Reply>, round: &mut Round) -> Sifted {
+        let now = samples.received_at;
+        self.arrived(now);
+        if self.is_awaited(&samples, round) {
+            self.settle(round);
+        }
         for &agent in &samples.alive {
-            self.beat(agent, &samples.tenant, Beat::EXPORT, samples.received_at);
+            self.beat(agent, &samples.tenant, Beat::EXPORT, now);
         }
         let at = self.tenant(&samples.tenant);
         let from = self.tenants[at].fresh.len();
         let sifted = self.sift(at, &samples.columns, &samples.starts, samples.received_at);
         self.compare_clocks(&samples);
         // OTLP always shows life; REST metrics speak of others.
+        let mut outcome = Outcome::default();
         if samples.alive.is_empty() {
-            let alerts = self.watch(at, from, samples.received_at);
-            if let Some(reply) = reply {
-                let outcome =
-                    Outcome { alerts, breaches: self.breaches(&samples.columns), ..self.standing(&samples.columns) };
-                asks.push(Ask { columns: samples.columns, outcome, reply });
-            }
-        } else if let Some(reply) = reply {
-            let outcome = self.standing(&samples.columns);
-            asks.push(Ask { columns: samples.columns, outcome, reply });
+            outcome.alerts = self.watch(at, from, now, round);
+            outcome.breaches = self.breaches(&samples.columns);
+        } else {
+            self.read(at, from, now, round);
+        }
+        if let Some(reply) = reply {
+            outcome.health = self.standing(&samples.columns);
+            round.asks.push(Ask { columns: samples.columns, outcome, reply });
         }
         sifted
     }
@@ -419,27 +456,150 @@ impl Shard {
         self.intake.sift(Arrived { rows, starts, present }, &mut Kept { fresh, totals, unjudged })
     }
 
-    /// How the agent of the first row stands.
-    fn standing(&mut self, columns: &Columns) -> Outcome {
-        let agent = columns.series.first().and_then(|&id| self.intake.series.get(id as usize)).map(|s| s.agent);
-        let agent = agent.and_then(|id| self.agents.get_mut(id));
-        Outcome { health: agent.and_then(|agent| agent.health.clone()), ..Outcome::default() }
+    /// Whether a heartbeat of an agent that samples are about waits for its verdict.
+    fn is_awaited(&self, samples: &Samples, round: &Round) -> bool {
+        if round.beating.is_empty() {
+            return false;
+        }
+        let reported = samples.columns.series.first().and_then(|&id| self.around.registry.series(SeriesId(id)));
+        let reported = reported.map(|series| series.agent);
+        samples.alive.iter().chain(&reported).any(|agent| round.beating.contains(agent))
     }
 
-    /// Thresholds on the new rows of REST metrics; the alerts raised. What is ahead of its time is news of when it arrived.
-    fn watch(&mut self, tenant: usize, from: usize, now: UnixNanos) -> Vec<Alert> {
+    fn heartbeat(&mut self, heartbeat: Heartbeat, reply: Option<Reply>, round: &mut Round) -> Sifted {
+        self.arrived(heartbeat.received_at);
+        // What the one before was judged says how the agent is, and so what this one means.
+        if round.beating.contains(&heartbeat.agent) {
+            self.settle(round);
+        }
+        let at = self.tenant(&heartbeat.tenant);
+        let sifted = self.sift(at, &heartbeat.columns, &Starts::default(), heartbeat.received_at);
+        let view = self.view(&heartbeat);
+        let new = self.is_newest(&heartbeat);
+        round.beating.insert(heartbeat.agent);
+        let tenant = heartbeat.tenant.clone();
+        self.score(Scored { tenant, view, cause: Cause::Pulse { heartbeat, reply, new } }, round);
+        sifted
+    }
+
+    /// How the agent of the first row stands.
+    fn standing(&mut self, columns: &Columns) -> Option<AgentHealth> {
+        let agent = columns.series.first().and_then(|&id| self.intake.series.get(id as usize)).map(|s| s.agent);
+        agent.and_then(|id| self.agents.get_mut(id)).and_then(|agent| agent.health.clone())
+    }
+
+    /// Applies a record's new rows (those behind `from`) to the vitals of its agents, one time after the other, and judges what
+    /// each of them makes of the agent: so nothing hangs on how records are put together into batches.
+    fn read(&mut self, tenant: usize, from: usize, now: UnixNanos, round: &mut Round) {
+        let mut values = mem::take(&mut self.scratch.values);
+        let mut readings = mem::take(&mut self.scratch.readings);
+        values.clear();
+        let Tenant { fresh, totals, .. } = &self.tenants[tenant];
+        let rows = fresh.series[from..].iter().zip(&fresh.times[from..]).zip(&totals[from..]);
+        for ((&id, &time), &value) in rows {
+            let gauge = self.intake.series[id as usize].gauge;
+            if gauge != NO_GAUGE {
+                values.push((time, gauge, value));
+            }
+        }
+        if !values.is_sorted_by_key(|&(time, ..)| time) {
+            values.sort_by_key(|&(time, ..)| time);
+        }
+        let stale = nanos(self.config.stale_seconds);
+        for same in values.chunk_by(|one, other| one.0 == other.0) {
+            for &(time, gauge, value) in same {
+                self.intake.gauges.set(gauge, time, value);
+            }
+            self.intake.gauges.take_changed(same[0].0, stale, &mut readings);
+            for (agent, reading) in readings.drain(..) {
+                self.reading(tenant, agent, &reading, now, round);
+            }
+        }
+        self.scratch.values = values;
+        self.scratch.readings = readings;
+    }
+
+    /// Judges an agent by its series.
+    fn reading(&mut self, tenant: usize, id: AgentId, reading: &Reading, now: UnixNanos, round: &mut Round) {
+        let tenant = self.tenants[tenant].id.clone();
+        let at = self.place(id, &tenant);
+        let agent = &mut self.agents.all[at];
+        agent.memory_total_mb = reading.memory_total_mb.or(agent.memory_total_mb);
+        if reading.vitals == Vitals::default() || reading.newest < agent.vitals_time {
+            return;
+        }
+        agent.vitals = reading.vitals;
+        agent.vitals_time = reading.newest;
+        let (gauges, registry, stale) = (&self.intake.gauges, &self.around.registry, nanos(self.config.stale_seconds));
+        for kind in MetricKind::ALL.into_iter().filter(|kind| reading.kinds.has(*kind)) {
+            if let Some(value) = vital(&reading.vitals, kind) {
+                let measured = Measured { subject: Subject::Vitals(kind), kind, time: reading.time, value };
+                let series = || named(registry, &gauges.sources(id, kind, stale));
+                agent.watch(measured, &series, now, &self.config, &mut self.out);
+            }
+        }
+        let planned = agent.is_planned(now);
+        let mut view = AgentView {
+            agent: id,
+            time: reading.newest,
+            vitals: reading.vitals,
+            uptime_percent: agent.uptime_percent(self.seen),
+        };
+        self.complete(at, &mut view.vitals);
+        self.agents.touch(at);
+        self.score(Scored { tenant, view, cause: Cause::Reading { now, planned } }, round);
+    }
+
+    /// Thresholds on the new rows of REST metrics, one time after the other; the alerts raised. What is ahead of its
+    /// time is news of when it arrived.
+    fn watch(&mut self, tenant: usize, from: usize, now: UnixNanos, round: &mut Round) -> Vec<Alert> {
+        let fresh = &self.tenants[tenant].fresh;
+        let rows = (from..fresh.len()).map(|row| (fresh.times[row], fresh.series[row], fresh.values[row]));
+        let ahead = self.intake.reported_ahead.iter().map(|&(id, value)| (now.0, id.0, value));
+        let mut watched: Vec<(UnixNanos, SeriesId, MetricKind, f64)> = rows
+            .chain(ahead)
+            .filter_map(|(time, id, value)| {
+                let (kind, value) = self.watched(SeriesId(id), value)?;
+                Some((UnixNanos(time), SeriesId(id), kind, value))
+            })
+            .collect();
+        watched.sort_by_key(|&(time, ..)| time);
         let mut raised = Vec::new();
-        let mut rows: Vec<_> = self.tenants[tenant].fresh.rows().skip(from).collect();
-        rows.extend(self.intake.reported_ahead.iter().map(|&(id, value)| (id, now, value)));
-        for (id, time, value) in rows {
-            let Some((kind, value)) = self.watched(id, value) else { continue };
-            let agent = self.intake.series[id.0 as usize].agent;
-            let tenant = self.tenants[tenant].id.clone();
-            let place = self.place(agent, &tenant);
-            let agent = &mut self.agents.all[place];
-            raised.extend(agent.watch(Subject::Series(id), kind, (time, value), now, &self.config, &mut self.out));
+        for same in watched.chunk_by(|one, other| one.0 == other.0) {
+            for &(time, id, kind, value) in same {
+                let owner = self.intake.series[id.0 as usize].agent;
+                let tenant = self.tenants[tenant].id.clone();
+                let place = self.place(owner, &tenant);
+                let agent = &mut self.agents.all[place];
+                if agent.tracker.is_none() {
+                    agent.observe(id, kind, time, value);
+                }
+                let registry = &self.around.registry;
+                let measured = Measured { subject: Subject::Series(id), kind, time, value };
+                let series = || named(registry, &[id]);
+                raised.extend(agent.watch(measured, &series, now, &self.config, &mut self.out));
+            }
+            self.observed(tenant, same[0].1, same[0].0, now, round);
         }
         raised
+    }
+
+    /// Judges the owner of `series` by what others report of it, unless it shows life itself.
+    fn observed(&mut self, tenant: usize, series: SeriesId, time: UnixNanos, now: UnixNanos, round: &mut Round) {
+        let (id, tenant) = (self.intake.series[series.0 as usize].agent, self.tenants[tenant].id.clone());
+        let at = self.place(id, &tenant);
+        let agent = &mut self.agents.all[at];
+        if agent.tracker.is_some() || time < agent.vitals_time {
+            return;
+        }
+        let vitals = agent.observed(time);
+        if vitals == Vitals::default() {
+            return;
+        }
+        agent.vitals = vitals;
+        agent.vitals_time = time;
+        let view = AgentView { agent: id, time, vitals, uptime_percent: None };
+        self.score(Scored { tenant, view, cause: Cause::Reading { now, planned: true } }, round);
     }
 
     /// What thresholds judge of a REST metric's value.
@@ -654,7 +814,7 @@ impl Shard {
         })
     }
 
-    /// Hands each row to where its series says: the derivers' batch, the detectors' batch, the vitals.
+    /// Hands each row to where its series says: the derivers' batch, the detectors' batch.
     fn spread(&mut self, tenant: usize, rows: &Columns, totals: &[f64], judges: &mut dyn Judges) {
         self.scratch.derive.clear();
         self.scratch.detect.clear();
@@ -671,9 +831,6 @@ impl Shard {
                 self.scratch.detect.push(SeriesId(id), UnixNanos(time), value);
             } else if state.flags & flag::DERIVE != 0 {
                 self.scratch.derive.push(SeriesId(id), UnixNanos(time), value);
-            }
-            if state.gauge != NO_GAUGE {
-                self.intake.gauges.set(state.gauge, time, value);
             }
         }
     }
@@ -756,160 +913,150 @@ impl Shard {
         }
     }
 
-    /// Judges the agents whose series changed their vitals.
-    fn assess(&mut self) {
-        let mut readings = mem::take(&mut self.scratch.readings);
-        let stale = nanos(self.config.stale_seconds);
-        self.intake.gauges.take_changed(stale, &mut readings);
-        let mut views: HashMap<TenantId, Vec<AgentView>> = HashMap::new();
-        for (agent, reading) in readings.drain(..) {
-            let Some(desc) = self.around.registry.agent(agent) else { continue };
-            let (at, now) = (self.place(agent, &desc.tenant), self.now());
-            let agent = &mut self.agents.all[at];
-            agent.memory_total_mb = reading.memory_total_mb.or(agent.memory_total_mb);
-            if reading.vitals == Vitals::default() || reading.time < agent.vitals_time {
-                continue;
-            }
-            agent.vitals = reading.vitals;
-            agent.vitals_time = reading.time;
-            for kind in MetricKind::ALL {
-                if let Some(value) = vital(&reading.vitals, kind) {
-                    let measured = (reading.time, value);
-                    agent.watch(Subject::Vitals(kind), kind, measured, now, &self.config, &mut self.out);
+    /// Has an agent scored, at the latest when the batch ends.
+    fn score(&mut self, scored: Scored, round: &mut Round) {
+        round.scored.push(scored);
+        if round.scored.len() >= MOST_SCORED {
+            self.settle(round);
+        }
+    }
+
+    /// Asks the scorers about all that waits for it, and takes their answers in order of the records.
+    fn settle(&mut self, round: &mut Round) {
+        let scored = mem::take(&mut round.scored);
+        round.beating.clear();
+        let mut calls: HashMap<TenantId, (Vec<usize>, Vec<AgentView>)> = HashMap::new();
+        for (at, one) in scored.iter().enumerate() {
+            let (rows, views) = calls.entry(one.tenant.clone()).or_default();
+            rows.push(at);
+            views.push(one.view);
+        }
+        let mut answers: Vec<Vec<(Arc<Evidence>, AgentHealth)>> = Vec::new();
+        answers.resize_with(scored.len(), Vec::new);
+        for (tenant, (rows, views)) in calls {
+            let place = self.tenant(&tenant);
+            let mut judges = self.judges(place);
+            for (evidence, row, health) in judges.assess(&views) {
+                if let Some(&at) = rows.get(row) {
+                    answers[at].push((evidence, health));
                 }
             }
-            views.entry(desc.tenant.clone()).or_default().push(AgentView {
-                agent: agent.id,
-                time: reading.time,
-                vitals: reading.vitals,
-                uptime_percent: agent.uptime_percent(self.seen),
-            });
-            self.agents.touch(at);
+            self.tenants[place].judges = Some(judges);
         }
-        self.scratch.readings = readings;
-        for (tenant, views) in views {
-            for (agent, time, health) in self.ask_scorers(&tenant, &views, &[]) {
-                let now = self.now();
-                if let Some(agent) = self.agents.get_mut(agent) {
-                    agent.health_alert(&health, time, now, &self.config, &mut self.out);
-                    agent.health = Some(health);
+        for (one, answers) in scored.into_iter().zip(answers) {
+            match one.cause {
+                Cause::Reading { now, planned } => self.take_reading(&one.view, answers, now, planned),
+                Cause::Pulse { heartbeat, reply, new } => {
+                    let (outcome, columns) = self.take_pulse(heartbeat, &one.view, answers, new);
+                    round.asks.extend(reply.map(|reply| Ask { columns, outcome, reply }));
                 }
             }
         }
     }
 
-    /// Asks a tenant's scorers; each agent may stand in `views` once. Every verdict is kept, but for those on `old` views, which
-    /// were judged before; the worst of each agent is returned.
-    fn ask_scorers(
+    /// Takes the scorers' answers: each is kept as a verdict if it is `new`, beside what the agent says of itself. The worst
+    /// counts.
+    fn worst(
         &mut self,
-        tenant: &TenantId,
-        views: &[AgentView],
-        old: &[AgentId],
-    ) -> Vec<(AgentId, UnixNanos, vitals_core::verdict::AgentHealth)> {
-        let place = self.tenant(tenant);
-        let mut judges = self.judges(place);
-        let answers = judges.assess(views);
-        self.tenants[place].judges = Some(judges);
-        let mut worst: Vec<(AgentId, UnixNanos, vitals_core::verdict::AgentHealth)> = Vec::new();
-        let mut at: HashMap<AgentId, usize> = HashMap::new();
-        let times: HashMap<AgentId, UnixNanos> = views.iter().map(|v| (v.agent, v.time)).collect();
-        for (evidence, id, health) in answers {
-            let (Some(&time), Some(agent)) = (times.get(&id), self.agents.get_mut(id)) else { continue };
-            if !old.contains(&id) {
-                agent.judged(&evidence, time, &health, &self.config, &mut self.out);
+        at: usize,
+        answers: Vec<(Arc<Evidence>, AgentHealth)>,
+        reported: Option<HealthStatus>,
+        time: UnixNanos,
+        new: bool,
+    ) -> Option<AgentHealth> {
+        let mut worst: Option<AgentHealth> = None;
+        for (evidence, health) in answers {
+            let health = beside_report(health, reported, self.config.reported_score_most);
+            if new {
+                self.agents.all[at].judged(&evidence, time, &health, &self.config, &mut self.out);
             }
-            match at.get(&id) {
-                Some(&known) => {
-                    if health.score < worst[known].2.score {
-                        worst[known].2 = health;
-                    }
-                }
-                None => {
-                    at.insert(id, worst.len());
-                    worst.push((id, time, health));
-                }
+            if worst.as_ref().is_none_or(|worst| health.score < worst.score) {
+                worst = Some(health);
             }
         }
         worst
     }
 
-    /// Judges heartbeats and answers them, in order.
-    fn pulses(&mut self, pulses: Vec<Pulse>, found: &[(UnixNanos, OutlierVerdict)]) -> Vec<(Reply, Outcome)> {
-        let mut answers = Vec::new();
-        let mut rest = pulses.into_iter().peekable();
-        while rest.peek().is_some() {
-            // One call of the scorers for as many as possible: each agent once, one tenant.
-            let mut group: Vec<Pulse> = Vec::new();
-            let mut places: HashMap<AgentId, ()> = HashMap::new();
-            while let Some(pulse) = rest.next_if(|p| {
-                !places.contains_key(&p.heartbeat.agent)
-                    && group.first().is_none_or(|g| g.heartbeat.tenant == p.heartbeat.tenant)
-            }) {
-                places.insert(pulse.heartbeat.agent, ());
-                group.push(pulse);
-            }
-            self.pulse_group(group, found, &mut answers);
+    /// Takes what the scorers say of a reading.
+    fn take_reading(
+        &mut self,
+        view: &AgentView,
+        answers: Vec<(Arc<Evidence>, AgentHealth)>,
+        now: UnixNanos,
+        planned: bool,
+    ) {
+        let Some(agent) = self.agents.get_mut(view.agent) else { return };
+        let (reported, tenant) = (agent.reported, agent.tenant.clone());
+        let at = self.place(view.agent, &tenant);
+        let Some(health) = self.worst(at, answers, reported, view.time, true) else { return };
+        let agent = &mut self.agents.all[at];
+        // Of a target that shows no life, each series has its own alerts.
+        if agent.tracker.is_some() {
+            let policy = Policy { planned, ..agent.policy(now, &self.config) };
+            agent.health_alert(&health, view.time, policy, now, &mut self.out);
         }
-        answers
+        agent.health = Some(health);
+        self.agents.touch(at);
     }
 
-    fn pulse_group(
+    /// Takes what the scorers say of a heartbeat, and makes its answer.
+    fn take_pulse(
         &mut self,
-        group: Vec<Pulse>,
-        found: &[(UnixNanos, OutlierVerdict)],
-        answers: &mut Vec<(Reply, Outcome)>,
-    ) {
-        let Some(tenant) = group.first().map(|p| p.heartbeat.tenant.clone()) else { return };
-        let views: Vec<AgentView> = group.iter().map(|p| self.view(&p.heartbeat)).collect();
-        // A retry or a straggler is answered like the first one, but leaves no trace beyond its evidence.
-        let news: Vec<bool> = group.iter().map(|p| self.is_newest(&p.heartbeat)).collect();
-        let old: Vec<AgentId> = views.iter().zip(&news).filter(|(_, new)| !**new).map(|(view, _)| view.agent).collect();
-        let health: HashMap<AgentId, _> =
-            self.ask_scorers(&tenant, &views, &old).into_iter().map(|(agent, _, health)| (agent, health)).collect();
-        for ((pulse, view), new) in group.into_iter().zip(views).zip(news) {
-            let heartbeat = &pulse.heartbeat;
-            let health = health.get(&heartbeat.agent).cloned();
-            let critical = health.as_ref().is_some_and(|h| h.status == HealthStatus::Critical);
-            let says = match heartbeat.reported {
-                HealthStatus::Maintenance => State::Maintenance,
-                _ if critical => State::Unhealthy,
-                _ => State::Up,
-            };
-            let own = Some(own_of(heartbeat));
-            let beat = Beat { own, interval: Some(heartbeat.interval), says: Some(says) };
-            // Its own arrival, not the batch's: when it is judged must not hang on how records are cut into batches.
-            let now = heartbeat.received_at;
-            let at = self.beat(heartbeat.agent, &tenant, beat, now);
-            self.check_clock(heartbeat.agent);
-            let agent = &mut self.agents.all[at];
-            let mut outcome = Outcome {
-                outliers: among(found, &heartbeat.columns),
-                next_expected: Some(heartbeat.timestamp.plus(heartbeat.interval)),
-                adaptive_timeout: agent.tracker.as_ref().map(|t| t.adaptive_timeout(&self.timing)),
-                ..Outcome::default()
-            };
-            for kind in [MetricKind::CpuUsage, MetricKind::ResponseTime] {
-                let Some(value) = vital(&view.vitals, kind) else { continue };
-                if let Some(threshold) = self.config.thresholds.iter().find(|t| t.metric_type == kind)
-                    && let Some(severity) = threshold.judge(value)
-                {
-                    outcome.breaches.push(threshold.sentence(value, severity));
-                }
-                if new {
-                    let (subject, measured) = (Subject::Vitals(kind), (view.time, value));
-                    outcome.alerts.extend(agent.watch(subject, kind, measured, now, &self.config, &mut self.out));
-                }
+        heartbeat: Heartbeat,
+        view: &AgentView,
+        answers: Vec<(Arc<Evidence>, AgentHealth)>,
+        new: bool,
+    ) -> (Outcome, Columns) {
+        let at = self.place(heartbeat.agent, &heartbeat.tenant);
+        let health = self.worst(at, answers, Some(heartbeat.reported), view.time, new);
+        let critical = health.as_ref().is_some_and(|h| h.status == HealthStatus::Critical);
+        let says = match heartbeat.reported {
+            HealthStatus::Maintenance => State::Maintenance,
+            _ if critical => State::Unhealthy,
+            _ => State::Up,
+        };
+        let own = Some(own_of(&heartbeat));
+        let beat = Beat { own, interval: Some(heartbeat.interval), says: Some(says) };
+        // Its own arrival, not the batch's: when it is judged must not hang on how records are cut into batches.
+        let now = heartbeat.received_at;
+        self.beat(heartbeat.agent, &heartbeat.tenant, beat, now);
+        self.check_clock(heartbeat.agent);
+        let agent = &mut self.agents.all[at];
+        if new {
+            agent.reported = Some(heartbeat.reported);
+            agent.vitals = view.vitals;
+            agent.vitals_time = agent.vitals_time.max(view.time);
+        }
+        let mut outcome = Outcome {
+            next_expected: Some(heartbeat.timestamp.plus(heartbeat.interval)),
+            adaptive_timeout: agent.tracker.as_ref().map(|t| t.adaptive_timeout(&self.timing)),
+            ..Outcome::default()
+        };
+        for (kind, field) in
+            [(MetricKind::CpuUsage, "cpu_usage_percent"), (MetricKind::ResponseTime, "response_time_ms")]
+        {
+            let Some(value) = vital(&view.vitals, kind) else { continue };
+            if let Some(threshold) = self.config.thresholds.iter().find(|t| t.metric_type == kind)
+                && let Some(severity) = threshold.judge(value)
+            {
+                outcome.breaches.push(threshold.sentence(value, severity));
             }
             if new {
-                agent.vitals = view.vitals;
-                agent.vitals_time = agent.vitals_time.max(view.time);
-                agent.health.clone_from(&health);
-            }
-            outcome.health = health;
-            if let Some(reply) = pulse.reply {
-                answers.push((reply, outcome));
+                let measured = Measured { subject: Subject::Vitals(kind), kind, time: view.time, value };
+                let series = || Some(AlertSeries { metric: field.to_owned(), attributes: Vec::new() });
+                outcome.alerts.extend(agent.watch(measured, &series, now, &self.config, &mut self.out));
             }
         }
+        if let Some(health) = health.as_ref().filter(|_| new) {
+            let policy = agent.policy(now, &self.config);
+            outcome.alerts.extend(agent.health_alert(health, view.time, policy, now, &mut self.out));
+            // Scorers that do not answer leave their last verdict.
+            agent.health = Some(health.clone());
+        }
+        outcome.health = health;
+        outcome.live = agent.live(&self.timing);
+        self.agents.touch(at);
+        (outcome, heartbeat.columns)
     }
 
     /// Whether a heartbeat says how its agent is now.
@@ -925,21 +1072,23 @@ impl Shard {
     /// What the scorers see of a heartbeat.
     fn view(&mut self, heartbeat: &Heartbeat) -> AgentView {
         let at = self.place(heartbeat.agent, &heartbeat.tenant);
-        let agent = &self.agents.all[at];
         let mut vitals = heartbeat.vitals;
-        let total = agent.memory_total_mb.unwrap_or(self.config.memory_total_mb);
+        self.complete(at, &mut vitals);
+        let uptime_percent = self.agents.all[at].uptime_percent(self.seen);
+        let bound = nanos(self.config.max_ahead_seconds);
+        let time = Clock::judged_time(heartbeat.timestamp, heartbeat.received_at, bound);
+        AgentView { agent: heartbeat.agent, time, vitals, uptime_percent }
+    }
+
+    /// Percentages that follow from what is known.
+    fn complete(&self, at: usize, vitals: &mut Vitals) {
+        let total = self.agents.all[at].memory_total_mb.unwrap_or(self.config.memory_total_mb);
         vitals.memory_percent =
             vitals.memory_percent.or_else(|| vitals.memory_mb.filter(|_| total > 0.0).map(|mb| 100.0 * mb / total));
         vitals.error_percent = vitals.error_percent.or_else(|| match (vitals.errors, vitals.requests) {
             (Some(errors), Some(requests)) if requests > 0.0 => Some(100.0 * errors / requests),
             _ => None,
         });
-        AgentView {
-            agent: heartbeat.agent,
-            time: Clock::judged_time(heartbeat.timestamp, heartbeat.received_at, nanos(self.config.max_ahead_seconds)),
-            vitals,
-            uptime_percent: agent.uptime_percent(self.seen),
-        }
     }
 
     /// Time has come to `now`: who is late, who is offline, SLA reports, plugins to put away.
@@ -1058,10 +1207,7 @@ impl Shard {
             self.out = Output::default();
             return;
         }
-        let news = self.agents.take_changed(&self.timing);
-        if !news.is_empty() {
-            self.around.board.put(news);
-        }
+        self.agents.show(&self.timing, &self.around.board);
         if self.out == Output::default() {
             return;
         }
@@ -1107,6 +1253,18 @@ fn own_of(heartbeat: &Heartbeat) -> Own {
     let content = (heartbeat.reported, heartbeat.interval, &heartbeat.vitals);
     let content = postcard::to_allocvec(&content).unwrap_or_default();
     Own { time: heartbeat.timestamp, content: xxhash_rust::xxh3::xxh3_64(&content) }
+}
+
+/// The identity of the series that made a value: of several, the metric of the first and the attributes of all.
+fn named(registry: &Registry, series: &[SeriesId]) -> Option<AlertSeries> {
+    let mut descs = series.iter().filter_map(|&id| registry.series(id));
+    let first = descs.next()?;
+    let mut attributes: Vec<(String, String)> =
+        first.spec.attributes.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    for other in descs {
+        attributes.retain(|(key, value)| other.spec.attributes.iter().any(|(k, v)| k == key && v == value));
+    }
+    Some(AlertSeries { metric: first.spec.metric.clone(), attributes })
 }
 
 /// The findings that are about some rows.

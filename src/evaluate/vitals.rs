@@ -4,7 +4,7 @@ use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
 use vitals_core::record::Vitals;
-use vitals_core::series::SeriesDesc;
+use vitals_core::series::{MetricKind, SeriesDesc};
 use vitals_core::vitals::{VitalRole, container, group, plausible_percent};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
@@ -29,7 +29,53 @@ struct Gauge {
 struct Owner {
     agent: AgentId,
     gauges: Vec<u32>,
-    changed: bool,
+    /// `None` when no value came since the last reading.
+    changed: Option<Kinds>,
+}
+
+/// Which kinds of metrics the new values of a reading say something of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Kinds(u16);
+
+impl Kinds {
+    fn of(role: VitalRole) -> Self {
+        let kind = match role {
+            VitalRole::CpuPercent
+            | VitalRole::CpuBusyPercent
+            | VitalRole::CpuIdlePercent
+            | VitalRole::CpuWaitPercent
+            | VitalRole::CpuBusySeconds
+            | VitalRole::CpuIdleSeconds
+            | VitalRole::CpuWaitSeconds
+            | VitalRole::CpuCount
+            | VitalRole::ContainerCpuPercent
+            | VitalRole::ContainerCpuOfOne
+            | VitalRole::ContainerCpuCount
+            | VitalRole::ProcessCpuPercent
+            | VitalRole::ProcessCpuOfOne => MetricKind::CpuUsage,
+            VitalRole::MemoryPercent
+            | VitalRole::MemoryUsedBytes
+            | VitalRole::MemoryOtherBytes
+            | VitalRole::MemoryTotalBytes
+            | VitalRole::MemoryAvailableBytes
+            | VitalRole::ContainerMemoryPercent
+            | VitalRole::ProcessMemoryPercent
+            | VitalRole::ProcessMemoryBytes => MetricKind::MemoryUsage,
+            VitalRole::DiskPercent | VitalRole::DiskUsedBytes | VitalRole::DiskFreeBytes => MetricKind::DiskUsage,
+            VitalRole::ResponseMs => MetricKind::ResponseTime,
+            VitalRole::ErrorPercent | VitalRole::Requests | VitalRole::FailedRequests => MetricKind::ErrorRate,
+            VitalRole::LatencyMs
+            | VitalRole::NetworkBytes
+            | VitalRole::Packets
+            | VitalRole::PacketsLost
+            | VitalRole::Connections => return Self(0),
+        };
+        Self(1 << kind as u16)
+    }
+
+    pub(super) fn has(self, kind: MetricKind) -> bool {
+        self.0 & (1 << kind as u16) != 0
+    }
 }
 
 /// All series of a shard that have a role.
@@ -45,8 +91,12 @@ pub(super) struct Gauges {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Reading {
     pub(super) vitals: Vitals,
-    /// The time of the newest value.
+    /// The time of the values that led to this reading.
     pub(super) time: UnixNanos,
+    /// The time of the agent's newest value.
+    pub(super) newest: UnixNanos,
+    /// What those values say something of.
+    pub(super) kinds: Kinds,
     /// All memory, megabytes.
     pub(super) memory_total_mb: Option<f64>,
 }
@@ -55,7 +105,7 @@ impl Gauges {
     /// A place for a series that has a role.
     pub(super) fn open(&mut self, desc: &SeriesDesc, role: VitalRole) -> u32 {
         let owner = *self.by_agent.entry(desc.agent).or_insert_with(|| {
-            self.owners.push(Owner { agent: desc.agent, gauges: Vec::new(), changed: false });
+            self.owners.push(Owner { agent: desc.agent, gauges: Vec::new(), changed: None });
             self.owners.len() - 1
         });
         let place = u32::try_from(self.all.len()).unwrap_or(u32::MAX - 1);
@@ -96,32 +146,101 @@ impl Gauges {
         gauge.time = time;
         gauge.value = value;
         let owner = &mut self.owners[gauge.owner];
-        if !owner.changed {
-            owner.changed = true;
+        let kinds = owner.changed.unwrap_or_else(|| {
             self.changed.push(gauge.owner);
-        }
+            Kinds::default()
+        });
+        owner.changed = Some(Kinds(kinds.0 | Kinds::of(gauge.role).0));
     }
 
-    /// The agents whose vitals changed since the last call. `stale` nanoseconds behind its newest, a value no longer counts.
-    pub(super) fn take_changed(&mut self, stale: i64, out: &mut Vec<(AgentId, Reading)>) {
-        for owner in std::mem::take(&mut self.changed) {
-            self.owners[owner].changed = false;
-            if let Some(reading) = self.read(&self.owners[owner], stale) {
+    /// A reading of each agent that got values since the last call, which were all of `time`. `stale` nanoseconds behind the
+    /// agent's newest, a value no longer counts.
+    pub(super) fn take_changed(&mut self, time: i64, stale: i64, out: &mut Vec<(AgentId, Reading)>) {
+        for at in 0..self.changed.len() {
+            let owner = self.changed[at];
+            let kinds = self.owners[owner].changed.take().unwrap_or_default();
+            if let Some(reading) = self.read(&self.owners[owner], UnixNanos(time), kinds, stale) {
                 out.push((self.owners[owner].agent, reading));
             }
         }
+        self.changed.clear();
     }
 
-    fn read(&self, owner: &Owner, stale: i64) -> Option<Reading> {
-        let gauges = || owner.gauges.iter().map(|&place| &self.all[place as usize]);
-        let newest = gauges().map(|g| g.time).max().filter(|&time| time != i64::MIN)?;
+    /// The time of an owner's newest value.
+    fn newest(&self, owner: &Owner) -> Option<i64> {
+        let times = owner.gauges.iter().map(|&place| self.all[place as usize].time);
+        times.max().filter(|&time| time != i64::MIN)
+    }
+
+    /// An owner's values that count beside its newest.
+    fn counting<'a>(&'a self, owner: &'a Owner, newest: i64, stale: i64) -> impl Iterator<Item = &'a Gauge> {
+        let gauges = owner.gauges.iter().map(|&place| &self.all[place as usize]);
+        gauges.filter(move |g| g.time != i64::MIN && newest.saturating_sub(g.time) <= stale)
+    }
+
+    /// The series that made the agent's value of `kind`: those of the fullest file system or of the largest value, else all
+    /// that it was put together from.
+    pub(super) fn sources(&self, agent: AgentId, kind: MetricKind, stale: i64) -> Vec<SeriesId> {
+        let Some(owner) = self.by_agent.get(&agent).map(|&at| &self.owners[at]) else { return Vec::new() };
+        let Some(newest) = self.newest(owner) else { return Vec::new() };
+        let counting: Vec<&Gauge> = self.counting(owner, newest, stale).collect();
+        let of = |roles: &[VitalRole]| -> Vec<&Gauge> {
+            counting.iter().copied().filter(|gauge| roles.contains(&gauge.role)).collect()
+        };
+        // As in `Sums`: a percentage that is far outside counts as not there.
+        let percents = |role: VitalRole| -> Vec<&Gauge> {
+            of(&[role]).into_iter().filter(|gauge| plausible_percent(gauge.value).is_some()).collect()
+        };
+        let found = match kind {
+            MetricKind::CpuUsage => first_of([
+                percents(VitalRole::CpuPercent),
+                of(&[VitalRole::CpuBusyPercent, VitalRole::CpuIdlePercent, VitalRole::CpuWaitPercent]),
+                of(&[VitalRole::CpuBusySeconds, VitalRole::CpuIdleSeconds, VitalRole::CpuWaitSeconds]),
+                percents(VitalRole::ContainerCpuPercent),
+                of(&[VitalRole::ContainerCpuOfOne]),
+                of(&[VitalRole::ProcessCpuPercent]),
+                of(&[VitalRole::ProcessCpuOfOne]),
+            ]),
+            MetricKind::MemoryUsage => {
+                let is_total_known = !of(&[VitalRole::MemoryTotalBytes]).is_empty();
+                first_of([
+                    if is_total_known { of(&[VitalRole::MemoryAvailableBytes]) } else { Vec::new() },
+                    one_of(largest_of(&percents(VitalRole::MemoryPercent))),
+                    of(&[VitalRole::MemoryUsedBytes]),
+                    one_of(largest_of(&percents(VitalRole::ContainerMemoryPercent))),
+                    percents(VitalRole::ProcessMemoryPercent),
+                    of(&[VitalRole::ProcessMemoryBytes]),
+                ])
+            }
+            MetricKind::DiskUsage => {
+                let reported = largest_of(&percents(VitalRole::DiskPercent));
+                match fullest(&of(&[VitalRole::DiskUsedBytes, VitalRole::DiskFreeBytes])) {
+                    Some((percent, both)) if reported.is_none_or(|one| one.value < percent) => both,
+                    _ => one_of(reported),
+                }
+            }
+            MetricKind::ResponseTime => one_of(largest_of(&of(&[VitalRole::ResponseMs]))),
+            MetricKind::ErrorRate => first_of([
+                one_of(largest_of(&percents(VitalRole::ErrorPercent))),
+                of(&[VitalRole::FailedRequests]),
+                of(&[VitalRole::Requests]),
+            ]),
+            _ => Vec::new(),
+        };
+        found.into_iter().map(|gauge| gauge.series).collect()
+    }
+
+    fn read(&self, owner: &Owner, time: UnixNanos, kinds: Kinds, stale: i64) -> Option<Reading> {
+        let newest = self.newest(owner)?;
         let mut sums = Sums::default();
-        for gauge in gauges().filter(|g| g.time != i64::MIN && newest.saturating_sub(g.time) <= stale) {
+        for gauge in self.counting(owner, newest, stale) {
             sums.add(gauge);
         }
         Some(Reading {
             vitals: sums.vitals(),
-            time: UnixNanos(newest),
+            time,
+            newest: UnixNanos(newest),
+            kinds,
             memory_total_mb: sums.memory_total().map(|bytes| bytes / 1e6),
         })
     }
@@ -149,7 +268,7 @@ impl Gauges {
             gauge.seconds = 0.0;
         }
         for owner in self.changed.drain(..) {
-            self.owners[owner].changed = false;
+            self.owners[owner].changed = None;
         }
     }
 
@@ -174,6 +293,33 @@ fn digest<'s>(pairs: impl Iterator<Item = &'s (String, String)>) -> u64 {
         hash.update(&[0xFF]);
     }
     hash.digest()
+}
+
+/// The first of some lists that has anything.
+fn first_of<'a, const N: usize>(lists: [Vec<&'a Gauge>; N]) -> Vec<&'a Gauge> {
+    lists.into_iter().find(|list| !list.is_empty()).unwrap_or_default()
+}
+
+fn one_of(gauge: Option<&Gauge>) -> Vec<&Gauge> {
+    gauge.into_iter().collect()
+}
+
+fn largest_of<'a>(gauges: &[&'a Gauge]) -> Option<&'a Gauge> {
+    gauges.iter().copied().max_by(|one, other| one.value.total_cmp(&other.value))
+}
+
+/// The fullest file system by its bytes: percent, and its series.
+fn fullest<'a>(gauges: &[&'a Gauge]) -> Option<(f64, Vec<&'a Gauge>)> {
+    let mut groups: HashMap<u64, (Sum, Sum, Vec<&Gauge>)> = HashMap::new();
+    for &gauge in gauges {
+        let (used, free, all) = groups.entry(gauge.group).or_default();
+        if gauge.role == VitalRole::DiskUsedBytes { used } else { free }.add(gauge.value);
+        all.push(gauge);
+    }
+    let shares = groups.into_values().filter(|(_, free, _)| free.count > 0.0);
+    let shares = shares.filter_map(|(used, free, all)| Some((used.share(free)?, all)));
+    // The order of a map says nothing: of two that are as full, the one with the smaller number.
+    shares.max_by(|one, other| one.0.total_cmp(&other.0).then_with(|| other.1[0].series.cmp(&one.1[0].series)))
 }
 
 /// A mean, or a sum, of what there is.
@@ -480,7 +626,8 @@ mod tests {
             gauges.set(place, seconds * UnixNanos::SECOND, value);
         }
         let mut out = Vec::new();
-        gauges.take_changed(300 * UnixNanos::SECOND, &mut out);
+        let last = rows.last().unwrap().2 * UnixNanos::SECOND;
+        gauges.take_changed(last, 300 * UnixNanos::SECOND, &mut out);
         out[0].1
     }
 
@@ -690,6 +837,47 @@ mod tests {
         assert_eq!(reading.vitals.response_ms, Some(250.0));
         assert_eq!(reading.vitals.cpu_percent, None);
         assert_eq!(reading.vitals.connections, Some(5.0));
-        assert_eq!(reading.time, UnixNanos(10 * UnixNanos::SECOND));
+        assert_eq!(reading.newest, UnixNanos(10 * UnixNanos::SECOND));
+    }
+
+    #[test]
+    fn a_reading_says_what_is_new_in_it_and_which_series_made_it() {
+        use VitalRole as R;
+        let mut gauges = Gauges::default();
+        let names = [
+            (R::CpuBusySeconds, "core 0"),
+            (R::CpuIdleSeconds, "core 0"),
+            (R::DiskUsedBytes, "a"),
+            (R::DiskFreeBytes, "a"),
+            (R::DiskUsedBytes, "b"),
+            (R::DiskFreeBytes, "b"),
+            (R::DiskPercent, "c"),
+            (R::ResponseMs, "slow"),
+            (R::ResponseMs, "fast"),
+        ];
+        let places: Vec<u32> =
+            (0_u32..).zip(names).map(|(n, (r, g))| gauges.open(&desc(n, "m", &[("d", g)]), r)).collect();
+        let mut feed = |second: i64, rows: &[(usize, f64)]| {
+            let time = second * UnixNanos::SECOND;
+            rows.iter().for_each(|&(at, value)| gauges.set(places[at], time, value));
+            let mut out = Vec::new();
+            gauges.take_changed(time, 300 * UnixNanos::SECOND, &mut out);
+            let sources = |kind| -> Vec<u32> {
+                gauges.sources(AgentId(1), kind, 300 * UnixNanos::SECOND).iter().map(|id| id.0).collect()
+            };
+            let kinds = out.first().map(|(_, reading)| MetricKind::ALL.into_iter().filter(|k| reading.kinds.has(*k)));
+            let kinds: Vec<MetricKind> = kinds.into_iter().flatten().collect();
+            (kinds, sources(MetricKind::DiskUsage), sources(MetricKind::ResponseTime), sources(MetricKind::CpuUsage))
+        };
+        let disks = [(2, 50.0), (3, 50.0), (4, 90.0), (5, 10.0), (6, 80.0)];
+        assert_eq!(feed(0, &disks), (vec![MetricKind::DiskUsage], vec![4, 5], vec![], vec![]));
+        assert_eq!(feed(1, &[(6, 95.0)]), (vec![MetricKind::DiskUsage], vec![6], vec![], vec![]));
+        let rest = [(0, 1.0), (1, 1.0), (7, 9.0), (8, 1.0)];
+        let both = vec![MetricKind::CpuUsage, MetricKind::ResponseTime];
+        assert_eq!(feed(2, &rest), (both, vec![6], vec![7], vec![0, 1]));
+        // Nothing new, nothing read.
+        assert_eq!(feed(2, &rest).0, []);
+        // What is stale makes nothing any more.
+        assert_eq!(feed(302, &[(3, 50.0), (2, 50.0)]).1, [2, 3]);
     }
 }

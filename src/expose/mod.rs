@@ -17,6 +17,9 @@ use vitals_core::board::Board;
 use vitals_core::ids::{Partition, UnixNanos};
 use vitals_core::record::{Outcome, Record};
 use vitals_core::registry::Registry;
+use vitals_core::rules::health::HealthConfig;
+use vitals_core::rules::quality::QualityRules;
+use vitals_core::rules::sla::SlaConfig;
 use vitals_core::seam::Store;
 
 use crate::auth::Auth;
@@ -46,6 +49,12 @@ pub struct ExposeConfig {
     /// Over how many days; from `evaluate.objective.period_days`.
     #[serde(skip)]
     pub sla_period_days: u32,
+    /// What the built-in SLA evaluator is configured with; `None` when it is disabled.
+    #[serde(skip)]
+    pub sla: Option<SlaConfig>,
+    /// From where the built-in health scorer advises on availability, percent; `None` when it is disabled.
+    #[serde(skip)]
+    pub advise_uptime_percent: Option<[f64; 3]>,
     /// The interval of a heartbeat that names none, milliseconds; from `telemetry.default_heartbeat_interval_ms`.
     #[serde(skip)]
     pub heartbeat_interval_ms: u64,
@@ -68,6 +77,8 @@ pub struct ExposeConfig {
     pub sample_retention_days: u32,
     /// Where a measurement becomes degraded and critical.
     pub thresholds: Thresholds,
+    /// What is taken off the quality of a metric.
+    pub quality: QualityRules,
 }
 
 /// Why REST cannot be as configured.
@@ -105,6 +116,8 @@ impl Default for ExposeConfig {
             shutdown_seconds: 10,
             sla_target: 99.9,
             sla_period_days: 30,
+            sla: Some(SlaConfig::default()),
+            advise_uptime_percent: Some(HealthConfig::default().advise_uptime_percent),
             heartbeat_interval_ms: 30_000,
             most_heartbeats: rest::MOST_HEARTBEATS,
             heartbeat_max_age_seconds: 600,
@@ -114,6 +127,7 @@ impl Default for ExposeConfig {
             cors: CorsConfig::default(),
             sample_retention_days: 90,
             thresholds: Thresholds::default(),
+            quality: QualityRules::default(),
         }
     }
 }

@@ -121,6 +121,7 @@ fn alert(id: u32, started: i64, resolved: Option<i64>) -> Alert {
         severity: Severity::Critical,
         message: "m".into(),
         source: "health".into(),
+        series: None,
         started: UnixNanos(started),
         resolved: resolved.map(UnixNanos),
         acknowledged: None,

@@ -1,5 +1,6 @@
 //! Tests at the boundary that users touch.
 
+mod agree;
 mod contract;
 mod data_folder;
 mod hostile;

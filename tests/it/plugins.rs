@@ -160,7 +160,8 @@ fn wasm_and_native_agree_on_agents() {
     };
     let views: Vec<AgentView> = (0..500)
         .map(|i| AgentView {
-            agent: AgentId(i),
+            // Some agents have several rows, each of which is judged for itself.
+            agent: AgentId(i % 400),
             time: UnixNanos(i64::from(i)),
             vitals: Vitals {
                 cpu_percent: maybe(100.0),
@@ -179,8 +180,8 @@ fn wasm_and_native_agree_on_agents() {
             uptime_percent: maybe(100.0),
         })
         .collect();
-    let bare = |found: Vec<(Arc<vitals_core::verdict::Evidence>, AgentId, vitals_core::verdict::AgentHealth)>| {
-        found.into_iter().map(|(_, agent, health)| (agent, health)).collect::<Vec<_>>()
+    let bare = |found: Vec<(Arc<vitals_core::verdict::Evidence>, usize, vitals_core::verdict::AgentHealth)>| {
+        found.into_iter().map(|(_, row, health)| (row, health)).collect::<Vec<_>>()
     };
     assert_eq!(bare(wasm.assess(&views)), bare(native.assess(&views)));
     let mut window = |seconds: f64| (seconds, seconds * random.float() * 0.02);

@@ -82,6 +82,14 @@ async fn a_changed_file_is_in_force_without_a_restart() {
         assert_eq!(uptime["sla_target"], 95.5);
         let (_, health) = client.post("/health-check", &json!({"target_id": "web-1", "target_type": "agent"})).await;
         assert_eq!(health["health_assessment"]["components"]["cpu"], "degraded", "{health}");
+        // A system is judged by the plugin with its settings, not by a rule of REST's own.
+        let (_, system) = client.post("/health-check", &json!({"target_id": "host-1", "target_type": "system"})).await;
+        let assessed = &system["health_assessment"];
+        assert_eq!(
+            (&assessed["overall_health"], &assessed["health_score"]),
+            (&json!("degraded"), &json!(85.0)),
+            "{system}"
+        );
         let (_, after) = client.get("/plugins").await;
         assert_ne!(scored(&before)["config"], scored(&after)["config"]);
         assert_eq!(beat(&client, "web-1", 50.0).await["calculated_health"], "degraded");

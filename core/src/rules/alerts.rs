@@ -14,7 +14,7 @@
 use crate::ids::UnixNanos;
 use crate::seam::Output;
 use crate::series::MetricKind;
-use crate::verdict::{Alert, Event, Notice, Severity};
+use crate::verdict::{Alert, AlertSeries, Event, Notice, Severity};
 use serde::{Deserialize, Serialize};
 
 /// The type that stands for every other.
@@ -143,6 +143,17 @@ impl<'a> Policy<'a> {
     }
 }
 
+/// What an open alert is about now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// One sentence.
+    pub message: String,
+    /// The series that breached.
+    pub series: Option<AlertSeries>,
+}
+
 /// An alert that is not over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Open {
@@ -196,12 +207,11 @@ impl Alerts {
         self.open.iter().map(|open| &open.alert).find(|alert| alert.id == id)
     }
 
-    /// An open alert is this bad now.
+    /// An open alert is this bad now, or about another series.
     pub fn change(
         &mut self,
         id: &str,
-        severity: Severity,
-        message: String,
+        Finding { severity, message, series }: Finding,
         now: UnixNanos,
         policy: Policy<'_>,
         out: &mut Output,
@@ -216,6 +226,7 @@ impl Alerts {
         open.base = severity;
         open.alert.severity = if open.escalated { above(severity) } else { severity };
         open.alert.message = message;
+        open.alert.series = series;
         out.alerts.push(open.alert.clone());
         self.announce(at, Event::Worsened, now, policy, out);
     }
@@ -248,7 +259,8 @@ impl Alerts {
         self.tick(now, policy, out);
         let Some(at) = self.place(id) else { return };
         let mut open = self.open.swap_remove(at);
-        open.alert.resolved = Some(ended);
+        // What ended it may carry an older time than what began it.
+        open.alert.resolved = Some(ended.max(open.alert.started));
         if open.told.is_some() {
             out.notices.extend(notice(&open, Event::Resolved, now, policy));
         }
@@ -385,6 +397,7 @@ mod tests {
             severity,
             message: String::new(),
             source: source.to_owned(),
+            series: None,
             started,
             resolved: None,
             acknowledged: None,
@@ -406,7 +419,10 @@ mod tests {
             Act::Raise(id, source, severity) => {
                 alerts.raise(alert(&id.to_string(), source, severity, now), now, policy, out);
             }
-            Act::Change(id, severity) => alerts.change(&id.to_string(), severity, String::new(), now, policy, out),
+            Act::Change(id, severity) => {
+                let finding = Finding { severity, message: String::new(), series: None };
+                alerts.change(&id.to_string(), finding, now, policy, out);
+            }
             Act::Acknowledge(id) => drop(alerts.acknowledge(&id.to_string(), "me", now, now, policy, out)),
             Act::Resolve(id) => alerts.resolve(&id.to_string(), now, now, policy, out),
             Act::Tick => alerts.tick(now, policy, out),

@@ -134,6 +134,27 @@ pub fn score(config: &HealthConfig, vitals: &Vitals, uptime_percent: Option<f64>
     }
 }
 
+/// Whether what an agent says of itself speaks against it.
+#[must_use]
+pub fn is_bad(reported: HealthStatus) -> bool {
+    matches!(reported, HealthStatus::Critical | HealthStatus::Offline)
+}
+
+/// A judged health beside what the agent says of itself: one that reports critical or offline is at most degraded, with a
+/// score of at most `most`. Anything else that it says changes nothing: measurements say more.
+#[must_use]
+pub fn beside_report(mut health: AgentHealth, reported: Option<HealthStatus>, most: f64) -> AgentHealth {
+    let Some(reported) = reported.filter(|reported| is_bad(*reported)) else { return health };
+    if health.status != HealthStatus::Critical {
+        health.status = HealthStatus::Degraded;
+    }
+    health.score = health.score.min(most);
+    let name = reported.name();
+    health.reasons.push(format!("the agent reports {name}: a score of at most {most}"));
+    health.recommendations.push(format!("The agent reports {name}: read its own log and what else it says of itself."));
+    health
+}
+
 struct Tally {
     score: f64,
     status: HealthStatus,
@@ -200,9 +221,10 @@ fn present(value: Option<f64>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{HealthConfig, Step, score};
+    use super::{HealthConfig, Step, beside_report, score};
     use crate::record::Vitals;
-    use crate::verdict::HealthStatus::{self, Critical, Degraded, Healthy};
+    use crate::verdict::AgentHealth;
+    use crate::verdict::HealthStatus::{self, Critical, Degraded, Healthy, Maintenance, Offline, Unknown};
 
     type Case = (&'static str, fn(&mut Vitals), f64, HealthStatus);
 
@@ -251,6 +273,32 @@ mod tests {
             let health = score(&HealthConfig::default(), &vitals, None);
             assert_eq!((health.score, health.status), (points, status), "{name}");
             assert_eq!(health.reasons.is_empty(), status == Healthy, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_an_agent_says_of_itself_limits_its_health() {
+        for (judged, points, reported, expect) in [
+            (Healthy, 100.0, None, (Healthy, 100.0)),
+            (Healthy, 100.0, Some(Healthy), (Healthy, 100.0)),
+            (Healthy, 100.0, Some(Degraded), (Healthy, 100.0)),
+            (Healthy, 100.0, Some(Unknown), (Healthy, 100.0)),
+            (Healthy, 100.0, Some(Maintenance), (Healthy, 100.0)),
+            (Healthy, 100.0, Some(Critical), (Degraded, 80.0)),
+            (Healthy, 100.0, Some(Offline), (Degraded, 80.0)),
+            (Unknown, 100.0, Some(Critical), (Degraded, 80.0)),
+            (Degraded, 65.0, Some(Critical), (Degraded, 65.0)),
+            (Critical, 70.0, Some(Offline), (Critical, 70.0)),
+            // A plugin may call a high score critical; what the agent says makes nothing better.
+            (Critical, 90.0, Some(Critical), (Critical, 80.0)),
+            (Critical, 70.0, Some(Healthy), (Critical, 70.0)),
+        ] {
+            let health =
+                AgentHealth { score: points, status: judged, reasons: Vec::new(), recommendations: Vec::new() };
+            let limited = beside_report(health, reported, 80.0);
+            assert_eq!((limited.status, limited.score), expect, "{judged:?} {points} {reported:?}");
+            let says_so = limited.reasons.iter().any(|reason| reason.contains("the agent reports"));
+            assert_eq!(says_so, matches!(reported, Some(Critical | Offline)), "{judged:?} {reported:?}");
         }
     }
 

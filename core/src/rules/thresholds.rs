@@ -313,7 +313,10 @@ impl BreachState {
                 Step::Change(severity)
             }
             None => {
-                self.run.push(time);
+                // Values of one time are one measurement, also when they come in several records.
+                if self.run.last() != Some(&time) {
+                    self.run.push(time);
+                }
                 self.run.retain(|breach| time.since(*breach) <= threshold.evaluation_window.nanos());
                 if (self.run.len() as u64) < u64::from(threshold.consecutive_breaches) {
                     return Step::None;

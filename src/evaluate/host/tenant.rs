@@ -104,7 +104,7 @@ impl Judges for Instances {
             .collect()
     }
 
-    fn assess(&mut self, views: &[AgentView]) -> Vec<(Arc<Evidence>, AgentId, AgentHealth)> {
+    fn assess(&mut self, views: &[AgentView]) -> Vec<(Arc<Evidence>, usize, AgentHealth)> {
         if views.is_empty() {
             return Vec::new();
         }
@@ -117,7 +117,7 @@ impl Judges for Instances {
             for ((row, (score, status)), (reasons, recommendations)) in answer.rows.into_iter().zip(numbers).zip(texts)
             {
                 let health = AgentHealth { score, status: status.into(), reasons, recommendations };
-                out.push((evidence.clone(), views[row as usize].agent, health));
+                out.push((evidence.clone(), row as usize, health));
             }
         }
         out

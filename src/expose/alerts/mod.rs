@@ -214,6 +214,11 @@ fn message(registry: &Registry, notice: &Notice) -> Value {
         ("message", json!(alert.message)),
         ("source", json!(alert.source)),
         ("timestamp", json!(rfc3339(alert.started))),
+        ("metric_name", json!(alert.series.as_ref().map(|series| &series.metric))),
+        (
+            "attributes",
+            json!(alert.series.as_ref().map(|series| series.attributes.iter().cloned().collect::<BTreeMap<_, _>>())),
+        ),
         ("resolved", json!(alert.resolved.is_some())),
         ("state", json!(state)),
         ("agent", json!(agent_of(registry, alert))),

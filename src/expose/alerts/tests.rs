@@ -19,7 +19,7 @@ use vitals_core::ids::{AgentId, TenantId, UnixNanos};
 use vitals_core::registry::{Quota, Registry};
 use vitals_core::seam::Output;
 use vitals_core::series::AgentProfile;
-use vitals_core::verdict::{Alert, Event, Notice, Severity};
+use vitals_core::verdict::{Alert, AlertSeries, Event, Notice, Severity};
 
 const SECRET: &str = "a secret of thirty-two characters";
 const QUICK: Backoff = Backoff { first: Duration::from_millis(5), most: Duration::from_millis(20) };
@@ -101,6 +101,10 @@ fn alert(id: &str, severity: Severity) -> Alert {
         severity,
         message: "cpu_usage is 97.0 %".into(),
         source: "threshold:cpu_usage".into(),
+        series: Some(AlertSeries {
+            metric: "system.cpu.utilization".into(),
+            attributes: vec![("cpu".into(), "0".into())],
+        }),
         started: UnixNanos(1_000_000_000_000_000_000),
         resolved: None,
         acknowledged: None,
@@ -143,7 +147,8 @@ async fn a_webhook_is_signed_and_says_all_of_it() {
     let expect = serde_json::json!({
         "event": "raised", "alert_id": "a", "severity": "critical", "message": "cpu_usage is 97.0 %",
         "source": "threshold:cpu_usage", "timestamp": "2001-09-09T01:46:40Z", "resolved": false, "state": "open",
-        "agent": "web-1", "tenant": "default", "resolved_at": null, "acknowledged_by": null, "acknowledged_at": null,
+        "agent": "web-1", "tenant": "default", "metric_name": "system.cpu.utilization", "attributes": {"cpu": "0"},
+        "resolved_at": null, "acknowledged_by": null, "acknowledged_at": null,
     });
     assert_eq!((bodies.len(), &bodies[0]), (2, &expect));
     assert_eq!(

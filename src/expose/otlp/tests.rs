@@ -178,6 +178,7 @@ fn output(web: AgentId, job: AgentId, series: SeriesId) -> Output {
         severity: Severity::Critical,
         message: "gone".to_owned(),
         source: "availability".to_owned(),
+        series: None,
         started: NOON,
         resolved,
         acknowledged: None,

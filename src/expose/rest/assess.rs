@@ -78,17 +78,17 @@ pub async fn health_check(
     let depth = Depth::of(&request);
     let response = rest
         .ask(move |rest| {
-            let mut standing = Standing::of(rest, &agent, now)?;
+            let standing = Standing::of(rest, &agent, now);
             let availability = Availability::of(rest, &caller, &agent, &standing, (start, end), now)?;
             // What nobody has judged is known by its components alone.
             let deep = depth.components || !request.components.is_empty() || standing.judged.is_none();
             let mut parts = components(rest, &agent, &standing, now, deep)?;
             if !request.components.is_empty() {
                 // What was asked for and is not measured is unknown, not missing.
-                let health = |name: &String| parts.health.get(name).copied().unwrap_or(Health::Unknown);
-                parts.health = request.components.iter().map(|name| (name.clone(), health(name))).collect();
+                let health = |name: &String| parts.get(name).copied().unwrap_or(Health::Unknown);
+                parts = request.components.iter().map(|name| (name.clone(), health(name))).collect();
             }
-            let health_assessment = assessment(&mut standing, &availability, &parts);
+            let health_assessment = assessment(&standing, &availability, &parts);
             let trends =
                 if depth.trends { trends(rest, &agent, start, end.min(now), depth.forecast)? } else { BTreeMap::new() };
             let patterns =
@@ -102,10 +102,10 @@ pub async fn health_check(
                 downtime_duration: iso_duration(availability.summary.tally.down),
                 uptime_sessions: if request.include_historical { availability.sessions() } else { Vec::new() },
                 clock_skew_ms: standing.clock_skew_ms(),
-                sla_target: Some(availability.sla.target),
+                sla_target: Some(availability.target),
                 sla_compliance: availability.compliant(),
-                sla_breach_risk: Some(availability.sla.risk.name().to_owned()),
-                maintenance_suggestions: suggestions(&parts.health, &trends, &patterns),
+                sla_breach_risk: availability.risk(),
+                maintenance_suggestions: suggestions(&parts, &trends, &patterns),
                 performance_trends: trends,
                 health_recommendations: availability.advice(&standing, &patterns),
                 failure_patterns: patterns,

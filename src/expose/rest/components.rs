@@ -8,12 +8,9 @@ use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vitals_core::ids::UnixNanos;
-use vitals_core::record::Vitals;
-use vitals_core::rules::health::{HealthConfig, score};
 use vitals_core::rules::thresholds::is_percent;
 use vitals_core::seam::{Aggregation, SampleQuery, StoreError};
 use vitals_core::series::{AgentDesc, MetricKind, Origin, SeriesDesc};
-use vitals_core::verdict::AgentHealth;
 use vitals_core::vitals::{VitalRole, container, group, plausible_percent, role};
 
 /// How far back the last value of a component is looked for.
@@ -25,22 +22,6 @@ const MOST_PARTS: usize = 256;
 /// Steps into which a window is cut for the uptime of components: 5 minutes of a day.
 const STEPS: i64 = 288;
 
-/// What is measured of an agent.
-#[derive(Default)]
-pub struct Parts {
-    /// The health of each component.
-    pub health: BTreeMap<String, Health>,
-    /// The worst that the typed REST metrics said last; nobody but this room judges a system by them.
-    pub told: Vitals,
-}
-
-impl Parts {
-    /// The health of a target that only reports metrics, by the rule that scores heartbeats.
-    pub fn judged(&self) -> Option<AgentHealth> {
-        (self.told != Vitals::default()).then(|| score(&HealthConfig::default(), &self.told, None))
-    }
-}
-
 /// The components that are measured: the agent's vitals, and with `deep` the typed REST metrics too, by their component.
 pub fn components(
     rest: &Rest,
@@ -48,7 +29,7 @@ pub fn components(
     standing: &Standing,
     now: UnixNanos,
     deep: bool,
-) -> Result<Parts, StoreError> {
+) -> Result<BTreeMap<String, Health>, StoreError> {
     let limits = &rest.config.thresholds;
     let vitals = standing.vitals();
     let memory = vitals.memory_percent.or_else(|| vitals.memory_mb.map(|used| 100.0 * used / limits.memory_total_mb));
@@ -56,7 +37,7 @@ pub fn components(
         let requests = vitals.requests.filter(|requests| *requests > 0.0)?;
         Some(100.0 * vitals.errors? / requests)
     });
-    let mut found = Parts::default();
+    let mut found = BTreeMap::new();
     for (name, value, bounds) in [
         (CPU, vitals.cpu_percent, limits.cpu),
         (MEMORY, memory, limits.memory),
@@ -67,7 +48,7 @@ pub fn components(
         (ERROR_RATE, errors, limits.error_rate),
     ] {
         if let Some(value) = value {
-            worsen(&mut found.health, name, grade(value, bounds));
+            worsen(&mut found, name, grade(value, bounds));
         }
     }
     if !deep {
@@ -84,17 +65,7 @@ pub fn components(
             limit: 2,
         };
         if let Some(&(_, value)) = rest.store.samples(&query)?.last() {
-            worsen(&mut found.health, &judged.component, grade(value, judged.bounds));
-            let told = &mut found.told;
-            let place = match series.spec.kind {
-                MetricKind::CpuUsage => &mut told.cpu_percent,
-                MetricKind::MemoryUsage => &mut told.memory_percent,
-                MetricKind::DiskUsage => &mut told.disk_percent,
-                MetricKind::ResponseTime => &mut told.response_ms,
-                MetricKind::ErrorRate => &mut told.error_percent,
-                _ => continue,
-            };
-            *place = Some(place.map_or(value, |worst| worst.max(value)));
+            worsen(&mut found, &judged.component, grade(value, judged.bounds));
         }
     }
     Ok(found)

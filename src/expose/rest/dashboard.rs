@@ -256,8 +256,7 @@ impl Board<'_> {
                 *by_liveness.entry(liveness_name(live.liveness)).or_insert(0) += 1;
             }
         }
-        let scores: Vec<f64> =
-            agents.iter().filter(|(_, one)| one.judged.is_some()).map(|(_, one)| one.score).collect();
+        let scores: Vec<f64> = agents.iter().filter_map(|(_, one)| one.score).collect();
         let late = agents
             .iter()
             .filter(|(_, one)| one.live.as_ref().is_some_and(|live| live.liveness == Liveness::Late))

@@ -2,6 +2,7 @@
 
 use super::check::{self, Problem};
 use super::error::{AnyErrors, ApiError, BodyErrors, ErrorBody, MissingError, ParameterErrors, TokenErrors};
+use super::standing::Standing;
 use super::time::Time;
 use super::wire::{
     AlertInfo, Health, HeartbeatRequest, HeartbeatResponse, MaintenanceWindow, MetricData, SystemMetricsRequest,
@@ -24,7 +25,7 @@ use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, SeriesId, UnixNanos};
 use vitals_core::record::{Heartbeat, Outcome, Record, Samples, Vitals};
 use vitals_core::registry::RegistryError;
-use vitals_core::rules::quality::{QualityRules, heartbeat_quality, metric_quality};
+use vitals_core::rules::quality::{heartbeat_quality, metric_quality};
 use vitals_core::seam::AlertQuery;
 use vitals_core::series::{AgentProfile, Attributes, MetricKind, Origin, Part, Scope, SeriesSpec, Shape};
 
@@ -82,8 +83,9 @@ pub async fn heartbeat(
     let beat = Beat::prepare(&rest, &caller, body.value, &["body".into()], body.length)?;
     let outcome = rest.intake.submit(beat.partition, beat.record, beat.bytes).await?;
     let answered = rest.now();
-    let health = outcome.health.clone().or_else(|| rest.board.get(beat.agent).and_then(|live| live.health));
-    let status = health.as_ref().map_or(Health::Unknown, |health| health.status.into());
+    let live = outcome.live.or_else(|| rest.board.get(beat.agent));
+    let standing = live.map(|live| Standing::of_live(live, answered));
+    let health = outcome.health.or_else(|| standing.as_ref().and_then(|standing| standing.judged.clone()));
     let alerts: Vec<AlertInfo> =
         outcome.alerts.iter().map(|alert| AlertInfo::of(alert, Some(beat.key.clone()))).collect();
     let message = match alerts.len() {
@@ -98,8 +100,9 @@ pub async fn heartbeat(
         agent_id: beat.key,
         processing_time_ms: took(begun),
         data_quality_score: beat.quality,
-        calculated_health: status,
-        health_score: health.as_ref().map_or(0.0, |health| health.score.clamp(0.0, 100.0)),
+        calculated_health: standing.as_ref().map_or(Health::Unknown, |standing| standing.health),
+        reported_status: beat.reported,
+        health_score: standing.as_ref().map_or(100.0, Standing::score_as_number),
         next_expected_heartbeat: Time(outcome.next_expected.unwrap_or(beat.timestamp.plus(beat.interval))),
         adaptive_timeout_ms: timeout / MILLISECOND,
         alerts_generated: alerts,
@@ -119,6 +122,7 @@ struct Beat {
     bytes: usize,
     timestamp: UnixNanos,
     interval: i64,
+    reported: Health,
     quality: f64,
 }
 
@@ -162,6 +166,7 @@ impl Beat {
             bytes,
             timestamp: request.timestamp.0,
             interval,
+            reported: request.health_status,
             quality: heartbeat_quality(&vitals, &profile),
         })
     }
@@ -357,7 +362,7 @@ impl Report {
             quality: BTreeMap::new(),
             errors: old,
         };
-        let rules = QualityRules::default();
+        let rules = rest.config.quality;
         for ((metric, id), factor) in metrics.into_iter().zip(ids).zip(factors) {
             let own_time = metric.timestamp.map(|time| time.0);
             match id {

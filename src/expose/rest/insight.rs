@@ -2,7 +2,7 @@
 //!
 //! Everything here asks the store and may block.
 
-use super::components::{Grid, HEARTBEAT, Parts, bounds};
+use super::components::{Grid, HEARTBEAT, bounds};
 use super::standing::Standing;
 use super::time::{HOUR, Time, minutes};
 use super::wire::{Direction, FailurePattern, Health, HealthAssessment, Period, SeriesTrend};
@@ -13,9 +13,9 @@ use vitals_core::board::Liveness;
 use vitals_core::caller::Caller;
 use vitals_core::ids::UnixNanos;
 use vitals_core::rules::sla::{self, SlaConfig, Windows};
-use vitals_core::seam::{Aggregation, StoreError};
+use vitals_core::seam::{Aggregation, StoreError, VerdictQuery};
 use vitals_core::series::{AgentDesc, MetricKind, Origin, Part, SeriesDesc, Shape};
-use vitals_core::verdict::SlaVerdict;
+use vitals_core::verdict::{SlaVerdict, VerdictBody};
 
 pub const DAY: i64 = 24 * HOUR;
 /// Most series of one agent whose trends are looked at.
@@ -39,33 +39,19 @@ const LEAST_KNOWN: i64 = HOUR;
 /// So many outages at the same hour on different days are a pattern, if they are at least half of all.
 const RECURRING: usize = 3;
 
-/// How a target is, in one look: by the scorer's word, else by what its metrics say, else by its uptime.
-pub fn assessment(standing: &mut Standing, availability: &Availability, parts: &Parts) -> HealthAssessment {
-    if standing.judged.is_none() {
-        standing.judged = parts.judged();
-    }
-    let uptime = availability.summary.tally.percent();
-    let (health, score) = match (standing.health, &standing.judged, uptime) {
-        (Health::Unknown, Some(judged), _) => (judged.status.into(), judged.score.clamp(0.0, 100.0)),
-        (Health::Unknown, None, Some(percent)) => (uptime_health(percent), percent),
-        (health, ..) => (health, standing.score),
-    };
+/// How a target is, in one look.
+pub fn assessment(
+    standing: &Standing,
+    availability: &Availability,
+    parts: &BTreeMap<String, Health>,
+) -> HealthAssessment {
     HealthAssessment {
-        overall_health: health,
-        health_score: score,
+        overall_health: standing.health,
+        health_score: standing.score_as_number(),
         uptime_percentage: availability.percent(),
         last_check: Time(standing.last_check),
-        components: parts.health.clone(),
-    }
-}
-
-/// The contract's status for an uptime.
-fn uptime_health(percent: f64) -> Health {
-    match percent {
-        p if p >= 99.0 => Health::Healthy,
-        p if p >= 95.0 => Health::Degraded,
-        p if p >= 80.0 => Health::Critical,
-        _ => Health::Offline,
+        components: parts.clone(),
+        reported_status: standing.reported(),
     }
 }
 
@@ -199,12 +185,18 @@ pub fn trend(
 /// Availability over a window, and the objective over its own period.
 pub struct Availability {
     pub summary: AvailabilitySummary,
-    pub sla: SlaVerdict,
+    /// The objective in force, percent.
+    pub target: f64,
+    /// The last report against it; `None` when nobody reports.
+    pub sla: Option<SlaVerdict>,
+    /// Where advice on the availability begins: the health scorer's limits, if the built-in one is in force.
+    advise: Option<[f64; 3]>,
     pub peers: Vec<(String, Vec<Outage>)>,
 }
 
 impl Availability {
-    /// `standing` carries the SLA plugin's report; without one the same rule is applied here.
+    /// `standing` carries the SLA plugin's report. Before the first one the same rule is applied here with the same settings,
+    /// unless the operator has another plugin for it.
     pub fn of(
         rest: &Rest,
         caller: &Caller,
@@ -216,7 +208,12 @@ impl Availability {
         let period = i64::from(rest.config.sla_period_days) * DAY;
         let intervals = rest.store.intervals(agent.id, start.min(now.plus(-period)), now)?;
         let reported = standing.live.as_ref().and_then(|live| live.sla.clone());
-        let sla = reported.unwrap_or_else(|| objective(&intervals, rest.config.sla_target, period, now));
+        let target = rest.config.sla_target;
+        let sla = match (reported, &rest.config.sla) {
+            (Some(report), _) => Some(report),
+            (None, Some(rule)) => objective(rule, &intervals, target, period, now),
+            (None, None) => last_report(rest, agent)?,
+        };
         let summary = summary(&intervals, start, end, now);
         let mut peers = Vec::new();
         if !summary.outages.is_empty() && agent.profile.location.is_some() {
@@ -228,7 +225,7 @@ impl Availability {
                 peers.push((other.key.clone(), outages));
             }
         }
-        Ok(Self { summary, sla, peers })
+        Ok(Self { summary, target, sla, advise: rest.config.advise_uptime_percent, peers })
     }
 
     /// Percent of the known time that was up; 0 when nothing is known.
@@ -238,7 +235,12 @@ impl Availability {
 
     /// Whether the window meets the objective.
     pub fn compliant(&self) -> Option<bool> {
-        self.summary.tally.percent().map(|percent| percent >= self.sla.target)
+        self.summary.tally.percent().map(|percent| percent >= self.target)
+    }
+
+    /// The risk of missing the objective.
+    pub fn risk(&self) -> Option<String> {
+        self.sla.as_ref().map(|report| report.risk.name().to_owned())
     }
 
     pub fn mttr_minutes(&self) -> Option<f64> {
@@ -306,7 +308,8 @@ impl Availability {
     fn uptime_advice(&self) -> Option<String> {
         let tally = &self.summary.tally;
         let percent = tally.percent()?;
-        if percent >= 99.0 {
+        let [watch, act, urgent] = self.advise?;
+        if percent >= watch {
             return None;
         }
         let (down, known) = (minutes(tally.down), minutes(tally.counted()));
@@ -316,17 +319,31 @@ impl Availability {
             ));
         }
         let what = match percent {
-            p if p < 90.0 => "check its host, its restarts and its deployment now",
-            p if p < 95.0 => "look at the downtime periods and at what they have in common",
+            p if p < urgent => "check its host, its restarts and its deployment now",
+            p if p < act => "look at the downtime periods and at what they have in common",
             _ => "review restarts and alerts around the downtime periods",
         };
         Some(format!("Uptime is {percent:.2} %, {down:.0} min down of {known:.0}: {what}."))
     }
 }
 
-/// The objective's report from intervals, by the rule that the built-in plugin applies.
+/// The last report of an SLA evaluator that was kept.
+fn last_report(rest: &Rest, agent: &AgentDesc) -> Result<Option<SlaVerdict>, StoreError> {
+    let query = VerdictQuery {
+        tenant: agent.tenant.clone(),
+        agents: Some(vec![agent.id]),
+        kind: Some("sla"),
+        start: UnixNanos(i64::MIN),
+        end: UnixNanos(i64::MAX),
+        limit: 1,
+    };
+    let last = rest.store.verdicts(&query)?.into_iter().next();
+    Ok(last.and_then(|verdict| if let VerdictBody::Sla(report) = verdict.body { Some(report) } else { None }))
+}
+
+/// The objective's report from intervals, by the rule that the built-in plugin applies; none when nothing is known.
 #[allow(clippy::cast_precision_loss)]
-fn objective(intervals: &[Interval], target: f64, period: i64, now: UnixNanos) -> SlaVerdict {
+fn objective(rule: &SlaConfig, intervals: &[Interval], target: f64, period: i64, now: UnixNanos) -> Option<SlaVerdict> {
     let over = |length: i64| {
         let tally = Tally::of(intervals, now.plus(-length), now);
         let seconds = |nanos: i64| nanos as f64 / UnixNanos::SECOND as f64;
@@ -334,7 +351,7 @@ fn objective(intervals: &[Interval], target: f64, period: i64, now: UnixNanos) -
     };
     let windows =
         Windows { period: over(period), hour: over(HOUR), six_hours: over(6 * HOUR), three_days: over(3 * DAY) };
-    sla::evaluate(&SlaConfig::default(), target, &windows)
+    (windows.period.0 > 0.0).then(|| sla::evaluate(rule, target, &windows))
 }
 
 /// The time of day (UTC) at which outages keep beginning: the hour, wherever it starts, with the most days.

@@ -138,7 +138,8 @@ pub async fn agents(
                 liveness: standing.live.as_ref().map(|live| liveness_name(live.liveness).to_owned()),
                 clock_skew_ms: standing.clock_skew_ms(),
                 health: standing.health,
-                health_score: standing.judged.as_ref().map(|_| standing.score),
+                health_score: standing.score,
+                reported_status: standing.reported(),
                 series: rest.registry.series_of(agent.id).len(),
             }
         })

@@ -1,82 +1,68 @@
-//! How an agent stands now.
-//!
-//! Asks the store and may block.
+//! How an agent stands now. Every answer takes its status and its score from here, so that they agree.
 
-use super::time::HOUR;
 use super::wire::Health;
 use crate::expose::Rest;
-use vitals_core::availability::{Interval, State};
-use vitals_core::board::{AgentLive, Liveness};
+use vitals_core::board::{self, AgentLive, Liveness};
 use vitals_core::ids::UnixNanos;
 use vitals_core::record::Vitals;
-use vitals_core::seam::{StoreError, VerdictQuery};
 use vitals_core::series::AgentDesc;
-use vitals_core::verdict::{AgentHealth, VerdictBody};
+use vitals_core::verdict::AgentHealth;
 
 /// How an agent stands now.
 pub struct Standing {
+    /// `None` for a target that shows no life itself.
     pub live: Option<AgentLive>,
+    /// The last verdict on its health.
     pub judged: Option<AgentHealth>,
     pub health: Health,
-    pub score: f64,
+    /// `None` while it is unknown.
+    pub score: Option<f64>,
     pub last_check: UnixNanos,
 }
 
 impl Standing {
-    /// From the board alone, for lists of many agents.
-    pub fn glance(rest: &Rest, agent: &AgentDesc) -> Self {
-        let live = rest.board.get(agent.id);
-        let judged = live.as_ref().and_then(|live| live.health.clone());
-        let last_check = live.as_ref().map_or(agent.first_seen, |live| live.last_evidence);
-        let liveness = live.as_ref().map(|live| live.liveness);
-        Self::from_parts(live, judged, liveness, last_check)
-    }
-
-    /// From the board; what it does not know, from the last verdict and the open interval.
-    pub fn of(rest: &Rest, agent: &AgentDesc, now: UnixNanos) -> Result<Self, StoreError> {
-        let live = rest.board.get(agent.id);
-        let mut last_check = live.as_ref().map_or(agent.first_seen, |live| live.last_evidence);
-        let mut judged = live.as_ref().and_then(|live| live.health.clone());
-        if judged.is_none() {
-            let query = VerdictQuery {
-                tenant: agent.tenant.clone(),
-                agents: Some(vec![agent.id]),
-                kind: Some("health"),
-                start: UnixNanos(i64::MIN),
-                end: UnixNanos(i64::MAX),
-                limit: 1,
-            };
-            for verdict in rest.store.verdicts(&query)? {
-                if let VerdictBody::Health(health) = verdict.body {
-                    last_check = last_check.max(verdict.time);
-                    judged = Some(health);
-                }
-            }
+    /// From the board alone: evaluation keeps it, also over a restart.
+    pub fn of(rest: &Rest, agent: &AgentDesc, now: UnixNanos) -> Self {
+        if let Some(live) = rest.board.get(agent.id) {
+            return Self::of_live(live, now);
         }
-        let liveness = match &live {
-            Some(live) => Some(live.liveness),
-            None => open_state(&rest.store.intervals(agent.id, now.plus(-HOUR), now)?),
+        let Some(observed) = rest.board.observed(agent.id) else {
+            return Self::new(None, None, board::Standing::UNKNOWN, agent.first_seen);
         };
-        Ok(Self::from_parts(live, judged, liveness, last_check))
+        let (standing, time) = (observed.standing(now), observed.time);
+        // What is too old to say how it is gives no advice either.
+        Self::new(None, standing.score.map(|_| observed.health), standing, time.max(agent.first_seen))
     }
 
-    fn from_parts(
+    /// Now, as the lists show it.
+    pub fn glance(rest: &Rest, agent: &AgentDesc) -> Self {
+        Self::of(rest, agent, rest.now())
+    }
+
+    /// Of one that shows life.
+    pub fn of_live(live: AgentLive, now: UnixNanos) -> Self {
+        let (standing, judged, last_check) = (live.standing(now), live.health.clone(), live.last_evidence);
+        Self::new(Some(live), judged, standing, last_check)
+    }
+
+    fn new(
         live: Option<AgentLive>,
         judged: Option<AgentHealth>,
-        liveness: Option<Liveness>,
+        standing: board::Standing,
         last_check: UnixNanos,
     ) -> Self {
-        let health = match liveness {
-            Some(Liveness::Offline) => Health::Offline,
-            Some(Liveness::Maintenance) => Health::Maintenance,
-            _ => judged.as_ref().map_or(Health::Unknown, |health| health.status.into()),
-        };
-        // What is offline serves nobody, whatever it measured last.
-        let score = match (health, &judged) {
-            (Health::Offline, _) | (_, None) => 0.0,
-            (_, Some(judged)) => judged.score.clamp(0.0, 100.0),
-        };
-        Self { live, judged, health, score, last_check }
+        Self { live, judged, health: standing.status.into(), score: standing.score, last_check }
+    }
+
+    /// The score where the contract wants a number in any case. A score is what is left of 100, and of what is unknown
+    /// nothing is deducted; the status says that it is unknown.
+    pub fn score_as_number(&self) -> f64 {
+        self.score.unwrap_or(100.0)
+    }
+
+    /// What the agent says of its own health.
+    pub fn reported(&self) -> Option<Health> {
+        self.live.as_ref().and_then(|live| live.reported).map(Health::from)
     }
 
     /// How many milliseconds the agent's clock is ahead of ours.
@@ -86,15 +72,6 @@ impl Standing {
 
     pub fn vitals(&self) -> Vitals {
         self.live.as_ref().map(|live| live.vitals).unwrap_or_default()
-    }
-}
-
-fn open_state(intervals: &[Interval]) -> Option<Liveness> {
-    let last = intervals.last().filter(|last| last.end.is_none())?;
-    match last.state {
-        State::Silent => Some(Liveness::Offline),
-        State::Maintenance => Some(Liveness::Maintenance),
-        State::Up | State::Unhealthy => None,
     }
 }
 

@@ -5,6 +5,8 @@ use super::{LARGEST_BODY, serve};
 use crate::auth::{Auth, TokenRequest};
 use crate::expose::{ExposeConfig, Intake, IntakeError, Rest, ServiceStatus, Submitted};
 use parking_lot::Mutex;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,16 +14,20 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use vitals_core::availability::{Interval, State};
-use vitals_core::board::{AgentLive, Board, Liveness};
+use vitals_core::board::{AgentLive, Board, Liveness, Observed};
 use vitals_core::ids::{AgentId, Partition, UnixNanos};
-use vitals_core::record::{Outcome, Record};
+use vitals_core::record::{Outcome, Record, Vitals};
 use vitals_core::registry::{Quota, Registry};
 use vitals_core::rules::health::{HealthConfig, score};
+use vitals_core::rules::quality::QualityRules;
+use vitals_core::rules::sla::SlaConfig;
 use vitals_core::seam::{
     Aggregation, AlertQuery, Catalogue, Checkpoint, Output, SampleQuery, Store, StoreError, StoreStats, VerdictQuery,
 };
 use vitals_core::series::{AgentProfile, MetricKind, Origin, Part, SeriesSpec, Shape};
-use vitals_core::verdict::{Alert, Evidence, OutlierVerdict, Severity, Verdict, VerdictBody};
+use vitals_core::verdict::{
+    AgentHealth, Alert, Evidence, HealthStatus, OutlierVerdict, Severity, Verdict, VerdictBody,
+};
 
 const NOW: UnixNanos = UnixNanos(1_770_000_000_000_000_000);
 const MINUTE: i64 = 60 * UnixNanos::SECOND;
@@ -168,6 +174,7 @@ impl Intake for Judge {
                         severity: Severity::Critical,
                         message: "cpu_usage is 97.0 %, critical from 95.0 %".into(),
                         source: "threshold:cpu_usage".into(),
+                        series: None,
                         started: beat.timestamp,
                         resolved: None,
                         acknowledged: None,
@@ -194,6 +201,8 @@ impl Intake for Judge {
                     interval: beat.interval,
                     timeout: 3 * beat.interval,
                     vitals: beat.vitals,
+                    reported: Some(beat.reported),
+                    recent: Vec::new(),
                     health: Some(health),
                     sla: None,
                 };
@@ -1315,10 +1324,185 @@ fn known(service: &Service, key: &str, location: Option<&str>) -> AgentId {
 
 /// Intervals in minutes before now, each up to the next one's start; the last one lasts.
 fn lived(service: &Service, agent: AgentId, parts: &[(i64, State)]) {
+    let mut recent = Vec::new();
     for (at, &(start, state)) in parts.iter().enumerate() {
         let end = parts.get(at + 1).map(|&(end, _)| NOW.plus(-end * MINUTE));
-        service.store.intervals.lock().push((agent, Interval { start: NOW.plus(-start * MINUTE), end, state }));
+        let interval = Interval { start: NOW.plus(-start * MINUTE), end, state };
+        service.store.intervals.lock().push((agent, interval));
+        recent.push(interval);
     }
+    let liveness = match parts.last() {
+        Some((_, State::Silent)) => Liveness::Offline,
+        Some((_, State::Maintenance)) => Liveness::Maintenance,
+        _ => Liveness::OnTime,
+    };
+    service.judge.board.put([(agent, AgentLive { recent, ..live(liveness) })]);
+}
+
+/// An agent that was heard of just now, and of which nothing else is known.
+fn live(liveness: Liveness) -> AgentLive {
+    AgentLive {
+        liveness,
+        last_evidence: NOW,
+        interval: MINUTE,
+        timeout: 3 * MINUTE,
+        vitals: Vitals::default(),
+        reported: None,
+        health: None,
+        recent: Vec::new(),
+        sla: None,
+    }
+}
+
+/// One question a target, of each route that says something of its health.
+async fn standings(service: &Service, token: &str, key: &str) -> Vec<(String, Value)> {
+    let body = json!({"target_id": key, "target_type": "agent"});
+    let mut found = Vec::new();
+    for answer in [
+        service.post("health-check", token, &body).await,
+        service.get(&format!("uptime-status/{key}?time_range_hours=3"), token).await,
+    ] {
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let health = &answer.body["health_assessment"];
+        found.push((health["overall_health"].as_str().unwrap().to_owned(), health["health_score"].clone()));
+        assert!(health["health_score"].is_number(), "the contract wants one: {health}");
+    }
+    found
+}
+
+/// What the dashboard says of one target: its status, if it shows life, and its score.
+async fn on_the_dashboard(service: &Service, token: &str, key: &str) -> Option<(String, Value)> {
+    let body = json!({
+        "query_id": "q", "query_type": "overview", "aggregation_window": "1m", "agent_ids": [key],
+        "time_range": {"start_time": at(-60 * MINUTE), "end_time": at(MINUTE)},
+    });
+    let answer = service.post("dashboard", token, &body).await.body;
+    let by_health = answer["agent_summary"]["by_health"].as_object().unwrap().clone();
+    by_health.into_iter().next().map(|(name, _)| (name, answer["agent_summary"]["average_health_score"].clone()))
+}
+
+fn any_health() -> impl Strategy<Value = Option<AgentHealth>> {
+    let status = prop_oneof![
+        Just(HealthStatus::Healthy),
+        Just(HealthStatus::Degraded),
+        Just(HealthStatus::Critical),
+        Just(HealthStatus::Unknown)
+    ];
+    let health = (status, 0..=100_u8).prop_map(|(status, score)| AgentHealth {
+        score: f64::from(score),
+        status,
+        reasons: Vec::new(),
+        recommendations: Vec::new(),
+    });
+    prop::option::of(health)
+}
+
+fn any_live() -> impl Strategy<Value = AgentLive> {
+    let liveness = prop_oneof![
+        2 => Just(Liveness::OnTime),
+        2 => Just(Liveness::Late),
+        1 => Just(Liveness::Offline),
+        1 => Just(Liveness::Maintenance)
+    ];
+    let reported = prop::option::of(prop_oneof![
+        Just(HealthStatus::Healthy),
+        Just(HealthStatus::Degraded),
+        Just(HealthStatus::Critical),
+        Just(HealthStatus::Unknown),
+        Just(HealthStatus::Offline),
+        Just(HealthStatus::Maintenance)
+    ]);
+    let recent = prop::option::of(0..60_i64).prop_map(|down| match down {
+        None => Vec::new(),
+        Some(down) => vec![
+            Interval { start: NOW.plus(-60 * MINUTE), end: Some(NOW.plus(-down * MINUTE)), state: State::Up },
+            Interval { start: NOW.plus(-down * MINUTE), end: None, state: State::Unhealthy },
+        ],
+    });
+    (liveness, any_health(), reported, recent).prop_map(|(liveness, health, reported, recent)| AgentLive {
+        health,
+        reported,
+        recent,
+        ..live(liveness)
+    })
+}
+
+/// Whatever evaluation knows, every answer says the same of it.
+#[test]
+fn all_answers_agree_on_status_and_score() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let service = runtime.block_on(Service::start());
+    let token = service.token(None, None, None);
+    let count = std::cell::Cell::new(0);
+    let config = ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() };
+    let targets = (prop::option::of(any_live()), prop::option::of((any_health(), 0..120_i64)));
+    let outcome = TestRunner::new(config).run(&targets, |(live, observed)| {
+        count.set(count.get() + 1);
+        let key = format!("target-{}", count.get());
+        let agent = known(&service, &key, None);
+        service.judge.board.put(live.clone().map(|live| (agent, live)));
+        let observed = observed.and_then(|(health, age)| Some((health?, age))).map(|(health, age)| {
+            (agent, Observed { health, time: NOW.plus(-age * MINUTE), vitals: Vitals::default() })
+        });
+        service.judge.board.put_observed(observed);
+        runtime.block_on(async {
+            let listed = service.get("agents?limit=10000", &token).await.body;
+            let all = listed["agents"].as_array().unwrap();
+            let one = all.iter().find(|one| one["agent_id"] == key.as_str()).unwrap();
+            let (status, score) = (one["health"].as_str().unwrap().to_owned(), one["health_score"].clone());
+            prop_assert!(status != "unknown" || score.is_null(), "what is unknown has no score: {one}");
+            prop_assert!(
+                !(status == "healthy"
+                    && matches!(one["reported_status"].as_str(), Some("critical" | "offline"))
+                    && live.as_ref().is_some_and(|live| live.health.is_none())),
+                "{one}"
+            );
+            let number = if score.is_null() { json!(100.0) } else { score.clone() };
+            for (said, points) in standings(&service, &token, &key).await {
+                prop_assert_eq!((&said, &points), (&status, &number));
+            }
+            if let Some(shown) = on_the_dashboard(&service, &token, &key).await {
+                prop_assert_eq!(shown, (status.clone(), score));
+            } else {
+                prop_assert!(live.is_none());
+            }
+            let same = service.get(&format!("agents?status={status}&limit=10000"), &token).await.body;
+            let same = same["agents"].as_array().unwrap().iter().any(|one| one["agent_id"] == key.as_str());
+            prop_assert!(same, "it is among those of its status");
+            Ok(())
+        })
+    });
+    outcome.unwrap();
+}
+
+#[tokio::test]
+async fn answers_follow_the_settings_in_force() {
+    // Down for 10 of 1,000 minutes, all of them in the last hour.
+    let parts = [(1_000, State::Up), (30, State::Unhealthy), (20, State::Up)];
+    let answer = async |config: ExposeConfig| {
+        let service = Service::with(config).await;
+        let token = service.token(None, None, None);
+        lived(&service, known(&service, "web-1", None), &parts);
+        let mut metric = system("db-1");
+        metric["metrics"][0]["value"] = json!(120.0);
+        let quality = service.post("system-metrics", &token, &metric).await.body["data_quality_scores"]["cpu"].clone();
+        let answer = service.get("uptime-status/web-1?time_range_hours=1", &token).await.body;
+        let advised = answer["health_recommendations"].to_string().contains("Uptime is 83.33 %");
+        (answer["sla_breach_risk"].clone(), answer["sla_target"].clone(), advised, quality)
+    };
+    let with = |target: f64| ExposeConfig { sla_target: target, ..ExposeConfig::default() };
+    assert_eq!(answer(with(99.9)).await, (json!("breached"), json!(99.9), true, json!(0.5)));
+    assert_eq!(answer(with(90.0)).await, (json!("low"), json!(90.0), true, json!(0.5)));
+    let own = ExposeConfig {
+        sla: Some(SlaConfig { hour_factor: 1.0, ..SlaConfig::default() }),
+        advise_uptime_percent: Some([80.0, 70.0, 60.0]),
+        quality: QualityRules { cpu_out_of_range: 0.75, ..QualityRules::default() },
+        ..with(90.0)
+    };
+    assert_eq!(answer(own).await, (json!("high"), json!(90.0), false, json!(0.25)));
+    // Plugins that the operator replaced or took out: nothing is answered in their place.
+    let none = ExposeConfig { sla: None, advise_uptime_percent: None, ..with(90.0) };
+    assert_eq!(answer(none).await, (Value::Null, json!(90.0), false, json!(0.5)));
 }
 
 const DAY: i64 = 24 * 60 * MINUTE;
@@ -1329,24 +1513,24 @@ async fn uptime_says_how_an_unjudged_target_is() {
     let token = service.token(None, None, None);
     for (down, health, compliant, advice) in [
         (0, "healthy", true, None),
-        (10, "healthy", true, None),
-        (11, "healthy", false, None),
-        (100, "healthy", false, None),
-        (101, "degraded", false, Some("review restarts")),
-        (500, "degraded", false, Some("review restarts")),
-        (501, "critical", false, Some("look at the downtime periods")),
-        (1_000, "critical", false, Some("look at the downtime periods")),
-        (1_001, "critical", false, Some("check its host")),
-        (2_000, "critical", false, Some("check its host")),
-        (2_001, "offline", false, Some("check its host")),
+        (1, "healthy", true, None),
+        (2, "healthy", false, None),
+        (10, "healthy", false, None),
+        (11, "degraded", false, Some("review restarts")),
+        (50, "degraded", false, Some("review restarts")),
+        (51, "critical", false, Some("look at the downtime periods")),
+        (100, "critical", false, Some("look at the downtime periods")),
+        (101, "critical", false, Some("check its host")),
+        (200, "critical", false, Some("check its host")),
+        (201, "offline", false, Some("check its host")),
     ] {
-        // 10,000 minutes are known, so a minute is 0.01 %.
+        // 1,000 minutes are known, so a minute is 0.1 %.
         let key = format!("target-{down}");
         let agent = known(&service, &key, None);
-        lived(&service, agent, &[(10_000, State::Silent), (10_000 - down, State::Up)]);
+        lived(&service, agent, &[(1_000, State::Silent), (1_000 - down, State::Up)]);
         let body = json!({
             "target_id": key, "target_type": "agent",
-            "time_range": {"start_time": at(-10_000 * MINUTE), "end_time": at(0)},
+            "time_range": {"start_time": at(-1_000 * MINUTE), "end_time": at(0)},
         });
         let answer = service.post("health-check", &token, &body).await.body;
         assert_eq!(answer["health_assessment"]["overall_health"], health, "{down}");
@@ -1496,6 +1680,11 @@ async fn trends_and_components_change_with_the_measurements() {
         body["metrics"] = json!([value("load", "cpu_usage", if hour == 0 { 99.0 } else { 81.0 })]);
         assert_eq!(service.post("system-metrics", &token, &body).await.status, 201);
     }
+    // As the scorers judge what others report of it.
+    let vitals = Vitals { cpu_percent: Some(81.0), disk_percent: Some(50.0), ..Vitals::default() };
+    let health = score(&HealthConfig::default(), &vitals, None);
+    let db = service.registry.agent_by_key(&"default".into(), "db-1").unwrap().id;
+    service.judge.board.put_observed([(db, Observed { health, time: NOW, vitals })]);
     let check = |kind: &str| {
         json!({
             "target_id": "db-1", "target_type": "system", "assessment_type": kind,
@@ -1520,7 +1709,7 @@ async fn trends_and_components_change_with_the_measurements() {
         json!({"cpu": "healthy", "disk": "healthy", "pool": "degraded"})
     );
     assert!(plans.contains("pool is degraded"), "{plans}");
-    // No scorer speaks of what never beats; the rule for heartbeats does: 81 % of CPU.
+    // What never beats is as the scorers judge it.
     let health = &answer["health_assessment"];
     assert_eq!((&health["overall_health"], &health["health_score"]), (&json!("degraded"), &json!(85.0)), "{health}");
     assert!(answer["health_recommendations"][0].as_str().unwrap().starts_with("CPU is at 81.0 %"), "{answer:#}");

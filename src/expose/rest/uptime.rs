@@ -47,11 +47,11 @@ pub async fn status(
     let now = rest.now();
     let response = rest
         .ask(move |rest| {
-            let mut standing = Standing::of(rest, &agent, now)?;
+            let standing = Standing::of(rest, &agent, now);
             let range = (now.plus(-i64::from(hours) * HOUR), now);
             let availability = Availability::of(rest, &caller, &agent, &standing, range, now)?;
             let parts = components(rest, &agent, &standing, now, true)?;
-            let health_assessment = assessment(&mut standing, &availability, &parts);
+            let health_assessment = assessment(&standing, &availability, &parts);
             let patterns = availability.patterns(agent.profile.location.as_deref());
             let summary = &availability.summary;
             Ok(UptimeStatusResponse {
@@ -64,9 +64,9 @@ pub async fn status(
                 total_downtime_minutes: minutes(summary.tally.down),
                 uptime_sessions: availability.sessions(),
                 downtime_periods: availability.downtime(),
-                sla_target: Some(availability.sla.target),
+                sla_target: Some(availability.target),
                 sla_compliance: availability.compliant(),
-                sla_breach_risk: Some(availability.sla.risk.name().to_owned()),
+                sla_breach_risk: availability.risk(),
                 availability_trend: summary.trend.map(|trend| trend.name().to_owned()),
                 mttr_minutes: availability.mttr_minutes(),
                 mtbf_hours: availability.mtbf_hours(),
@@ -103,7 +103,7 @@ pub async fn summary(
     let response = rest
         .ask(move |rest| {
             let start = now.plus(-i64::from(hours) * HOUR);
-            let standing = Standing::of(rest, &agent, now)?;
+            let standing = Standing::of(rest, &agent, now);
             let availability = Availability::of(rest, &caller, &agent, &standing, (start, now), now)?;
             let summary = &availability.summary;
             let mut breakdown = BTreeMap::new();
@@ -130,7 +130,7 @@ pub async fn summary(
                 incident_breakdown: breakdown,
                 mttr_minutes: availability.mttr_minutes(),
                 mtbf_hours: availability.mtbf_hours(),
-                sla_targets: [(objective.clone(), availability.sla.target)].into(),
+                sla_targets: [(objective.clone(), availability.target)].into(),
                 sla_compliance: availability.compliant().map(|met| (objective, met)).into_iter().collect(),
             })
         })

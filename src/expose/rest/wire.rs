@@ -304,9 +304,11 @@ pub struct HeartbeatResponse {
     /// Share of the optional fields that were there, 0..=1.
     #[schema(minimum = 0, maximum = 1)]
     pub data_quality_score: f64,
-    /// The health that its measurements amount to.
+    /// How the agent is now, by its measurements and by what it reports; the same as `health` in the list of agents.
     pub calculated_health: Health,
-    /// 0..=100.
+    /// What it reports of itself.
+    pub reported_status: Health,
+    /// 0..=100; 100 with an unknown health, from which nothing is deducted.
     #[schema(minimum = 0, maximum = 100)]
     pub health_score: f64,
     /// When the next one is expected.
@@ -346,6 +348,12 @@ pub struct AlertInfo {
     /// Its agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<String>,
+    /// The metric whose value breached a threshold; not there for other alerts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric_name: Option<String>,
+    /// The attributes of the series that breached, e.g. which disk; those in common if there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<BTreeMap<String, String>>,
     /// Who acknowledged it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acknowledged_by: Option<String>,
@@ -372,6 +380,8 @@ impl AlertInfo {
             resolved: alert.resolved.is_some(),
             resolved_at: alert.resolved.map(Time),
             agent_id,
+            metric_name: alert.series.as_ref().map(|series| series.metric.clone()),
+            attributes: alert.series.as_ref().map(|series| series.attributes.iter().cloned().collect()),
             acknowledged_by: alert.acknowledged.as_ref().map(|(by, _)| by.clone()),
             acknowledged_at: alert.acknowledged.as_ref().map(|&(_, at)| Time(at)),
         }
@@ -544,9 +554,9 @@ fn utc() -> String {
 /// A health in one look.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct HealthAssessment {
-    /// The health.
+    /// The health now; the same as `health` in the list of agents.
     pub overall_health: Health,
-    /// 0..=100.
+    /// 0..=100; 100 with an unknown health, from which nothing is deducted.
     #[schema(minimum = 0, maximum = 100)]
     pub health_score: f64,
     /// Percent of the known time that the target was up.
@@ -556,6 +566,8 @@ pub struct HealthAssessment {
     pub last_check: Time,
     /// By component.
     pub components: BTreeMap<String, Health>,
+    /// What the agent said of its health in its last heartbeat; null for one that sends none.
+    pub reported_status: Option<Health>,
 }
 
 /// What an agent was for a while.
@@ -1095,8 +1107,10 @@ pub struct AgentItem {
     pub clock_skew_ms: Option<i64>,
     /// Its health now.
     pub health: Health,
-    /// 0..=100; null when no health scorer has answered.
+    /// 0..=100; null while it is unknown.
     pub health_score: Option<f64>,
+    /// What it said of its health in its last heartbeat; null for one that sends none.
+    pub reported_status: Option<Health>,
     /// How many series it has.
     pub series: usize,
 }

@@ -167,6 +167,7 @@ fn output(step: &Step) -> Output {
                 severity: Severity::Critical,
                 message: "\"m\", \\".into(),
                 source: "threshold:cpu usage".into(),
+                series: None,
                 started: UnixNanos(*start),
                 resolved: resolved.map(UnixNanos),
                 acknowledged: resolved.map(|at| ("me".into(), UnixNanos(at))),

@@ -248,6 +248,7 @@ fn the_layout_is_the_golden_one() {
         severity: Severity::Critical,
         message: "cpu_usage is 97.0, \"critical\" from 95.0".into(),
         source: "threshold:cpu_usage".into(),
+        series: None,
         started: UnixNanos(TIME),
         resolved: None,
         acknowledged: Some(("ops@example.com".into(), UnixNanos(TIME))),
