@@ -15,7 +15,6 @@ use vitals_core::series::MetricKind;
 use vitals_core::verdict::{
     AgentHealth, Alert, Evidence, HealthStatus, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
 };
-use xxhash_rust::xxh3::Xxh3;
 
 /// What a threshold is applied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -450,16 +449,8 @@ impl Agent {
         message: String,
         started: UnixNanos,
     ) -> Alert {
-        let mut hash = Xxh3::new();
-        hash.update(self.tenant.0.as_bytes());
-        hash.update(&[0xFF]);
-        hash.update(source.as_bytes());
-        hash.update(&[0xFF]);
-        hash.update(&self.id.0.to_le_bytes());
-        hash.update(&series.map_or(u64::MAX, |s| u64::from(s.0)).to_le_bytes());
-        hash.update(&started.0.to_le_bytes());
         Alert {
-            id: format!("{:032x}", hash.digest128()),
+            id: alerts::id_of(&self.tenant, source, self.id, series, started),
             tenant: self.tenant.clone(),
             agent: self.id,
             severity,

@@ -17,8 +17,9 @@ use vitals_core::availability::{Beat, Interval, State, Timing};
 use vitals_core::board::{Board, Liveness};
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
-use vitals_core::record::{Delivery, Heartbeat, Outcome, Record, Samples, Vitals};
+use vitals_core::record::{Breach, Delivery, Heartbeat, Outcome, Record, Samples, Vitals};
 use vitals_core::registry::Registry;
+use vitals_core::rules::percent::percent;
 use vitals_core::rules::thresholds::judged_value;
 use vitals_core::seam::{AlertQuery, Checkpoint, Output, Store};
 use vitals_core::series::{MetricKind, Origin, Part, SeriesSpec, Shape};
@@ -364,6 +365,9 @@ impl Shard {
         let sifted = self.intake.sift(&samples.columns, &mut tenant.fresh, &mut tenant.late);
         // OTLP always shows life; REST metrics speak of others.
         if samples.alive.is_empty() {
+            if let Some(agent) = self.agent_of(&samples.columns) {
+                self.around.board.reported(agent, samples.received_at);
+            }
             let alerts = self.watch(at, from, samples.received_at);
             if let Some(reply) = reply {
                 let outcome =
@@ -377,10 +381,14 @@ impl Shard {
         sifted
     }
 
+    /// The agent of the first row.
+    fn agent_of(&self, columns: &Columns) -> Option<AgentId> {
+        columns.series.first().and_then(|&id| self.intake.series.get(id as usize)).map(|series| series.agent)
+    }
+
     /// How the agent of the first row stands.
     fn standing(&mut self, columns: &Columns) -> Outcome {
-        let agent = columns.series.first().and_then(|&id| self.intake.series.get(id as usize)).map(|s| s.agent);
-        let agent = agent.and_then(|id| self.agents.get_mut(id));
+        let agent = self.agent_of(columns).and_then(|id| self.agents.get_mut(id));
         Outcome { health: agent.and_then(|agent| agent.health.clone()), ..Outcome::default() }
     }
 
@@ -410,12 +418,12 @@ impl Shard {
         Some((desc.spec.kind, judged_value(desc.spec.kind, &desc.spec.unit, value, None)?))
     }
 
-    /// The breaches among some rows, as sentences, whether the rows are new or not.
-    fn breaches(&self, columns: &Columns) -> Vec<String> {
+    /// The breaches among some rows, whether the rows are new or not.
+    fn breaches(&self, columns: &Columns) -> Vec<Breach> {
         let judge = |(id, _, value): (SeriesId, UnixNanos, f64)| {
             let (kind, value) = self.watched(id, value)?;
             let threshold = self.config.thresholds.iter().find(|t| t.metric_type == kind)?;
-            Some(threshold.sentence(value, threshold.judge(value)?))
+            Some(Breach { series: Some(id), message: threshold.sentence(value, threshold.judge(value)?) })
         };
         columns.rows().filter_map(judge).collect()
     }
@@ -804,7 +812,8 @@ impl Shard {
                 if let Some(threshold) = self.config.thresholds.iter().find(|t| t.metric_type == kind)
                     && let Some(severity) = threshold.judge(value)
                 {
-                    outcome.breaches.push(threshold.sentence(value, severity));
+                    let message = threshold.sentence(value, severity);
+                    outcome.breaches.push(Breach { series: None, message });
                 }
                 if new {
                     let (subject, measured) = (Subject::Vitals(kind), (heartbeat.timestamp, value));
@@ -831,9 +840,9 @@ impl Shard {
         let mut vitals = heartbeat.vitals;
         let total = agent.memory_total_mb.unwrap_or(self.config.memory_total_mb);
         vitals.memory_percent =
-            vitals.memory_percent.or_else(|| vitals.memory_mb.filter(|_| total > 0.0).map(|mb| 100.0 * mb / total));
+            vitals.memory_percent.or_else(|| vitals.memory_mb.and_then(|mb| percent(mb, total)));
         vitals.error_percent = vitals.error_percent.or_else(|| match (vitals.errors, vitals.requests) {
-            (Some(errors), Some(requests)) if requests > 0.0 => Some(100.0 * errors / requests),
+            (Some(errors), Some(requests)) => percent(errors, requests),
             _ => None,
         });
         AgentView {

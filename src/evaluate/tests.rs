@@ -442,7 +442,8 @@ fn a_heartbeat_is_answered_and_a_retry_changes_nothing() {
     let mut world = World::start(&[describe()], Held::default());
     let outcome = world.take(heartbeat(0, 97.0)).unwrap();
     assert_eq!(outcome.health.unwrap().status, HealthStatus::Critical);
-    assert_eq!(outcome.breaches, ["cpu_usage is 97.0 %, critical from 95.0 %"]);
+    assert_eq!((outcome.breaches.len(), outcome.breaches[0].series), (1, None));
+    assert_eq!(outcome.breaches[0].message, "cpu_usage is 97.0 %, critical from 95.0 %");
     assert_eq!(outcome.alerts.len(), 1);
     assert_eq!(
         (outcome.alerts[0].source.as_str(), outcome.alerts[0].severity),

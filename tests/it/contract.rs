@@ -204,6 +204,13 @@ async fn thresholds_are_breached_at_their_bounds() {
             ("response_time", "ms", 1_999.99, None),
             ("response_time", "ms", 2_000.0, Some("warning")),
             ("response_time", "s", 5.0, Some("critical")),
+            ("response_time", "Seconds", 1.99, None),
+            ("response_time", "seconds", 2.0, Some("warning")),
+            ("response_time", "msec", 5_000.0, Some("critical")),
+            ("cpu_usage", "Percentage", 95.0, Some("critical")),
+            ("cpu_usage", "ratio", 0.8, Some("warning")),
+            ("memory_usage", "PCT", 85.0, Some("warning")),
+            ("disk_usage", "per cent", 95.0, Some("critical")),
             // An amount without a known total is not judged.
             ("disk_usage", "MB", 1e6, None),
             ("custom", "%", 100.0, None),
@@ -212,8 +219,13 @@ async fn thresholds_are_breached_at_their_bounds() {
             let (status, answer) = client.post("/system-metrics", &measured(&fresh("system"), 1.0, &metric)).await;
             assert_eq!(status, 201, "{answer}");
             assert_eq!(severities(&answer), Vec::from_iter(expect), "{kind} {unit} {value}: {answer}");
-            let breached = answer["thresholds_breached"].as_array().expect("a list").len();
-            assert_eq!(breached, usize::from(expect.is_some()), "{kind} {unit} {value}");
+            let breached = if expect.is_some() { json!(["m"]) } else { json!([]) };
+            assert_eq!(answer["thresholds_breached"], breached, "{kind} {unit} {value}");
+            let messages = answer["threshold_messages"].as_array().expect("a list").len();
+            assert_eq!(messages, usize::from(expect.is_some()), "{kind} {unit} {value}");
+            for alert in answer["alerts_generated"].as_array().expect("a list") {
+                assert_eq!((&alert["source"], &alert["alert_type"]), (&answer["system_id"], &json!(kind)), "{alert}");
+            }
         }
     })
     .await;
@@ -311,7 +323,7 @@ async fn errors_have_the_shape_of_the_contract() {
             (413, "POST", "/batch", token(client), json_type, heartbeats(1_001)),
             (413, "POST", "/batch", token(client), json_type, long.clone()),
             (401, "POST", "/batch", String::new(), json_type, long),
-            (415, "POST", "/heartbeat", token(client), Some("text/plain"), good.clone()),
+            (422, "POST", "/heartbeat", token(client), Some("text/plain"), good.clone()),
             (422, "POST", "/heartbeat", token(client), json_type, "{".to_owned()),
             (422, "GET", "/uptime-status/web-1?time_range_hours=0", token(client), None, String::new()),
             (201, "POST", "/heartbeat", token(client), json_type, good.clone()),

@@ -9,7 +9,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 /// Most problems named in one answer.
-const MOST_PROBLEMS: usize = 100;
+pub const MOST_PROBLEMS: usize = 100;
 /// Most bytes of an input that are sent back.
 const LONGEST_INPUT: usize = 1_000;
 /// Longest id of an agent or system, in characters.
@@ -29,9 +29,10 @@ fn is_control(c: char) -> bool {
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Problem {
-    /// `missing`, `string_type`, `float_type`, `int_type`, `bool_type`, `dict_type`, `list_type`, `enum`,
-    /// `greater_than_equal`, `less_than_equal`, `too_short`, `too_long`, `string_too_short`, `string_too_long`,
-    /// `string_pattern_mismatch`, `datetime_parsing`, `json_invalid`, `value_error`.
+    /// `missing`, `string_type`, `float_type`, `int_type`, `int_from_float`, `int_parsing`, `bool_type`, `bool_parsing`,
+    /// `dict_type`, `list_type`, `enum`, `greater_than_equal`, `less_than_equal`, `too_short`, `too_long`,
+    /// `string_too_short`, `string_too_long`, `string_pattern_mismatch`, `string_unicode`, `datetime_type`,
+    /// `datetime_parsing`, `json_invalid`, `extra_forbidden`, `value_error`.
     #[serde(rename = "type")]
     pub kind: String,
     /// Where: `body`, `query` or `path`, then fields and positions.
@@ -80,7 +81,7 @@ impl Problem {
             .filter(|part| *part != "body")
             .map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned))
             .collect();
-        format!("{}: {}", place.join("."), self.msg)
+        if place.is_empty() { self.msg.clone() } else { format!("{}: {}", place.join("."), self.msg) }
     }
 }
 

@@ -27,7 +27,7 @@ impl Standing {
     pub fn glance(rest: &Rest, agent: &AgentDesc) -> Self {
         let live = rest.board.get(agent.id);
         let judged = live.as_ref().and_then(|live| live.health.clone());
-        let last_check = live.as_ref().map_or(agent.first_seen, |live| live.last_evidence);
+        let last_check = last_contact(rest, agent, live.as_ref());
         let liveness = live.as_ref().map(|live| live.liveness);
         Self::from_parts(live, judged, liveness, last_check)
     }
@@ -35,7 +35,7 @@ impl Standing {
     /// From the board; what it does not know, from the last verdict and the open interval.
     pub fn of(rest: &Rest, agent: &AgentDesc, now: UnixNanos) -> Result<Self, StoreError> {
         let live = rest.board.get(agent.id);
-        let mut last_check = live.as_ref().map_or(agent.first_seen, |live| live.last_evidence);
+        let mut last_check = last_contact(rest, agent, live.as_ref());
         let mut judged = live.as_ref().and_then(|live| live.health.clone());
         if judged.is_none() {
             let query = VerdictQuery {
@@ -48,7 +48,8 @@ impl Standing {
             };
             for verdict in rest.store.verdicts(&query)? {
                 if let VerdictBody::Health(health) = verdict.body {
-                    last_check = last_check.max(verdict.time);
+                    // A verdict has the time of its data, which may be ahead.
+                    last_check = last_check.max(verdict.time.min(now));
                     judged = Some(health);
                 }
             }
@@ -82,6 +83,12 @@ impl Standing {
     pub fn vitals(&self) -> Vitals {
         self.live.as_ref().map(|live| live.vitals).unwrap_or_default()
     }
+}
+
+/// The last arrival of anything from or about the agent: evidence of life, measurements over REST, or its first sight.
+fn last_contact(rest: &Rest, agent: &AgentDesc, live: Option<&AgentLive>) -> UnixNanos {
+    let heard = [live.map(|live| live.last_evidence), rest.board.last_report(agent.id)];
+    heard.into_iter().flatten().max().unwrap_or(agent.first_seen)
 }
 
 fn open_state(intervals: &[Interval]) -> Option<Liveness> {
