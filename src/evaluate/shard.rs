@@ -839,8 +839,7 @@ impl Shard {
         let agent = &self.agents.all[at];
         let mut vitals = heartbeat.vitals;
         let total = agent.memory_total_mb.unwrap_or(self.config.memory_total_mb);
-        vitals.memory_percent =
-            vitals.memory_percent.or_else(|| vitals.memory_mb.and_then(|mb| percent(mb, total)));
+        vitals.memory_percent = vitals.memory_percent.or_else(|| vitals.memory_mb.and_then(|mb| percent(mb, total)));
         vitals.error_percent = vitals.error_percent.or_else(|| match (vitals.errors, vitals.requests) {
             (Some(errors), Some(requests)) => percent(errors, requests),
             _ => None,

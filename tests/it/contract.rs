@@ -3,7 +3,7 @@
 //! What needs a clock that stands still (the age of a heartbeat, uptime and what follows from it) is in
 //! `src/expose/rest/tests.rs`; the formulas by themselves are tested in `core/src/rules`.
 
-use crate::service::{Client, start};
+use crate::service::{Client, local, start};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -359,6 +359,56 @@ async fn errors_have_the_shape_of_the_contract() {
                 }
                 _ => assert!(body["detail"].is_string(), "{place}: {body}"),
             }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_counts_what_a_quota_refuses() {
+    let data = tempfile::tempdir().expect("a folder");
+    let mut config = local();
+    config.quota.series = 3;
+    let service = Service::start(config, data.path()).await.expect("the service starts");
+    let client = Client::of(&service, None, None);
+    let metric = |name: &str| json!({"metric_name": name, "metric_type": "custom", "value": 1, "unit": "1"});
+    let mut many = measured("db-1", 1.0, &metric("a"));
+    many["metrics"] = ["a", "b", "c", "d", "e"].map(metric).into_iter().collect();
+    let batch = |metrics: Value| json!({"batch_id": "b", "batch_timestamp": ago(0.0), "source_system": "s", "metrics": metrics});
+    let later = measured("db-2", 1.0, &metric("f"));
+    let (status, answer) = client.post("/batch", &batch(json!([many, later]))).await;
+    assert_eq!((status, &answer["success"]), (202, &json!(true)), "{answer}");
+    let counts = ["total_metrics", "processed_metrics", "failed_metrics"].map(|field| answer[field].as_u64());
+    assert_eq!(counts, [Some(6), Some(3), Some(3)], "{answer}");
+    let errors: Vec<&str> =
+        answer["processing_errors"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    for begin in ["metrics.0 (db-1): d: ", "metrics.0 (db-1): e: ", "metrics.1 (db-2): f: "] {
+        assert!(errors.iter().any(|line| line.starts_with(begin) && line.contains("limit of 3 series")), "{errors:?}");
+    }
+    // None of it could be taken.
+    let (status, answer) = client.post("/batch", &batch(json!([measured("db-2", 1.0, &metric("f"))]))).await;
+    assert_eq!((status, &answer["success"]), (202, &json!(false)), "{answer}");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_check_moves_with_what_arrives() {
+    with_service(async |client, _| {
+        let system = fresh("checked");
+        let metric = json!({"metric_name": "m", "metric_type": "cpu_usage", "value": 1, "unit": "%"});
+        let checked = async || {
+            let (_, answer) = client.get(&format!("/uptime-status/{system}")).await;
+            let text = answer["health_assessment"]["last_check"].as_str().expect("a time").to_owned();
+            text.parse::<jiff::Timestamp>().expect("a time")
+        };
+        let mut before = None;
+        // However old the measurements are.
+        for age in [600.0, 0.0, 1_200.0] {
+            let begun = jiff::Timestamp::now();
+            assert_eq!(client.post("/system-metrics", &measured(&system, age, &metric)).await.0, 201);
+            let last = checked().await;
+            assert!(last >= begun && Some(last) > before, "{last} is before {begun}");
+            before = Some(last);
         }
     })
     .await;

@@ -2,6 +2,7 @@
 
 mod contract;
 mod data_folder;
+mod examples;
 mod hostile;
 mod notify;
 mod plugins;

@@ -68,15 +68,7 @@ fn spelling(measure: Measure) -> Option<&'static str> {
     let (table, each): (&[(f64, &str)], f64) = match measure {
         Measure::Share(each) => (&[(1.0, "%")], each),
         Measure::Time(each) => (
-            &[
-                (1e-9, "ns"),
-                (1e-6, "us"),
-                (1e-3, "ms"),
-                (1.0, "s"),
-                (60.0, "min"),
-                (3_600.0, "h"),
-                (86_400.0, "d"),
-            ],
+            &[(1e-9, "ns"), (1e-6, "us"), (1e-3, "ms"), (1.0, "s"), (60.0, "min"), (3_600.0, "h"), (86_400.0, "d")],
             each,
         ),
         Measure::Size(each) => (
@@ -229,9 +221,19 @@ mod tests {
 
     #[test]
     fn percent_has_many_spellings() {
-        for unit in
-            ["%", "percent", "Percent", "PERCENT", "percentage", "Percentage", "pct", "PCT", "per cent", " % ", "percents"]
-        {
+        for unit in [
+            "%",
+            "percent",
+            "Percent",
+            "PERCENT",
+            "percentage",
+            "Percentage",
+            "pct",
+            "PCT",
+            "per cent",
+            " % ",
+            "percents",
+        ] {
             assert!(is_percent(unit), "{unit}");
             for kind in MetricKind::ALL {
                 let (name, factor) = canonical(kind, unit);
@@ -262,14 +264,24 @@ mod tests {
             (DiskUsage, &["GiB"], "MB", 1_073.741_824),
             (DiskUsage, &["B", "By", "bytes", "Byte"], "MB", 1e-6),
             (DiskUsage, &["KB", "kB", "kilobytes"], "MB", 1e-3),
-            (NetworkIo, &["Mbit/s", "mbps", "Mbps", "Mb/s", "megabits/s", "megabits per second", "MBit/s"], "Mbit/s", 1.0),
+            (
+                NetworkIo,
+                &["Mbit/s", "mbps", "Mbps", "Mb/s", "megabits/s", "megabits per second", "MBit/s"],
+                "Mbit/s",
+                1.0,
+            ),
             (NetworkIo, &["MB/s", "MBps", "megabytes/sec"], "Mbit/s", 8.0),
             (NetworkIo, &["bps", "bit/s", "bits_per_second"], "Mbit/s", 1e-6),
             (NetworkIo, &["bytes/s", "B/s", "bytes_per_second", "By/s"], "Mbit/s", 8e-6),
             (NetworkIo, &["bytes"], "MB", 1e-6),
             (DiskIo, &["MB/s", "mb/s", "MBps", "mbps"], "MB/s", 1.0),
             (DiskIo, &["iops", "IOPS", "ops/s", "operations/second", "{operation}/s"], "{operation}/s", 1.0),
-            (Throughput, &["rps", "req/s", "requests/s", "requests_per_second", "requests/sec", "{request}/s"], "{request}/s", 1.0),
+            (
+                Throughput,
+                &["rps", "req/s", "requests/s", "requests_per_second", "requests/sec", "{request}/s"],
+                "{request}/s",
+                1.0,
+            ),
             (Throughput, &["rpm", "requests/min", "requests per minute"], "{request}/s", 1.0 / 60.0),
             (Throughput, &["Mbps"], "Mbit/s", 1.0),
             (Throughput, &["MB/s"], "MB/s", 1.0),

@@ -130,9 +130,10 @@ static PARAMETERS: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock
     paths.map(|(path, operations)| (path.as_str(), of(operations))).collect()
 });
 
-/// The names of the query parameters that the route at `path` takes.
+/// The names of the query parameters that the route at `path` takes, which may stand behind a prefix.
 pub fn parameters(path: &str) -> &'static [&'static str] {
-    PARAMETERS.get(path).map_or(&[], Vec::as_slice)
+    let known = PARAMETERS.iter().filter(|(known, _)| path.ends_with(*known));
+    known.max_by_key(|(known, _)| known.len()).map_or(&[], |(_, names)| names.as_slice())
 }
 
 /// The document with the times of `now`.

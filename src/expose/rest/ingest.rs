@@ -4,8 +4,8 @@ use super::check::{self, Problem};
 use super::error::{AnyErrors, ApiError, BodyErrors, ErrorBody, MissingError, ParameterErrors, TokenErrors};
 use super::time::Time;
 use super::wire::{
-    AlertInfo, Health, HeartbeatRequest, HeartbeatResponse, MaintenanceWindow, MetricData, SystemMetricsRequest,
-    SystemMetricsResponse, TelemetryIngestionBatch, TelemetryIngestionResult, NOTHING_AGAINST,
+    AlertInfo, Health, HeartbeatRequest, HeartbeatResponse, MaintenanceWindow, MetricData, NOTHING_AGAINST,
+    SystemMetricsRequest, SystemMetricsResponse, TelemetryIngestionBatch, TelemetryIngestionResult,
 };
 use super::{MOST_POINTS, PathVariable, Writer, blocking, json_body, message, took, touchable, with_status};
 use crate::expose::{IntakeError, Rest};
@@ -86,8 +86,7 @@ pub async fn heartbeat(
     let answered = rest.now();
     let health = outcome.health.clone().or_else(|| rest.board.get(beat.agent).and_then(|live| live.health));
     let status = health.as_ref().map_or(Health::Unknown, |health| health.status.into());
-    let alerts: Vec<AlertInfo> =
-        outcome.alerts.iter().map(|alert| AlertInfo::of(alert, &beat.key)).collect();
+    let alerts: Vec<AlertInfo> = outcome.alerts.iter().map(|alert| AlertInfo::of(alert, &beat.key)).collect();
     let message = match alerts.len() {
         0 => "heartbeat processed".to_owned(),
         1 => format!("heartbeat processed, one alert raised: {}", alerts[0].message),
@@ -566,9 +565,11 @@ async fn submit(
         .into_iter()
         .map(|one| (one.place, one.count, rest.intake.submit(one.partition, one.record, one.bytes)))
         .collect();
-    let outcomes = join_all(waiting.into_iter().map(|(place, count, done)| async move {
-        (place, count, tokio::time::timeout_at(deadline, done).await)
-    }));
+    let outcomes = join_all(
+        waiting
+            .into_iter()
+            .map(|(place, count, done)| async move { (place, count, tokio::time::timeout_at(deadline, done).await) }),
+    );
     let mut failure = None;
     for (place, count, outcome) in outcomes.await {
         match outcome {

@@ -5,9 +5,7 @@
 use super::components::{Grid, HEARTBEAT, Parts, bounds};
 use super::standing::Standing;
 use super::time::{HOUR, Time, minutes};
-use super::wire::{
-    Direction, FailurePattern, Health, HealthAssessment, NOTHING_AGAINST, Period, SeriesTrend,
-};
+use super::wire::{Direction, FailurePattern, Health, HealthAssessment, NOTHING_AGAINST, Period, SeriesTrend};
 use crate::expose::Rest;
 use std::collections::{BTreeMap, BTreeSet};
 use vitals_core::availability::{AvailabilitySummary, Interval, Outage, State, Tally, summary};

@@ -111,9 +111,9 @@ fn with_routes(
     router: Router<Arc<Rest>>,
     routes: impl IntoIterator<Item = (&'static str, MethodRouter<Arc<Rest>>)>,
 ) -> Router<Arc<Rest>> {
-    routes.into_iter().fold(router, |router, (path, methods)| {
-        router.route(path, methods.clone()).route(&format!("{path}/"), methods)
-    })
+    routes
+        .into_iter()
+        .fold(router, |router, (path, methods)| router.route(path, methods.clone()).route(&format!("{path}/"), methods))
 }
 
 /// Answers connections of `listener` until `shutdown` resolves, then finishes what is under way. Requests see the room

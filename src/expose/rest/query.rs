@@ -380,9 +380,8 @@ pub async fn alerts(
     let alerts = rest
         .ask(move |rest| {
             let found = rest.store.alerts(&question)?;
-            let alerts = found
-                .iter()
-                .filter_map(|alert| Some(AlertInfo::of(alert, &rest.registry.agent(alert.agent)?.key)));
+            let alerts =
+                found.iter().filter_map(|alert| Some(AlertInfo::of(alert, &rest.registry.agent(alert.agent)?.key)));
             Ok(alerts.filter(|alert| state.is_none_or(|state| alert.state == state)).take(limit as usize).collect())
         })
         .await?;

@@ -729,8 +729,7 @@ async fn validation_at_its_bounds() {
     let range = json!({"start_time": at(-MINUTE), "end_time": at(0), "timezone": "Mars/Olympus"});
     let check = json!({"target_id": "bounds", "target_type": "robot", "time_range": range});
     assert_eq!(service.post("health-check", &token, &check).await.status, 200);
-    let batch =
-        json!({"batch_id": "b", "batch_timestamp": at(0), "source_system": "s", "checksum": "md5:none of this", "heartbeats": [beat("b")]});
+    let batch = json!({"batch_id": "b", "batch_timestamp": at(0), "source_system": "s", "checksum": "md5:none of this", "heartbeats": [beat("b")]});
     assert_eq!(service.post("batch", &token, &batch).await.status, 202);
     // Everything that is wrong, at once.
     let answer = service.post("heartbeat", &token, &json!({"agent_info": {}, "cpu_usage_percent": 200})).await;
