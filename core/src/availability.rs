@@ -1,6 +1,7 @@
 //! From evidence of life to sessions and outages.
 
 use crate::ids::UnixNanos;
+use crate::rules::percent::percent;
 use serde::{Deserialize, Serialize};
 
 mod clock;
@@ -110,7 +111,7 @@ impl Tally {
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn percent(&self) -> Option<f64> {
-        (self.counted() > 0).then(|| 100.0 * self.up as f64 / self.counted() as f64)
+        percent(self.up as f64, self.counted() as f64)
     }
 }
 

@@ -135,6 +135,8 @@ impl Observed {
 pub struct Board {
     agents: RwLock<HashMap<AgentId, AgentLive>>,
     observed: RwLock<HashMap<AgentId, Observed>>,
+    /// When the last measurements of a system arrived over REST.
+    reports: RwLock<HashMap<AgentId, UnixNanos>>,
 }
 
 impl Board {
@@ -160,8 +162,22 @@ impl Board {
         self.observed.write().unwrap_or_else(PoisonError::into_inner).extend(news);
     }
 
+    /// When measurements of `agent` last arrived over REST since the start; they are no evidence of life.
+    #[must_use]
+    pub fn last_report(&self, agent: AgentId) -> Option<UnixNanos> {
+        self.reports.read().unwrap_or_else(PoisonError::into_inner).get(&agent).copied()
+    }
+
+    /// Measurements of `agent` arrived over REST at `at`.
+    pub fn reported(&self, agent: AgentId, at: UnixNanos) {
+        let mut reports = self.reports.write().unwrap_or_else(PoisonError::into_inner);
+        let last = reports.entry(agent).or_insert(at);
+        *last = at.max(*last);
+    }
+
     /// Forgets an agent that is gone for good.
     pub fn remove(&self, agent: AgentId) {
+        self.reports.write().unwrap_or_else(PoisonError::into_inner).remove(&agent);
         self.agents.write().unwrap_or_else(PoisonError::into_inner).remove(&agent);
         self.observed.write().unwrap_or_else(PoisonError::into_inner).remove(&agent);
     }

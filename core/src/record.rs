@@ -2,7 +2,7 @@
 
 use crate::board::AgentLive;
 use crate::columns::{Columns, Starts};
-use crate::ids::{AgentId, Position, TenantId, UnixNanos};
+use crate::ids::{AgentId, Position, SeriesId, TenantId, UnixNanos};
 use crate::series::{AgentDesc, SeriesDesc};
 use crate::verdict::{AgentHealth, Alert, HealthStatus, OutlierVerdict};
 use serde::{Deserialize, Serialize};
@@ -109,6 +109,15 @@ pub struct Vitals {
     pub response_ms: Option<f64>,
 }
 
+/// A threshold that a value breaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breach {
+    /// The series of the value; `None` for a field of a heartbeat.
+    pub series: Option<SeriesId>,
+    /// One sentence.
+    pub message: String,
+}
+
 /// What evaluation answers to the sender of a record.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
@@ -120,8 +129,8 @@ pub struct Outcome {
     pub outliers: Vec<OutlierVerdict>,
     /// Alerts that this record raised.
     pub alerts: Vec<Alert>,
-    /// Thresholds breached by this record's own rows, as sentences.
-    pub breaches: Vec<String>,
+    /// Thresholds breached by this record's own rows.
+    pub breaches: Vec<Breach>,
     /// When the next evidence of life is expected.
     pub next_expected: Option<UnixNanos>,
     /// The agent's adaptive timeout, nanoseconds.

@@ -17,7 +17,6 @@ use vitals_core::series::MetricKind;
 use vitals_core::verdict::{
     AgentHealth, Alert, AlertSeries, Evidence, HealthStatus, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
 };
-use xxhash_rust::xxh3::Xxh3;
 
 const DAY: i64 = 86_400 * UnixNanos::SECOND;
 
@@ -563,16 +562,8 @@ impl Agent {
         (severity, message, series): (Severity, String, Option<AlertSeries>),
         started: UnixNanos,
     ) -> Alert {
-        let mut hash = Xxh3::new();
-        hash.update(self.tenant.0.as_bytes());
-        hash.update(&[0xFF]);
-        hash.update(source.as_bytes());
-        hash.update(&[0xFF]);
-        hash.update(&self.id.0.to_le_bytes());
-        hash.update(&of.map_or(u64::MAX, |s| u64::from(s.0)).to_le_bytes());
-        hash.update(&started.0.to_le_bytes());
         Alert {
-            id: format!("{:032x}", hash.digest128()),
+            id: alerts::id_of(&self.tenant, source, self.id, of, started),
             tenant: self.tenant.clone(),
             agent: self.id,
             severity,

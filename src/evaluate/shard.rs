@@ -17,10 +17,11 @@ use vitals_core::availability::{Beat, Clock, Interval, Own, Standing, State, Tim
 use vitals_core::board::{Board, Liveness};
 use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
-use vitals_core::record::{Delivery, Heartbeat, Outcome, Record, Samples, Vitals};
+use vitals_core::record::{Breach, Delivery, Heartbeat, Outcome, Record, Samples, Vitals};
 use vitals_core::registry::Registry;
 use vitals_core::rules::alerts::Policy;
 use vitals_core::rules::health::beside_report;
+use vitals_core::rules::percent::percent;
 use vitals_core::rules::thresholds::judged_value;
 use vitals_core::seam::{AlertQuery, Checkpoint, Output, Store};
 use vitals_core::series::{MetricKind, Origin, Part, SeriesSpec, Shape};
@@ -438,6 +439,9 @@ impl Shard {
         // OTLP always shows life; REST metrics speak of others.
         let mut outcome = Outcome::default();
         if samples.alive.is_empty() {
+            if let Some(agent) = self.agent_of(&samples.columns) {
+                self.around.board.reported(agent, now);
+            }
             outcome.alerts = self.watch(at, from, now, round);
             outcome.breaches = self.breaches(&samples.columns);
         } else {
@@ -454,6 +458,11 @@ impl Shard {
         let Tenant { fresh, totals, unjudged, .. } = &mut self.tenants[tenant];
         let present = received.plus(nanos(self.config.max_ahead_seconds)).0;
         self.intake.sift(Arrived { rows, starts, present }, &mut Kept { fresh, totals, unjudged })
+    }
+
+    /// The agent of the first row.
+    fn agent_of(&self, columns: &Columns) -> Option<AgentId> {
+        columns.series.first().and_then(|&id| self.intake.series.get(id as usize)).map(|series| series.agent)
     }
 
     /// Whether a heartbeat of an agent that samples are about waits for its verdict.
@@ -484,8 +493,7 @@ impl Shard {
 
     /// How the agent of the first row stands.
     fn standing(&mut self, columns: &Columns) -> Option<AgentHealth> {
-        let agent = columns.series.first().and_then(|&id| self.intake.series.get(id as usize)).map(|s| s.agent);
-        agent.and_then(|id| self.agents.get_mut(id)).and_then(|agent| agent.health.clone())
+        self.agent_of(columns).and_then(|id| self.agents.get_mut(id)).and_then(|agent| agent.health.clone())
     }
 
     /// Applies a record's new rows (those behind `from`) to the vitals of its agents, one time after the other, and judges what
@@ -612,12 +620,12 @@ impl Shard {
         Some((desc.spec.kind, judged_value(desc.spec.kind, &desc.spec.unit, value, None)?))
     }
 
-    /// The breaches among some rows, as sentences, whether the rows are new or not.
-    fn breaches(&self, columns: &Columns) -> Vec<String> {
+    /// The breaches among some rows, whether the rows are new or not.
+    fn breaches(&self, columns: &Columns) -> Vec<Breach> {
         let judge = |(id, _, value): (SeriesId, UnixNanos, f64)| {
             let (kind, value) = self.watched(id, value)?;
             let threshold = self.config.thresholds.iter().find(|t| t.metric_type == kind)?;
-            Some(threshold.sentence(value, threshold.judge(value)?))
+            Some(Breach { series: Some(id), message: threshold.sentence(value, threshold.judge(value)?) })
         };
         columns.rows().filter_map(judge).collect()
     }
@@ -1039,7 +1047,8 @@ impl Shard {
             if let Some(threshold) = self.config.thresholds.iter().find(|t| t.metric_type == kind)
                 && let Some(severity) = threshold.judge(value)
             {
-                outcome.breaches.push(threshold.sentence(value, severity));
+                let message = threshold.sentence(value, severity);
+                outcome.breaches.push(Breach { series: None, message });
             }
             if new {
                 let measured = Measured { subject: Subject::Vitals(kind), kind, time: view.time, value };
@@ -1083,10 +1092,9 @@ impl Shard {
     /// Percentages that follow from what is known.
     fn complete(&self, at: usize, vitals: &mut Vitals) {
         let total = self.agents.all[at].memory_total_mb.unwrap_or(self.config.memory_total_mb);
-        vitals.memory_percent =
-            vitals.memory_percent.or_else(|| vitals.memory_mb.filter(|_| total > 0.0).map(|mb| 100.0 * mb / total));
+        vitals.memory_percent = vitals.memory_percent.or_else(|| vitals.memory_mb.and_then(|mb| percent(mb, total)));
         vitals.error_percent = vitals.error_percent.or_else(|| match (vitals.errors, vitals.requests) {
-            (Some(errors), Some(requests)) if requests > 0.0 => Some(100.0 * errors / requests),
+            (Some(errors), Some(requests)) => percent(errors, requests),
             _ => None,
         });
     }

@@ -474,7 +474,8 @@ fn a_heartbeat_is_answered_and_a_retry_changes_nothing() {
     let mut world = World::start(&[describe()], Held::default());
     let outcome = world.take(heartbeat(0, 97.0)).unwrap();
     assert_eq!(outcome.health.unwrap().status, HealthStatus::Critical);
-    assert_eq!(outcome.breaches, ["cpu_usage is 97.0 %, critical from 95.0 %"]);
+    assert_eq!((outcome.breaches.len(), outcome.breaches[0].series), (1, None));
+    assert_eq!(outcome.breaches[0].message, "cpu_usage is 97.0 %, critical from 95.0 %");
     let alerts: Vec<_> = outcome.alerts.iter().map(|alert| (alert.source.as_str(), alert.severity)).collect();
     assert_eq!(alerts, [("threshold:cpu_usage", Severity::Critical), ("health", Severity::Critical)]);
     let named = outcome.alerts[0].series.clone().unwrap();

@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 use serde::Deserialize;
-use vitals_core::rules::thresholds::is_percent;
+use vitals_core::rules::units::is_percent;
 use vitals_core::series::{MetricKind, Part, SeriesSpec};
 use vitals_core::vitals;
 

@@ -3,7 +3,7 @@
 //! What needs a clock that stands still (the age of a heartbeat, uptime and what follows from it) is in
 //! `src/expose/rest/tests.rs`; the formulas by themselves are tested in `core/src/rules`.
 
-use crate::service::{Client, start};
+use crate::service::{Client, local, start};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -204,6 +204,13 @@ async fn thresholds_are_breached_at_their_bounds() {
             ("response_time", "ms", 1_999.99, None),
             ("response_time", "ms", 2_000.0, Some("warning")),
             ("response_time", "s", 5.0, Some("critical")),
+            ("response_time", "Seconds", 1.99, None),
+            ("response_time", "seconds", 2.0, Some("warning")),
+            ("response_time", "msec", 5_000.0, Some("critical")),
+            ("cpu_usage", "Percentage", 95.0, Some("critical")),
+            ("cpu_usage", "ratio", 0.8, Some("warning")),
+            ("memory_usage", "PCT", 85.0, Some("warning")),
+            ("disk_usage", "per cent", 95.0, Some("critical")),
             // An amount without a known total is not judged.
             ("disk_usage", "MB", 1e6, None),
             ("custom", "%", 100.0, None),
@@ -212,8 +219,13 @@ async fn thresholds_are_breached_at_their_bounds() {
             let (status, answer) = client.post("/system-metrics", &measured(&fresh("system"), 1.0, &metric)).await;
             assert_eq!(status, 201, "{answer}");
             assert_eq!(severities(&answer), Vec::from_iter(expect), "{kind} {unit} {value}: {answer}");
-            let breached = answer["thresholds_breached"].as_array().expect("a list").len();
-            assert_eq!(breached, usize::from(expect.is_some()), "{kind} {unit} {value}");
+            let breached = if expect.is_some() { json!(["m"]) } else { json!([]) };
+            assert_eq!(answer["thresholds_breached"], breached, "{kind} {unit} {value}");
+            let messages = answer["threshold_messages"].as_array().expect("a list").len();
+            assert_eq!(messages, usize::from(expect.is_some()), "{kind} {unit} {value}");
+            for alert in answer["alerts_generated"].as_array().expect("a list") {
+                assert_eq!((&alert["source"], &alert["alert_type"]), (&answer["system_id"], &json!(kind)), "{alert}");
+            }
         }
     })
     .await;
@@ -311,7 +323,7 @@ async fn errors_have_the_shape_of_the_contract() {
             (413, "POST", "/batch", token(client), json_type, heartbeats(1_001)),
             (413, "POST", "/batch", token(client), json_type, long.clone()),
             (401, "POST", "/batch", String::new(), json_type, long),
-            (415, "POST", "/heartbeat", token(client), Some("text/plain"), good.clone()),
+            (422, "POST", "/heartbeat", token(client), Some("text/plain"), good.clone()),
             (422, "POST", "/heartbeat", token(client), json_type, "{".to_owned()),
             (422, "GET", "/uptime-status/web-1?time_range_hours=0", token(client), None, String::new()),
             (201, "POST", "/heartbeat", token(client), json_type, good.clone()),
@@ -347,6 +359,56 @@ async fn errors_have_the_shape_of_the_contract() {
                 }
                 _ => assert!(body["detail"].is_string(), "{place}: {body}"),
             }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_counts_what_a_quota_refuses() {
+    let data = tempfile::tempdir().expect("a folder");
+    let mut config = local();
+    config.quota.series = 3;
+    let service = Service::start(config, data.path()).await.expect("the service starts");
+    let client = Client::of(&service, None, None);
+    let metric = |name: &str| json!({"metric_name": name, "metric_type": "custom", "value": 1, "unit": "1"});
+    let mut many = measured("db-1", 1.0, &metric("a"));
+    many["metrics"] = ["a", "b", "c", "d", "e"].map(metric).into_iter().collect();
+    let batch = |metrics: Value| json!({"batch_id": "b", "batch_timestamp": ago(0.0), "source_system": "s", "metrics": metrics});
+    let later = measured("db-2", 1.0, &metric("f"));
+    let (status, answer) = client.post("/batch", &batch(json!([many, later]))).await;
+    assert_eq!((status, &answer["success"]), (202, &json!(true)), "{answer}");
+    let counts = ["total_metrics", "processed_metrics", "failed_metrics"].map(|field| answer[field].as_u64());
+    assert_eq!(counts, [Some(6), Some(3), Some(3)], "{answer}");
+    let errors: Vec<&str> =
+        answer["processing_errors"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    for begin in ["metrics.0 (db-1): d: ", "metrics.0 (db-1): e: ", "metrics.1 (db-2): f: "] {
+        assert!(errors.iter().any(|line| line.starts_with(begin) && line.contains("limit of 3 series")), "{errors:?}");
+    }
+    // None of it could be taken.
+    let (status, answer) = client.post("/batch", &batch(json!([measured("db-2", 1.0, &metric("f"))]))).await;
+    assert_eq!((status, &answer["success"]), (202, &json!(false)), "{answer}");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_check_moves_with_what_arrives() {
+    with_service(async |client, _| {
+        let system = fresh("checked");
+        let metric = json!({"metric_name": "m", "metric_type": "cpu_usage", "value": 1, "unit": "%"});
+        let checked = async || {
+            let (_, answer) = client.get(&format!("/uptime-status/{system}")).await;
+            let text = answer["health_assessment"]["last_check"].as_str().expect("a time").to_owned();
+            text.parse::<jiff::Timestamp>().expect("a time")
+        };
+        let mut before = None;
+        // However old the measurements are.
+        for age in [600.0, 0.0, 1_200.0] {
+            let begun = jiff::Timestamp::now();
+            assert_eq!(client.post("/system-metrics", &measured(&system, age, &metric)).await.0, 201);
+            let last = checked().await;
+            assert!(last >= begun && Some(last) > before, "{last} is before {begun}");
+            before = Some(last);
         }
     })
     .await;

@@ -3,6 +3,7 @@
 mod agree;
 mod contract;
 mod data_folder;
+mod examples;
 mod hostile;
 mod notify;
 mod plugins;

@@ -40,7 +40,7 @@ async fn breaches(client: &Client) -> Value {
     });
     let (status, answer) = client.post("/system-metrics", &metrics).await;
     assert_eq!(status, 201, "{answer}");
-    answer["thresholds_breached"].clone()
+    answer["threshold_messages"].clone()
 }
 
 /// A line of `GET /metrics`.

@@ -11,11 +11,12 @@
 //!   notified then.
 //! - What gets better without ending is not notified; its end is, if its beginning was.
 
-use crate::ids::UnixNanos;
+use crate::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use crate::seam::Output;
 use crate::series::MetricKind;
 use crate::verdict::{Alert, AlertSeries, Event, Notice, Severity};
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
 
 /// The type that stands for every other.
 pub const ANY: &str = "*";
@@ -125,6 +126,20 @@ pub fn type_of(source: &str) -> &str {
 #[must_use]
 pub fn source_of(kind: MetricKind) -> String {
     format!("{THRESHOLD}{}", kind.name())
+}
+
+/// The id of an alert: 32 hex digits, the same in a replay.
+#[must_use]
+pub fn id_of(tenant: &TenantId, source: &str, agent: AgentId, series: Option<SeriesId>, started: UnixNanos) -> String {
+    let mut hash = Xxh3::new();
+    hash.update(tenant.0.as_bytes());
+    hash.update(&[0xFF]);
+    hash.update(source.as_bytes());
+    hash.update(&[0xFF]);
+    hash.update(&agent.0.to_le_bytes());
+    hash.update(&series.map_or(u64::MAX, |series| u64::from(series.0)).to_le_bytes());
+    hash.update(&started.0.to_le_bytes());
+    format!("{:032x}", hash.digest128())
 }
 
 /// What holds while alerts are handled.

@@ -3,6 +3,7 @@
 //! The constants are those of the REST contract ("Health score of a heartbeat", "Recommendations").
 
 use crate::record::Vitals;
+use crate::rules::percent::percent;
 use crate::verdict::{AgentHealth, HealthStatus};
 use serde::{Deserialize, Serialize};
 
@@ -106,14 +107,14 @@ impl HealthConfig {
 pub fn error_percent(vitals: &Vitals) -> Option<f64> {
     present(vitals.error_percent).or_else(|| {
         let (requests, errors) = (present(vitals.requests)?, present(vitals.errors)?);
-        (requests > 0.0).then(|| 100.0 * errors / requests)
+        percent(errors, requests)
     })
 }
 
 /// Memory in use, percent: as reported, else of [`HealthConfig::default_memory_mb`].
 #[must_use]
 pub fn memory_percent(config: &HealthConfig, vitals: &Vitals) -> Option<f64> {
-    present(vitals.memory_percent).or_else(|| Some(100.0 * present(vitals.memory_mb)? / config.default_memory_mb))
+    present(vitals.memory_percent).or_else(|| percent(present(vitals.memory_mb)?, config.default_memory_mb))
 }
 
 /// The score of an agent, with its reasons and with advice. `uptime_percent` is its availability over the last 24 h.

@@ -4,6 +4,7 @@
 //! objective allows; for 30 days, 14.4 over an hour uses up 2 % of the budget, 6 over six hours 5 %, 1 over three
 //! days 10 %.
 
+use crate::rules::percent::percent;
 use crate::verdict::{Risk, SlaVerdict};
 use serde::{Deserialize, Serialize};
 
@@ -75,7 +76,7 @@ pub fn evaluate(config: &SlaConfig, target: f64, windows: &Windows) -> SlaVerdic
         Risk::Low
     };
     let (known, down) = windows.period;
-    let availability = if known > 0.0 { (100.0 * (1.0 - down / known)).clamp(0.0, 100.0) } else { f64::NAN };
+    let availability = percent(known - down, known).unwrap_or(f64::NAN);
     SlaVerdict { target, availability, budget_left, burn, risk }
 }
 

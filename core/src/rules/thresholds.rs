@@ -3,6 +3,8 @@
 //! Source: IntelliBrowse's `ThresholdConfig`; the defaults are the contract's.
 
 use crate::ids::UnixNanos;
+use crate::rules::percent::percent;
+use crate::rules::units::is_percent;
 use crate::series::MetricKind;
 use crate::verdict::Severity;
 use serde::{Deserialize, Serialize};
@@ -257,13 +259,7 @@ pub fn judged_value(kind: MetricKind, unit: &str, value: f64, total: Option<f64>
     if !matches!(kind, MetricKind::MemoryUsage | MetricKind::DiskUsage) || is_percent(unit) {
         return Some(value);
     }
-    total.filter(|total| *total > 0.0).map(|total| 100.0 * value / total)
-}
-
-/// Whether a unit says percent.
-#[must_use]
-pub fn is_percent(unit: &str) -> bool {
-    matches!(unit, "%" | "percent")
+    percent(value, total?)
 }
 
 /// Where one subject stands with one threshold.
@@ -361,7 +357,8 @@ mod tests {
     fn amounts_are_judged_only_with_a_total() {
         for (kind, unit, value, total, expect) in [
             (MetricKind::MemoryUsage, "%", 90.0, None, Some(90.0)),
-            (MetricKind::MemoryUsage, "percent", 90.0, Some(1.0), Some(90.0)),
+            (MetricKind::MemoryUsage, "Percentage", 90.0, Some(1.0), Some(90.0)),
+            (MetricKind::MemoryUsage, "MB", 8_200.0, Some(8_192.0), Some(100.0)),
             (MetricKind::MemoryUsage, "MB", 7_782.4, Some(8_192.0), Some(95.0)),
             (MetricKind::MemoryUsage, "MB", 7_782.4, None, None),
             (MetricKind::DiskUsage, "By", 5.0, Some(0.0), None),

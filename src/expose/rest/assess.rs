@@ -5,7 +5,8 @@ use super::components::components;
 use super::error::{AnyErrors, ApiError, BodyErrors, MissingError, TokenErrors};
 use super::insight::{Availability, DAY, assessment, trends};
 use super::standing::Standing;
-use super::time::{Time, iso_duration};
+use super::time::{HOUR, Time, iso_duration};
+use super::uptime::MOST_HOURS;
 use super::wire::{
     Assessment, FailurePattern, Health, HealthCheckRequest, HealthStatusResponse, SeriesTrend, TimeRange,
 };
@@ -18,12 +19,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use vitals_core::ids::UnixNanos;
 
-/// The range of a request, which must not be empty.
+/// The range of a request, which must neither be empty nor longer than a year.
 pub fn range_of(range: &TimeRange) -> Result<(UnixNanos, UnixNanos), ApiError> {
-    if range.start_time < range.end_time {
-        return Ok((range.start_time.0, range.end_time.0));
-    }
-    let msg = "end_time should be after start_time";
+    let (start, end) = (range.start_time.0, range.end_time.0);
+    let msg = if start >= end {
+        "end_time should be after start_time".to_owned()
+    } else if i128::from(end.0) - i128::from(start.0) > i128::from(MOST_HOURS) * i128::from(HOUR) {
+        format!("end_time should be at most {MOST_HOURS} hours after start_time")
+    } else {
+        return Ok((start, end));
+    };
     let input = Value::from(range.end_time.to_string());
     Err(ApiError::Invalid(vec![Problem::new("value_error", ["body", "time_range", "end_time"], msg, Some(&input))]))
 }
@@ -109,6 +114,7 @@ pub async fn health_check(
                 performance_trends: trends,
                 health_recommendations: availability.advice(&standing, &patterns),
                 failure_patterns: patterns,
+                confidence_level: availability.summary.confidence,
             })
         })
         .await?;

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use vitals_core::ids::{LONGEST_NAME as LONGEST_NAME_OF_AGENT, NameFlaw, is_hidden, name_flaw};
 
 /// Most problems named in one answer.
-const MOST_PROBLEMS: usize = 100;
+pub const MOST_PROBLEMS: usize = 100;
 /// Most bytes of an input that are sent back.
 const LONGEST_INPUT: usize = 1_000;
 /// Longest name of a metric, in characters.
@@ -25,9 +25,10 @@ const NO_ID: &str = "String should not be blank, begin or end with white space, 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Problem {
-    /// `missing`, `string_type`, `float_type`, `int_type`, `bool_type`, `dict_type`, `list_type`, `enum`,
-    /// `greater_than_equal`, `less_than_equal`, `too_short`, `too_long`, `string_too_short`, `string_too_long`,
-    /// `string_pattern_mismatch`, `datetime_parsing`, `json_invalid`, `value_error`.
+    /// `missing`, `string_type`, `float_type`, `int_type`, `int_from_float`, `int_parsing`, `bool_type`, `bool_parsing`,
+    /// `dict_type`, `list_type`, `enum`, `greater_than_equal`, `less_than_equal`, `too_short`, `too_long`,
+    /// `string_too_short`, `string_too_long`, `string_pattern_mismatch`, `string_unicode`, `datetime_type`,
+    /// `datetime_parsing`, `json_invalid`, `extra_forbidden`, `value_error`.
     #[serde(rename = "type")]
     pub kind: String,
     /// Where: `body`, `query` or `path`, then fields and positions.
@@ -76,7 +77,7 @@ impl Problem {
             .filter(|part| *part != "body")
             .map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned))
             .collect();
-        format!("{}: {}", place.join("."), self.msg)
+        if place.is_empty() { self.msg.clone() } else { format!("{}: {}", place.join("."), self.msg) }
     }
 }
 

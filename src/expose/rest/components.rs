@@ -8,7 +8,8 @@ use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vitals_core::ids::UnixNanos;
-use vitals_core::rules::thresholds::is_percent;
+use vitals_core::rules::percent::percent;
+use vitals_core::rules::units::is_percent;
 use vitals_core::seam::{Aggregation, SampleQuery, StoreError};
 use vitals_core::series::{AgentDesc, MetricKind, Origin, SeriesDesc};
 use vitals_core::vitals::{VitalRole, container, group, plausible_percent, role};
@@ -32,11 +33,8 @@ pub fn components(
 ) -> Result<BTreeMap<String, Health>, StoreError> {
     let limits = &rest.config.thresholds;
     let vitals = standing.vitals();
-    let memory = vitals.memory_percent.or_else(|| vitals.memory_mb.map(|used| 100.0 * used / limits.memory_total_mb));
-    let errors = vitals.error_percent.or_else(|| {
-        let requests = vitals.requests.filter(|requests| *requests > 0.0)?;
-        Some(100.0 * vitals.errors? / requests)
-    });
+    let memory = vitals.memory_percent.or_else(|| percent(vitals.memory_mb?, limits.memory_total_mb));
+    let errors = vitals.error_percent.or_else(|| percent(vitals.errors?, vitals.requests?));
     let mut found = BTreeMap::new();
     for (name, value, bounds) in [
         (CPU, vitals.cpu_percent, limits.cpu),
@@ -123,7 +121,7 @@ fn judged_series(rest: &Rest, agent: &AgentDesc) -> Vec<(Arc<SeriesDesc>, Judged
 /// judged.
 fn judged(limits: &Thresholds, series: &SeriesDesc) -> Option<Judged> {
     let spec = &series.spec;
-    let percent = is_percent(&spec.unit);
+    let is_share = is_percent(&spec.unit);
     let (component, bounds) = match (&spec.origin, spec.scope.name.as_str(), spec.metric.as_str()) {
         (Origin::Rest, HEARTBEAT, "memory_usage_mb") => {
             (MEMORY, limits.memory.map(|percent| percent / 100.0 * limits.memory_total_mb))
@@ -132,8 +130,8 @@ fn judged(limits: &Thresholds, series: &SeriesDesc) -> Option<Judged> {
         (Origin::Rest, HEARTBEAT, "packet_loss_percent") => (NETWORK, limits.packet_loss),
         (Origin::Rest, ..) => match spec.kind {
             MetricKind::CpuUsage => (CPU, limits.cpu),
-            MetricKind::MemoryUsage if percent => (MEMORY, limits.memory),
-            MetricKind::DiskUsage if percent => (DISK, limits.disk),
+            MetricKind::MemoryUsage if is_share => (MEMORY, limits.memory),
+            MetricKind::DiskUsage if is_share => (DISK, limits.disk),
             MetricKind::ResponseTime => (RESPONSE_TIME, limits.response_ms),
             MetricKind::ErrorRate => (ERROR_RATE, limits.error_rate),
             _ => return None,
@@ -162,9 +160,9 @@ pub fn uptime_by_component(
     let mut counts = Counts::default();
     for (series, Judged { component, bounds }) in judged_series(rest, agent) {
         let grid = Grid::of(rest, &series, start, end, STEPS)?;
-        let percent = is_percent(&series.spec.unit);
+        let is_share = is_percent(&series.spec.unit);
         for (_, value) in grid.ask(rest, &series, Aggregation::Mean)? {
-            if let Some(value) = if percent { plausible_percent(value) } else { Some(value) } {
+            if let Some(value) = if is_share { plausible_percent(value) } else { Some(value) } {
                 counts.add(&component, value, bounds);
             }
         }
@@ -204,7 +202,7 @@ impl Counts {
     }
 
     fn percent(self) -> BTreeMap<String, f64> {
-        self.0.into_iter().map(|(name, (good, all))| (name, 100.0 * good / all)).collect()
+        self.0.into_iter().filter_map(|(name, (good, all))| Some((name, percent(good, all)?))).collect()
     }
 }
 
@@ -268,27 +266,23 @@ impl Sums {
     }
 
     fn cpu(&self) -> Option<f64> {
-        share(self.cpu_busy, self.cpu_busy + self.cpu_wait + self.cpu_idle?)
+        percent(self.cpu_busy, self.cpu_busy + self.cpu_wait + self.cpu_idle?)
     }
 
     fn memory(&self) -> Option<f64> {
         if let (Some(available), Some(total)) = (self.memory_available, self.memory_total) {
-            return share(total - available, total);
+            return percent(total - available, total);
         }
         let used = self.memory_used?;
         // Without another state the used bytes would be all there is.
         let all = self.memory_total.or((self.memory_other > 0.0).then_some(used + self.memory_other))?;
-        share(used, all)
+        percent(used, all)
     }
 
     /// The fullest.
     fn disk(&self) -> Option<f64> {
-        self.disks.values().filter_map(|disk| share(disk.used, disk.used + disk.free?)).reduce(f64::max)
+        self.disks.values().filter_map(|disk| percent(disk.used, disk.used + disk.free?)).reduce(f64::max)
     }
-}
-
-fn share(part: f64, all: f64) -> Option<f64> {
-    (all > 0.0).then(|| 100.0 * part / all)
 }
 
 fn sums_by_step(
@@ -344,6 +338,16 @@ impl Grid {
 
     fn new(start: UnixNanos, end: UnixNanos, steps: i64) -> Self {
         Self { start, end, step: (end.since(start) / steps).max(UnixNanos::SECOND) }
+    }
+
+    /// The length of a step.
+    pub fn step(&self) -> i64 {
+        self.step
+    }
+
+    /// The end, which may cut the last step.
+    pub fn end(&self) -> UnixNanos {
+        self.end
     }
 
     /// What is made of the series' values in each step that has any.

@@ -3,7 +3,7 @@
 use super::assess::range_of;
 use super::check::{self, Problem};
 use super::error::{AnyErrors, ApiError, BodyErrors, TokenErrors};
-use super::insight::{label, trend};
+use super::insight::{Means, label, trend};
 use super::standing::{Standing, liveness_name};
 use super::time::{Time, parse_duration, seconds};
 use super::wire::{
@@ -22,6 +22,7 @@ use std::time::Instant;
 use vitals_core::board::Liveness;
 use vitals_core::caller::Caller;
 use vitals_core::ids::{AgentId, UnixNanos};
+use vitals_core::rules::percent::bounded;
 use vitals_core::seam::{Aggregation, AlertQuery, SampleQuery, StoreError, VerdictQuery};
 use vitals_core::series::{AgentDesc, MetricKind, SeriesDesc};
 use vitals_core::verdict::VerdictBody;
@@ -112,7 +113,8 @@ impl Board<'_> {
         performance.insert("series_shown".to_owned(), charts.data.len().into());
         performance.insert("series_left_out".to_owned(), charts.left_out.into());
         let in_memory = agents.iter().filter(|(_, standing)| standing.live.is_some()).count();
-        let cache_hit_ratio = if agents.is_empty() { 0.0 } else { in_memory as f64 / agents.len() as f64 };
+        // Nothing was asked for in vain.
+        let cache_hit_ratio = if agents.is_empty() { 1.0 } else { in_memory as f64 / agents.len() as f64 };
         let (agent_summary, system_summary) = self.summaries(&agents);
         performance.insert("total_ms".to_owned(), took(begun).into());
         Ok(TelemetryDashboardData {
@@ -184,7 +186,7 @@ impl Board<'_> {
             charts.newest = charts.newest.max(Some(last));
             charts.points += points.len();
             if self.query.include_trends
-                && let Some(trend) = trend(self.rest, &one, &points, end, false)
+                && let Some(trend) = trend(self.rest, &one, &Means { points: &points, step, end }, end, false)?
             {
                 charts.trends.insert(format!("{}: {}", agent.key, label(&one)), trend);
             }
@@ -213,7 +215,7 @@ impl Board<'_> {
             limit: MOST_COUNTED,
         };
         let alerts = self.rest.store.alerts(&query)?;
-        Ok(alerts.iter().map(|alert| AlertInfo::of(alert, keys.get(&alert.agent).map(|&key| key.into()))).collect())
+        Ok(alerts.iter().filter_map(|alert| Some(AlertInfo::of(alert, keys.get(&alert.agent)?))).collect())
     }
 
     fn anomalies(&self, keys: &HashMap<AgentId, &str>) -> Result<Vec<Anomaly>, StoreError> {
@@ -234,7 +236,7 @@ impl Board<'_> {
                 series_id: outlier.series.0,
                 metric_name: series.spec.metric.clone(),
                 time: Time(verdict.time),
-                value: outlier.value,
+                value: finite(outlier.value),
                 lower: finite(outlier.lower),
                 upper: finite(outlier.upper),
                 score: finite(outlier.score),
@@ -265,7 +267,7 @@ impl Board<'_> {
             ("total".to_owned(), agents.len().into()),
             ("by_health".to_owned(), json!(by_health)),
             ("by_liveness".to_owned(), json!(by_liveness)),
-            ("average_health_score".to_owned(), json!(average(&scores))),
+            ("average_health_score".to_owned(), json!(average(&scores).map(bounded))),
             ("late".to_owned(), json!(late.collect::<Vec<_>>())),
         ]);
         let series: usize = systems.iter().map(|(system, _)| self.rest.registry.series_of(system.id).len()).sum();

@@ -1,17 +1,28 @@
 //! The OpenAPI document and the page that shows it.
+//!
+//! Its examples can be sent as they stand, one after the other, to a service that knows nothing: they are listed in that
+//! order, and their times are those of the moment at which the document is asked for.
 
 use super::error::ApiError;
-use super::{Rest, assess, check, dashboard, error, ingest, prefix, query, uptime};
-use axum::Router;
+use super::time::Time;
+use super::{Anyone, assess, check, dashboard, error, ingest, prefix, query, uptime};
+use crate::expose::Rest;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use axum::{Json, Router};
+use hashbrown::HashMap;
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, LazyLock};
 use utoipa::OpenApi;
 use utoipa_swagger_ui::Config;
+use vitals_core::ids::{AgentId, UnixNanos};
+use vitals_core::rules::alerts;
+use vitals_core::series::MetricKind;
 
 /// What the code says of its routes and shapes.
 #[derive(OpenApi)]
@@ -54,12 +65,146 @@ struct Code;
 /// Requests and answers by operation: `request`, and one for each status of success; `errors` for all.
 const EXAMPLES: &str = include_str!("examples.json");
 
-/// The whole document: what the code says, with the token, the headers of the answers and the examples.
+/// The operations in the order in which their examples can be sent.
+const ORDER: [&str; 18] = [
+    "heartbeat",
+    "system_metrics",
+    "batch",
+    "uptime_status",
+    "uptime_summary",
+    "health_check",
+    "dashboard",
+    "service_health",
+    "agents",
+    "series",
+    "samples",
+    "verdicts",
+    "alerts",
+    "acknowledge",
+    "maintenance",
+    "plugins",
+    "probe",
+    "metrics",
+];
+
+/// The moment at which the examples were written.
+const WRITTEN_AT: &str = "2026-03-01T12:00:00Z";
+
+/// The document, with its paths in the order of [`ORDER`] when it is written.
+#[derive(Clone)]
+pub struct Document(pub Value);
+
+impl Serialize for Document {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_map(None)?;
+        for (name, value) in self.0.as_object().into_iter().flatten() {
+            match value.as_object().filter(|_| name == "paths") {
+                Some(paths) => fields.serialize_entry(name, &Paths(paths))?,
+                None => fields.serialize_entry(name, value)?,
+            }
+        }
+        fields.end()
+    }
+}
+
+struct Paths<'a>(&'a Map<String, Value>);
+
+impl Serialize for Paths<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let rank = |path: &Value| {
+            let mut ids = path.as_object().into_iter().flat_map(|path| path.values()).map(|one| &one["operationId"]);
+            ids.find_map(|id| ORDER.iter().position(|known| id == known)).unwrap_or(ORDER.len())
+        };
+        let mut paths: Vec<_> = self.0.iter().collect();
+        paths.sort_by_key(|(_, path)| rank(path));
+        serializer.collect_map(paths)
+    }
+}
+
+/// The document as it was written.
+static DOCUMENT: LazyLock<Value> = LazyLock::new(written);
+
+/// The names of the query parameters of each path.
+static PARAMETERS: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new(|| {
+    let paths = DOCUMENT["paths"].as_object().into_iter().flatten();
+    let of = |path: &'static Value| {
+        let operations = path.as_object().into_iter().flat_map(|path| path.values());
+        let parameters = operations.flat_map(|operation| operation["parameters"].as_array().into_iter().flatten());
+        parameters.filter(|one| one["in"] == "query").filter_map(|one| one["name"].as_str()).collect()
+    };
+    paths.map(|(path, operations)| (path.as_str(), of(operations))).collect()
+});
+
+/// The names of the query parameters that the route at `path` takes, which may stand behind a prefix.
+pub fn parameters(path: &str) -> &'static [&'static str] {
+    let known = PARAMETERS.iter().filter(|(known, _)| path.ends_with(*known));
+    known.max_by_key(|(known, _)| known.len()).map_or(&[], |(_, names)| names.as_slice())
+}
+
+/// The document with the times of `now`.
+#[must_use]
+pub fn document(now: UnixNanos) -> Document {
+    let mut document = DOCUMENT.clone();
+    let written = Time::parse(WRITTEN_AT).map_or(now, |time| time.0);
+    let whole_seconds = now.since(written) / UnixNanos::SECOND * UnixNanos::SECOND;
+    move_examples(&mut document, whole_seconds);
+    name_the_alert(&mut document);
+    Document(document)
+}
+
+/// Moves every time in every example by so many nanoseconds.
+fn move_examples(value: &mut Value, by: i64) {
+    match value {
+        Value::Object(fields) => {
+            for (name, inner) in fields {
+                if name == "example" { move_times(inner, by) } else { move_examples(inner, by) }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| move_examples(item, by)),
+        _ => {}
+    }
+}
+
+fn move_times(value: &mut Value, by: i64) {
+    match value {
+        Value::String(text) => {
+            if let Some(moved) = moved(text, by) {
+                *text = moved;
+            }
+        }
+        Value::Object(fields) => fields.values_mut().for_each(|field| move_times(field, by)),
+        Value::Array(items) => items.iter_mut().for_each(|item| move_times(item, by)),
+        _ => {}
+    }
+}
+
+/// A time, or the date of a day, moved; `None` for other text.
+fn moved(text: &str, by: i64) -> Option<String> {
+    if text.len() >= 20 && text.ends_with('Z') {
+        return Time::parse(text).map(|time| Time(time.0.plus(by)).to_string());
+    }
+    let noon = (text.len() == 10).then(|| Time::parse(&format!("{text}T12:00:00Z"))).flatten()?;
+    Time(noon.0.plus(by)).to_string().split_once('T').map(|(date, _)| date.to_owned())
+}
+
+/// The first agent of an empty service raises its alert under this id, if its heartbeat is that of the examples.
+fn name_the_alert(document: &mut Value) {
+    let heartbeat = &document["paths"]["/api/v1/telemetry/heartbeat"]["post"];
+    let started = heartbeat["requestBody"]["content"]["application/json"]["example"]["timestamp"].as_str();
+    let Some(started) = started.and_then(Time::parse) else { return };
+    let source = alerts::source_of(MetricKind::CpuUsage);
+    let id = alerts::id_of(&"default".into(), &source, AgentId(0), None, started.0);
+    let acknowledge = &mut document["paths"]["/api/v1/telemetry/alerts/{id}/acknowledge"]["post"];
+    if let Some(parameter) = acknowledge["parameters"].get_mut(0) {
+        parameter["example"] = id.into();
+    }
+}
+
+/// What the code says, with the token, the headers of the answers and the examples.
 ///
 /// # Panics
 /// Never: what is read is part of the program, and tests read it too.
-#[must_use]
-pub fn document() -> Value {
+fn written() -> Value {
     let mut document = serde_json::to_value(Code::openapi()).expect("the document is JSON");
     let examples: Map<String, Value> = serde_json::from_str(EXAMPLES).expect("the examples are JSON");
     document["components"]["securitySchemes"] =
@@ -139,6 +284,7 @@ pub fn routes() -> Router<Arc<Rest>> {
         .route("/docs/", get(|| page(String::new())))
         .route("/docs/{*file}", get(|Path(file): Path<String>| page(file)))
         .route("/openapi.json", get(openapi))
+        .route("/openapi.json/", get(openapi))
 }
 
 /// Relative unless the prefix is known: right for a page at `/docs` and at `/`, whatever stands before them.
@@ -167,10 +313,9 @@ async fn page(file: String) -> Response {
 }
 
 /// The document. Its one server is where the document is, so that who reads it calls the right URLs behind any prefix.
-async fn openapi(State(rest): State<Arc<Rest>>, headers: HeaderMap) -> axum::Json<Value> {
-    static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
+async fn openapi(State(rest): State<Arc<Rest>>, headers: HeaderMap, _: Anyone) -> Json<Document> {
     let prefix = prefix::of(&rest, &headers);
-    let mut document = DOCUMENT.clone();
-    document["servers"] = json!([{"url": if prefix.is_empty() { "." } else { &prefix }}]);
-    axum::Json(document)
+    let mut document = document(rest.now());
+    document.0["servers"] = json!([{"url": if prefix.is_empty() { "." } else { &prefix }}]);
+    Json(document)
 }

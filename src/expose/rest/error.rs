@@ -25,8 +25,6 @@ pub enum ApiError {
     SlowBody,
     /// More than a request may hold.
     TooLarge(String),
-    /// Not JSON.
-    Media,
     /// A compressed body.
     Encoding,
     /// What was sent does not fit the contract.
@@ -81,11 +79,11 @@ pub enum TokenErrors {
     Forbidden(ErrorBody),
 }
 
-/// The errors that a route with parameters can answer besides.
+/// The errors that a route without a body can answer besides.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "only described, never made")]
 pub enum ParameterErrors {
-    /// The request does not fit the contract.
+    /// A parameter does not fit the contract, is unknown or comes twice.
     #[response(status = 422)]
     Invalid(InvalidBody),
 }
@@ -100,9 +98,9 @@ pub enum BodyErrors {
     /// The request holds more than it may.
     #[response(status = 413)]
     TooLarge(ErrorBody),
-    /// Something else than JSON, or JSON in an encoding.
+    /// A compressed body.
     #[response(status = 415)]
-    Media(ErrorBody),
+    Encoding(ErrorBody),
     /// The request does not fit the contract.
     #[response(status = 422)]
     Invalid(InvalidBody),
@@ -163,10 +161,6 @@ impl ApiError {
             Self::Method => plain(StatusCode::METHOD_NOT_ALLOWED, "the route does not take this method"),
             Self::SlowBody => plain(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
             Self::TooLarge(what) => (StatusCode::PAYLOAD_TOO_LARGE, what, None),
-            Self::Media => plain(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "the body must be JSON: send `Content-Type: application/json`",
-            ),
             Self::Encoding => plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the JSON without Content-Encoding"),
             Self::Intake(IntakeError::Overloaded { retry_after }) => {
                 let seconds = retry_after.as_secs().max(1);

@@ -5,8 +5,8 @@ use super::error::{AnyErrors, ApiError, BodyErrors, ErrorBody, MissingError, Par
 use super::standing::Standing;
 use super::time::Time;
 use super::wire::{
-    AlertInfo, Health, HeartbeatRequest, HeartbeatResponse, MaintenanceWindow, MetricData, SystemMetricsRequest,
-    SystemMetricsResponse, TelemetryIngestionBatch, TelemetryIngestionResult,
+    AlertInfo, Health, HeartbeatRequest, HeartbeatResponse, MaintenanceWindow, MetricData, NOTHING_AGAINST,
+    SystemMetricsRequest, SystemMetricsResponse, TelemetryIngestionBatch, TelemetryIngestionResult,
 };
 use super::{MOST_POINTS, PathVariable, Writer, blocking, json_body, message, took, touchable, with_status};
 use crate::expose::{IntakeError, Rest};
@@ -19,13 +19,14 @@ use hashbrown::{HashMap, HashSet};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use vitals_core::caller::Caller;
 use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, SeriesId, UnixNanos};
 use vitals_core::record::{Heartbeat, Outcome, Record, Samples, Vitals};
 use vitals_core::registry::RegistryError;
 use vitals_core::rules::quality::{heartbeat_quality, metric_quality};
+use vitals_core::rules::units::canonical;
 use vitals_core::seam::AlertQuery;
 use vitals_core::series::{AgentProfile, Attributes, MetricKind, Origin, Part, Scope, SeriesSpec, Shape};
 
@@ -86,8 +87,7 @@ pub async fn heartbeat(
     let live = outcome.live.or_else(|| rest.board.get(beat.agent));
     let standing = live.map(|live| Standing::of_live(live, answered));
     let health = outcome.health.or_else(|| standing.as_ref().and_then(|standing| standing.judged.clone()));
-    let alerts: Vec<AlertInfo> =
-        outcome.alerts.iter().map(|alert| AlertInfo::of(alert, Some(beat.key.clone()))).collect();
+    let alerts: Vec<AlertInfo> = outcome.alerts.iter().map(|alert| AlertInfo::of(alert, &beat.key)).collect();
     let message = match alerts.len() {
         0 => "heartbeat processed".to_owned(),
         1 => format!("heartbeat processed, one alert raised: {}", alerts[0].message),
@@ -285,9 +285,9 @@ pub async fn system_metrics(
         blocking(move || Report::prepare(&rest, &caller, body.value, &["body".into()], length)).await??
     };
     let outcome = rest.intake.submit(report.partition, report.record, report.bytes).await?;
-    let names = |series: SeriesId| report.names.get(&series).cloned();
-    let outliers: Vec<String> = outcome.outliers.iter().filter_map(|outlier| names(outlier.series)).collect();
     let processed = report.names.len();
+    let outliers = names_of(&report.names, outcome.outliers.iter().map(|outlier| outlier.series));
+    let breached = names_of(&report.names, outcome.breaches.iter().filter_map(|breach| breach.series));
     let response = SystemMetricsResponse {
         success: report.errors.is_empty(),
         metrics_processed: processed,
@@ -295,8 +295,9 @@ pub async fn system_metrics(
         processing_time_ms: took(begun),
         data_quality_scores: report.quality,
         outliers_detected: outliers,
-        thresholds_breached: outcome.breaches,
-        alerts_generated: outcome.alerts.iter().map(|alert| AlertInfo::of(alert, Some(report.key.clone()))).collect(),
+        thresholds_breached: breached,
+        threshold_messages: outcome.breaches.into_iter().map(|breach| breach.message).collect(),
+        alerts_generated: outcome.alerts.iter().map(|alert| AlertInfo::of(alert, &report.key)).collect(),
         timestamp: Time(rest.now()),
         message: match report.errors.len() {
             0 => format!("{processed} metrics processed"),
@@ -349,8 +350,8 @@ impl Report {
         let agent = rest.registry.intern_agent(&caller.tenant, &request.system_id, now, &profile)?;
         let component = Scope::named(request.component_name.unwrap_or_default());
         let resource = Arc::<Attributes>::default();
-        let specs: Vec<SeriesSpec> = metrics.iter().map(|metric| spec_of(metric, &component, &resource)).collect();
-        let factors: Vec<f64> = specs.iter().map(|spec| spec.factor).collect();
+        let (specs, factors): (Vec<SeriesSpec>, Vec<f64>) =
+            metrics.iter().map(|metric| spec_of(metric, &component, &resource)).unzip();
         let ids = rest.registry.intern_series(&caller.tenant, agent, specs);
         let mut columns = Columns::default();
         let mut report = Self {
@@ -368,8 +369,9 @@ impl Report {
             match id {
                 Err(error) => report.errors.push(format!("{}: {error}", metric.metric_name)),
                 Ok(id) => {
-                    columns.push(id, own_time.unwrap_or(request.timestamp.0), metric.value * factor);
-                    let score = metric_quality(metric.metric_type.into(), metric.value, own_time, now, &rules);
+                    let value = (metric.value * factor).clamp(f64::MIN, f64::MAX);
+                    columns.push(id, own_time.unwrap_or(request.timestamp.0), value);
+                    let score = metric_quality(metric.metric_type.into(), value, own_time, now, &rules);
                     report.quality.insert(metric.metric_name.clone(), score);
                     report.names.insert(id, metric.metric_name);
                 }
@@ -387,10 +389,17 @@ impl Report {
         });
         Ok(report)
     }
+}
 
-    fn mean_quality(&self) -> f64 {
-        mean(self.quality.values().copied()).unwrap_or(1.0)
+/// The names of the metrics that some series belong to, each once.
+fn names_of(names: &HashMap<SeriesId, String>, series: impl Iterator<Item = SeriesId>) -> Vec<String> {
+    let mut found = Vec::new();
+    for name in series.filter_map(|id| names.get(&id)) {
+        if !found.contains(name) {
+            found.push(name.clone());
+        }
     }
+    found
 }
 
 /// Measurements may be old, but a series would not be judged again until a time far ahead has come.
@@ -467,8 +476,7 @@ fn no_twins(metrics: &[MetricData], loc: &[Value]) -> Result<(), Refusal> {
 /// A metric's dimensions as attributes: the number 80 and the string "80" stay two values.
 fn dimensions(dimensions: &serde_json::Map<String, Value>) -> Attributes {
     let dimensions: BTreeMap<&String, &Value> = dimensions.iter().collect();
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let pairs = dimensions.iter().map(|(key, value)| ((*key).clone(), text(value))).collect();
+    let pairs = dimensions.iter().map(|(key, value)| ((*key).clone(), dimension(value))).collect();
     let types: String = dimensions.values().map(|value| type_code(value)).collect();
     Attributes::new(pairs, &types, 0)
 }
@@ -478,7 +486,7 @@ fn type_code(value: &Value) -> String {
     match value {
         Value::Null => "e".to_owned(),
         Value::Bool(_) => "b".to_owned(),
-        Value::Number(number) if number.is_f64() => "d".to_owned(),
+        Value::Number(number) if whole(number).is_none() && number.is_f64() => "d".to_owned(),
         Value::Number(_) => "i".to_owned(),
         Value::String(_) => "s".to_owned(),
         Value::Array(all) => format!("[{}]", all.iter().map(type_code).collect::<String>()),
@@ -486,36 +494,51 @@ fn type_code(value: &Value) -> String {
     }
 }
 
-/// The series that a REST metric belongs to: its system, name, dimensions, and its component, so that two components
-/// of a system that report the same name stay apart.
-fn spec_of(metric: &MetricData, component: &Arc<Scope>, resource: &Arc<Attributes>) -> SeriesSpec {
+/// The series that a REST metric belongs to, and what its value is multiplied by for the series' unit: its system, name,
+/// dimensions, and its component, so that two components of a system that report the same name stay apart.
+fn spec_of(metric: &MetricData, component: &Arc<Scope>, resource: &Arc<Attributes>) -> (SeriesSpec, f64) {
     let attributes = dimensions(&metric.dimensions);
     let kind: MetricKind = metric.metric_type.into();
-    let (unit, factor) = match (kind, metric.unit.as_str()) {
-        (_, "percent" | "pct" | "Percent") => ("%", 1.0),
-        (MetricKind::ResponseTime, "s" | "sec" | "seconds") => ("ms", 1e3),
-        (MetricKind::ResponseTime, "us" | "microseconds") => ("ms", 1e-3),
-        (MetricKind::ResponseTime, "milliseconds") => ("ms", 1.0),
-        (_, unit) => (unit, 1.0),
-    };
-    SeriesSpec {
+    let (unit, factor) = canonical(kind, &metric.unit);
+    let spec = SeriesSpec {
         metric: metric.metric_name.clone(),
-        unit: unit.to_owned(),
+        unit: unit.into_owned(),
         kind,
         shape: Shape::Gauge,
         part: Part::Value,
         integer: false,
-        factor,
+        // Several spellings with different factors are one series, so the factor is none of its properties.
+        factor: 1.0,
         origin: Origin::Rest,
         scope: component.clone(),
         attributes,
         resource: resource.clone(),
+    };
+    (spec, factor)
+}
+
+/// A number without a fraction. JSON does not tell `1.0` from `1`, so both are the whole number 1.
+#[allow(clippy::cast_possible_truncation)]
+fn whole(number: &serde_json::Number) -> Option<i64> {
+    /// Up to here every whole number is a double.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let float = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < EXACT);
+    number.as_i64().or_else(|| float.map(|float| float as i64))
+}
+
+/// The text of a dimension's value.
+fn dimension(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => whole(number).map_or_else(|| number.to_string(), |whole| whole.to_string()),
+        other => other.to_string(),
     }
 }
 
 /// Send heartbeats and measurements together
 ///
-/// An invalid item fails alone; it is counted and named, the rest is taken.
+/// An invalid item fails alone; it is counted and named, the rest is taken. `total_metrics`, `processed_metrics` and
+/// `failed_metrics` count metrics, not requests.
 #[utoipa::path(
     post, path = "/api/v1/telemetry/batch", tag = "telemetry", security(("token" = [])),
     request_body = TelemetryIngestionBatch,
@@ -533,47 +556,23 @@ pub async fn batch(
     let body = json_body(request).await?;
     let batch: TelemetryIngestionBatch =
         check::message(body.value, check::BATCH, &["body".into()]).map_err(ApiError::Invalid)?;
-    if batch.heartbeats.len() > rest.config.most_heartbeats {
-        return Err(ApiError::TooLarge(format!(
-            "{} heartbeats, at most {} are taken at once",
-            batch.heartbeats.len(),
-            rest.config.most_heartbeats
-        )));
-    }
-    limit_points(batch.metrics.iter().map(points_of).sum())?;
-    let (total_heartbeats, total_metrics) = (batch.heartbeats.len(), batch.metrics.len());
+    check_size(&rest, &batch)?;
+    let total_heartbeats = batch.heartbeats.len();
+    let total_metrics = batch.metrics.iter().map(weight_of).sum();
     let (prepared, mut tally) = {
         // Each item holds its share of the bytes in flight.
-        let share = body.length / (total_heartbeats + total_metrics).max(1);
+        let share = body.length / (total_heartbeats + batch.metrics.len()).max(1);
         let (rest, heartbeats, metrics) = (rest.clone(), batch.heartbeats, batch.metrics);
         blocking(move || prepare(&rest, &caller, heartbeats, metrics, share)).await?
     };
-    // Everything is submitted before anything is awaited: one group commit serves the whole batch.
-    let waiting: Vec<_> = prepared
-        .into_iter()
-        .map(|one| (one.item, one.at, one.quality, rest.intake.submit(one.partition, one.record, one.bytes)))
-        .collect();
-    let submitted = waiting.len();
-    let outcomes =
-        join_all(waiting.into_iter().map(|(item, at, quality, done)| async move { (item, at, quality, done.await) }))
-            .await;
-    let mut overload = None;
-    for (item, at, quality, outcome) in outcomes {
-        match outcome {
-            Ok(outcome) => tally.take(item, quality, &outcome),
-            Err(error) => {
-                tally.processing.push(format!("{}.{at}: {}", item.name(), public(&error)));
-                overload = Some(error);
-            }
-        }
-    }
-    if let Some(error) = overload.filter(|_| submitted > 0 && tally.taken() == 0) {
+    let failure = submit(&rest, prepared, answer_by(&rest, begun), &mut tally).await;
+    if let Some(error) = failure.filter(|_| tally.taken() == 0) {
         // Nothing was taken, and nothing was wrong with it: the sender may send all of it again.
-        return Err(error.into());
+        return Err(error);
     }
     let elapsed = begun.elapsed().as_secs_f64();
     let response = TelemetryIngestionResult {
-        success: tally.taken() == total_heartbeats + total_metrics,
+        success: tally.taken() > 0,
         batch_id: batch.batch_id,
         processed_at: Time(rest.now()),
         total_heartbeats,
@@ -581,25 +580,92 @@ pub async fn batch(
         failed_heartbeats: total_heartbeats - tally.heartbeats,
         total_metrics,
         processed_metrics: tally.metrics,
-        failed_metrics: total_metrics - tally.metrics,
+        failed_metrics: total_metrics.saturating_sub(tally.metrics),
         processing_time_ms: elapsed * 1e3,
         throughput_per_second: per_second(tally.taken(), elapsed),
         alerts_generated: tally.alerts,
-        data_quality_score: mean(tally.quality.iter().copied()).unwrap_or(0.0).clamp(0.0, 1.0),
+        data_quality_score: tally.mean_quality(),
         validation_errors: tally.validation,
         processing_errors: tally.processing,
     };
     Ok(with_status(StatusCode::ACCEPTED, response))
 }
 
+/// A batch holds something, and not too much.
+fn check_size(rest: &Rest, batch: &TelemetryIngestionBatch) -> Result<(), ApiError> {
+    if batch.heartbeats.is_empty() && batch.metrics.is_empty() {
+        let msg = "The batch should have at least one heartbeat or one item of metrics";
+        return Err(ApiError::Invalid(vec![Problem::new("too_short", ["body"], msg, None)]));
+    }
+    let most = rest.config.most_heartbeats;
+    if batch.heartbeats.len() > most {
+        let count = batch.heartbeats.len();
+        return Err(ApiError::TooLarge(format!("{count} heartbeats, at most {most} are taken at once")));
+    }
+    limit_points(batch.metrics.iter().map(points_of).sum())
+}
+
+/// What an item of `metrics` counts for: its metrics, or one if it has no list of them and so fails as a whole.
+fn weight_of(value: &Value) -> usize {
+    points_of(value).max(1)
+}
+
+/// When the answer must be on its way, so that the request's own time limit does not come first.
+fn answer_by(rest: &Rest, begun: Instant) -> tokio::time::Instant {
+    let limit = Duration::from_secs(rest.config.request_seconds);
+    tokio::time::Instant::from_std(begun + limit * 9 / 10)
+}
+
+/// Submits what was prepared and waits for it until `deadline`. The last error of those that are nobody's fault.
+async fn submit(
+    rest: &Rest,
+    prepared: Vec<Prepared>,
+    deadline: tokio::time::Instant,
+    tally: &mut BatchTally,
+) -> Option<ApiError> {
+    // Everything is submitted before anything is awaited: one group commit serves the whole batch.
+    let waiting: Vec<_> = prepared
+        .into_iter()
+        .map(|one| (one.place, one.count, rest.intake.submit(one.partition, one.record, one.bytes)))
+        .collect();
+    let outcomes = join_all(
+        waiting
+            .into_iter()
+            .map(|(place, count, done)| async move { (place, count, tokio::time::timeout_at(deadline, done).await) }),
+    );
+    let mut failure = None;
+    for (place, count, outcome) in outcomes.await {
+        match outcome {
+            Ok(Ok(outcome)) => tally.take(&count, &outcome),
+            Ok(Err(error)) => {
+                tally.processing.push(format!("{place}: {}", public(&error)));
+                failure = Some(error.into());
+            }
+            Err(_) => {
+                tally.processing.push(format!("{place}: it was not done in time, send it again"));
+                failure = Some(ApiError::Timeout);
+            }
+        }
+    }
+    failure
+}
+
 /// An item that fits the contract, ready to be submitted.
 struct Prepared {
-    item: Item,
-    at: usize,
-    quality: f64,
+    place: String,
+    count: Count,
     partition: Partition,
     record: Record,
     bytes: usize,
+}
+
+/// What an item adds to the counts when it is taken.
+#[derive(Default)]
+struct Count {
+    heartbeats: usize,
+    metrics: usize,
+    /// Of each of them.
+    quality: Vec<f64>,
 }
 
 fn prepare(
@@ -612,41 +678,38 @@ fn prepare(
     let mut tally = BatchTally::default();
     let mut prepared = Vec::with_capacity(heartbeats.len() + metrics.len());
     for (at, value) in heartbeats.into_iter().enumerate() {
-        let loc = ["body".into(), "heartbeats".into(), at.into()];
-        match Beat::prepare(rest, caller, value, &loc, share) {
-            Err(refusal) => tally.refuse(&format!("heartbeats.{at}"), refusal),
+        let place = place_of("heartbeats", at, value.pointer("/agent_info/agent_id"));
+        match Beat::prepare(rest, caller, value, &[], share) {
+            Err(refusal) => tally.refuse(&place, refusal),
             Ok(Beat { quality, partition, record, bytes, .. }) => {
-                prepared.push(Prepared { item: Item::Heartbeat, at, quality, partition, record, bytes });
+                let count = Count { heartbeats: 1, metrics: 0, quality: vec![quality] };
+                prepared.push(Prepared { place, count, partition, record, bytes });
             }
         }
     }
     for (at, value) in metrics.into_iter().enumerate() {
-        let loc = ["body".into(), "metrics".into(), at.into()];
-        match Report::prepare(rest, caller, value, &loc, share) {
-            Err(refusal) => tally.refuse(&format!("metrics.{at}"), refusal),
+        let place = place_of("metrics", at, value.get("system_id"));
+        match Report::prepare(rest, caller, value, &[], share) {
+            Err(refusal) => tally.refuse(&place, refusal),
             Ok(report) => {
-                let quality = report.mean_quality();
-                tally.processing.extend(report.errors.iter().map(|error| format!("metrics.{at}: {error}")));
-                let Report { partition, record, bytes, .. } = report;
-                prepared.push(Prepared { item: Item::Metrics, at, quality, partition, record, bytes });
+                tally.processing.extend(report.errors.iter().map(|error| format!("{place}: {error}")));
+                let Report { partition, record, bytes, names, quality, .. } = report;
+                let quality = quality.into_values().collect();
+                let count = Count { heartbeats: 0, metrics: names.len(), quality };
+                prepared.push(Prepared { place, count, partition, record, bytes });
             }
         }
     }
     (prepared, tally)
 }
 
-#[derive(Clone, Copy)]
-enum Item {
-    Heartbeat,
-    Metrics,
-}
-
-impl Item {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Heartbeat => "heartbeats",
-            Self::Metrics => "metrics",
-        }
+/// Where an item stands and whose it is, for its errors: `metrics.3 (db-1)`.
+fn place_of(list: &str, at: usize, id: Option<&Value>) -> String {
+    /// Longer ids are none.
+    const MOST: usize = 100;
+    match id.and_then(Value::as_str).filter(|id| !id.trim().is_empty()) {
+        Some(id) => format!("{list}.{at} ({})", id.chars().take(MOST).collect::<String>().escape_debug()),
+        None => format!("{list}.{at}"),
     }
 }
 
@@ -665,23 +728,28 @@ impl BatchTally {
         self.heartbeats + self.metrics
     }
 
-    fn take(&mut self, item: Item, quality: f64, outcome: &Outcome) {
-        match item {
-            Item::Heartbeat => self.heartbeats += 1,
-            Item::Metrics => self.metrics += 1,
-        }
-        self.quality.push(quality);
+    fn take(&mut self, count: &Count, outcome: &Outcome) {
+        self.heartbeats += count.heartbeats;
+        self.metrics += count.metrics;
+        self.quality.extend(&count.quality);
         self.alerts += outcome.alerts.len();
     }
 
     fn refuse(&mut self, place: &str, refusal: Refusal) {
         match refusal {
-            Refusal::Invalid(problems) => self.validation.extend(problems.iter().map(Problem::line)),
+            Refusal::Invalid(problems) => {
+                self.validation.extend(problems.iter().map(|problem| format!("{place}: {}", problem.line())));
+            }
             Refusal::Refused(ApiError::Forbidden(what) | ApiError::Quota(what)) => {
                 self.processing.push(format!("{place}: {what}"));
             }
             Refusal::Refused(_) => self.processing.push(format!("{place}: it could not be taken")),
         }
+    }
+
+    /// Of what was taken; 0 when nothing of the batch could be used.
+    fn mean_quality(&self) -> f64 {
+        mean(self.quality.iter().copied()).unwrap_or(0.0).clamp(0.0, 1.0)
     }
 }
 
@@ -782,5 +850,5 @@ pub async fn acknowledge(
         rest.intake.submit(Partition::of(agent.id, rest.partitions), record, size_of::<Record>()).await?;
         alert.acknowledged = Some((by, at));
     }
-    Ok(Json(AlertInfo::of(&alert, Some(agent.key.clone()))))
+    Ok(Json(AlertInfo::of(&alert, &agent.key)))
 }

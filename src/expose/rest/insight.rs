@@ -5,15 +5,16 @@
 use super::components::{Grid, HEARTBEAT, bounds};
 use super::standing::Standing;
 use super::time::{HOUR, Time, minutes};
-use super::wire::{Direction, FailurePattern, Health, HealthAssessment, Period, SeriesTrend};
+use super::wire::{Direction, FailurePattern, Health, HealthAssessment, NOTHING_AGAINST, Period, SeriesTrend};
 use crate::expose::Rest;
 use std::collections::{BTreeMap, BTreeSet};
 use vitals_core::availability::{AvailabilitySummary, Interval, Outage, State, Tally, summary};
 use vitals_core::board::Liveness;
 use vitals_core::caller::Caller;
 use vitals_core::ids::UnixNanos;
+use vitals_core::rules::percent::bounded;
 use vitals_core::rules::sla::{self, SlaConfig, Windows};
-use vitals_core::seam::{Aggregation, StoreError, VerdictQuery};
+use vitals_core::seam::{Aggregation, SampleQuery, StoreError, VerdictQuery};
 use vitals_core::series::{AgentDesc, MetricKind, Origin, Part, SeriesDesc, Shape};
 use vitals_core::verdict::{SlaVerdict, VerdictBody};
 
@@ -150,36 +151,66 @@ pub fn trends(
     series.sort_by_key(|series| (series.spec.kind == MetricKind::Custom, series.id));
     let mut found = BTreeMap::new();
     for series in series.iter().take(MOST_SERIES) {
-        let points = Grid::of(rest, series, start, end, TREND_POINTS)?.ask(rest, series, Aggregation::Mean)?;
-        if let Some(trend) = trend(rest, series, &points, end, predict) {
+        let grid = Grid::of(rest, series, start, end, TREND_POINTS)?;
+        let means = Means { points: &grid.ask(rest, series, Aggregation::Mean)?, step: grid.step(), end: grid.end() };
+        if let Some(trend) = trend(rest, series, &means, end, predict)? {
             found.insert(label(series), trend);
         }
     }
     Ok(found)
 }
 
-/// The trend of a series through its points; none if they are too few for a line.
+/// A series' mean in each step that has values.
+pub struct Means<'a> {
+    /// The start of the step, and the mean.
+    pub points: &'a [(UnixNanos, f64)],
+    pub step: i64,
+    /// The end of what was asked for, which may cut the last step.
+    pub end: UnixNanos,
+}
+
+impl Means<'_> {
+    fn end_of(&self, start: UnixNanos) -> UnixNanos {
+        start.plus(self.step).min(self.end)
+    }
+
+    /// Each mean at the middle of its step: at its start, the line would lie half a step early.
+    fn centred(&self) -> Vec<(UnixNanos, f64)> {
+        let middle = |start: UnixNanos| start.plus(self.end_of(start).since(start) / 2);
+        self.points.iter().map(|&(start, mean)| (middle(start), mean)).collect()
+    }
+
+    /// The last value itself.
+    fn last(&self, rest: &Rest, series: &SeriesDesc) -> Result<Option<f64>, StoreError> {
+        let Some(&(start, _)) = self.points.last() else { return Ok(None) };
+        let (end, step) = (self.end_of(start), Some((self.step, Aggregation::Last)));
+        let found = rest.store.samples(&SampleQuery { series: series.id, start, end, step, limit: 1 })?;
+        Ok(found.last().map(|&(_, value)| value).filter(|value| value.is_finite()))
+    }
+}
+
+/// The trend of a series through its means, at `end`; none if they are too few for a line.
 pub fn trend(
     rest: &Rest,
     series: &SeriesDesc,
-    points: &[(UnixNanos, f64)],
+    means: &Means<'_>,
     end: UnixNanos,
     predict: bool,
-) -> Option<SeriesTrend> {
-    let line = Line::fit(points, end)?;
+) -> Result<Option<SeriesTrend>, StoreError> {
+    let Some(line) = Line::fit(&means.centred(), end) else { return Ok(None) };
     let bounds = bounds(&rest.config.thresholds, series);
     let hours_to = |at: usize| predict.then(|| line.hours_to(bounds?[at]));
-    Some(SeriesTrend {
+    Ok(Some(SeriesTrend {
         metric_type: series.spec.kind.name().to_owned(),
         unit: series.spec.unit.clone(),
         slope_per_hour: line.per_hour,
         direction: line.direction(),
         mean: line.mean,
-        last: points.last().map(|&(_, value)| value).filter(|value| value.is_finite()),
-        points: points.len(),
+        last: means.last(rest, series)?,
+        points: means.points.len(),
         hours_to_warning: hours_to(0),
         hours_to_critical: hours_to(1),
-    })
+    }))
 }
 
 /// Availability over a window, and the objective over its own period.
@@ -228,9 +259,14 @@ impl Availability {
         Ok(Self { summary, target, sla, advise: rest.config.advise_uptime_percent, peers })
     }
 
-    /// Percent of the known time that was up; 0 when nothing is known.
+    /// Percent of the known time that was up; [`NOTHING_AGAINST`] when nothing is known.
     pub fn percent(&self) -> f64 {
-        self.summary.tally.percent().unwrap_or(0.0)
+        self.summary.tally.percent().unwrap_or(NOTHING_AGAINST)
+    }
+
+    /// The risk of missing the objective; none when nothing is known of its period.
+    pub fn risk(&self) -> Option<String> {
+        (!self.sla.availability.is_nan()).then(|| self.sla.risk.name().to_owned())
     }
 
     /// Whether the window meets the objective.

@@ -33,12 +33,12 @@ use crate::auth::Denied;
 use crate::web::{CORRELATION, Lingering, MOST_HEAD_BYTES, MOST_HEADERS, waits_for_continue};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use bytes::Bytes;
 use check::Problem;
 use futures_util::FutureExt as _;
@@ -76,28 +76,27 @@ const LONGEST_CORRELATION: usize = 128;
 
 /// Every route, with what goes around them.
 pub fn router(rest: Arc<Rest>) -> Router {
-    let telemetry = Router::new()
-        .route("/heartbeat", post(ingest::heartbeat))
-        .route("/system-metrics", post(ingest::system_metrics))
-        .route("/batch", post(ingest::batch))
-        .route("/maintenance", post(ingest::maintenance))
-        .route("/uptime-status/{agent_id}", get(uptime::status))
-        .route("/uptime-summary/{target_id}", get(uptime::summary))
-        .route("/health-check", post(assess::health_check))
-        .route("/dashboard", post(dashboard::dashboard))
-        .route("/health", get(query::service_health))
-        .route("/agents", get(query::agents))
-        .route("/series", get(query::series))
-        .route("/series/{id}/samples", get(query::samples))
-        .route("/verdicts", get(query::verdicts))
-        .route("/plugins", get(query::plugins))
-        .route("/alerts", get(query::alerts))
-        .route("/alerts/{id}/acknowledge", post(ingest::acknowledge));
+    let telemetry = [
+        ("/heartbeat", post(ingest::heartbeat)),
+        ("/system-metrics", post(ingest::system_metrics)),
+        ("/batch", post(ingest::batch)),
+        ("/maintenance", post(ingest::maintenance)),
+        ("/uptime-status/{agent_id}", get(uptime::status)),
+        ("/uptime-summary/{target_id}", get(uptime::summary)),
+        ("/health-check", post(assess::health_check)),
+        ("/dashboard", post(dashboard::dashboard)),
+        ("/health", get(query::service_health)),
+        ("/agents", get(query::agents)),
+        ("/series", get(query::series)),
+        ("/series/{id}/samples", get(query::samples)),
+        ("/verdicts", get(query::verdicts)),
+        ("/plugins", get(query::plugins)),
+        ("/alerts", get(query::alerts)),
+        ("/alerts/{id}/acknowledge", post(ingest::acknowledge)),
+    ];
     let (cors, prefix) = (rest.config.cors.layer("expose.cors"), rest.config.prefix.clone());
-    let routes = Router::new()
-        .nest("/api/v1/telemetry", telemetry)
-        .route("/health", get(query::probe))
-        .route("/metrics", get(query::metrics))
+    let others = [("/health", get(query::probe)), ("/metrics", get(query::metrics))];
+    let routes = with_routes(Router::new().nest("/api/v1/telemetry", with_routes(Router::new(), telemetry)), others)
         .merge(docs::routes())
         .fallback(|| async { ApiError::NotFound("there is no such route".to_owned()) })
         .method_not_allowed_fallback(|| async { ApiError::Method })
@@ -115,6 +114,16 @@ pub fn router(rest: Arc<Rest>) -> Router {
     }
     // For a proxy that leaves the prefix on, and for one that takes it off.
     Router::new().nest_service(&prefix, routes.clone()).fallback_service(routes)
+}
+
+/// Adds routes, each with and without a slash at its end.
+fn with_routes(
+    router: Router<Arc<Rest>>,
+    routes: impl IntoIterator<Item = (&'static str, MethodRouter<Arc<Rest>>)>,
+) -> Router<Arc<Rest>> {
+    routes
+        .into_iter()
+        .fold(router, |router, (path, methods)| router.route(path, methods.clone()).route(&format!("{path}/"), methods))
 }
 
 /// Answers connections of `listener` until `shutdown` resolves, then finishes what is under way. Requests see the room
@@ -259,7 +268,7 @@ async fn correlated(request: Request, next: Next) -> Response {
 /// The route's name for metrics and logs: never an id, so that there are few of them.
 fn route_of(path: &str) -> &'static str {
     let Some(rest) = path.strip_prefix("/api/v1/telemetry/") else {
-        return match path {
+        return match path.strip_suffix('/').unwrap_or(path) {
             "/health" => "probe",
             "/metrics" => "metrics",
             _ => "other",
@@ -317,7 +326,9 @@ impl FromRequestParts<Arc<Rest>> for Reader {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
-        caller(rest, &parts.headers, Scope::Read, "telemetry:read").map(Self)
+        let caller = caller(rest, &parts.headers, Scope::Read, "telemetry:read")?;
+        pairs(parts)?;
+        Ok(Self(caller))
     }
 }
 
@@ -325,7 +336,9 @@ impl FromRequestParts<Arc<Rest>> for Writer {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
-        caller(rest, &parts.headers, Scope::Write, "telemetry:write").map(Self)
+        let caller = caller(rest, &parts.headers, Scope::Write, "telemetry:write")?;
+        pairs(parts)?;
+        Ok(Self(caller))
     }
 }
 
@@ -343,23 +356,63 @@ impl FromRequestParts<Arc<Rest>> for PathVariable {
     }
 }
 
-/// The parameters behind `?`, each once (the last one wins).
+/// Anyone, on a route that asks for no token.
+struct Anyone;
+
+impl FromRequestParts<Arc<Rest>> for Anyone {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Rest>) -> Result<Self, ApiError> {
+        pairs(parts).map(|_| Self)
+    }
+}
+
+/// The parameters behind `?`. A name that the document does not give to the route is refused, and so is one that comes twice:
+/// a filter that is misspelt and ignored gives a wrong answer.
+fn pairs(parts: &Parts) -> Result<Vec<(String, String)>, ApiError> {
+    let Ok(axum::extract::Query(pairs)) = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+    else {
+        return Err(ApiError::Invalid(vec![Problem::new("string_unicode", ["query"], "Input should be UTF-8", None)]));
+    };
+    let path = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let known = docs::parameters(path.strip_suffix('/').unwrap_or(path));
+    let problem = |(at, (name, value)): (usize, &(String, String))| {
+        let (kind, msg) = if !known.contains(&name.as_str()) {
+            ("extra_forbidden", format!("The route has no such parameter; it has: {}", listed(known)))
+        } else if pairs[..at].iter().any(|(earlier, _)| earlier == name) {
+            ("value_error", "The parameter should be given once".to_owned())
+        } else {
+            return None;
+        };
+        let name: String = name.chars().take(LONGEST_PARAMETER).collect();
+        Some(Problem::new(kind, ["query", &name], msg, Some(&value.as_str().into())))
+    };
+    let problems: Vec<Problem> = pairs.iter().enumerate().filter_map(problem).take(check::MOST_PROBLEMS).collect();
+    none_wrong(problems)?;
+    Ok(pairs)
+}
+
+/// So much of an unknown parameter's name is sent back, in characters.
+const LONGEST_PARAMETER: usize = 100;
+
+fn listed(names: &[&str]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// The parameters behind `?`, each once.
 struct Query(Vec<(String, String)>);
 
 impl FromRequestParts<Arc<Rest>> for Query {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
-        let query = axum::extract::Query::<Vec<(String, String)>>::from_request_parts(parts, rest).await;
-        query.map(|axum::extract::Query(pairs)| Self(pairs)).map_err(|_| {
-            ApiError::Invalid(vec![Problem::new("string_unicode", ["query"], "Input should be UTF-8", None)])
-        })
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Rest>) -> Result<Self, ApiError> {
+        pairs(parts).map(Self)
     }
 }
 
 impl Query {
     fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// A parameter read by `parse`; what it cannot read is one more problem.
@@ -448,7 +501,8 @@ async fn body(request: Request<Body>) -> Result<Held, ApiError> {
         return Err(ApiError::Encoding);
     }
     if headers.get(header::CONTENT_TYPE).is_some_and(|media| !is_json(media)) {
-        return Err(ApiError::Media);
+        let msg = "The body should be JSON: send `Content-Type: application/json`";
+        return Err(ApiError::Invalid(vec![Problem::new("json_invalid", ["body"], msg, None)]));
     }
     let too_large = || ApiError::TooLarge(format!("the body is larger than {LARGEST_BODY} bytes"));
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());

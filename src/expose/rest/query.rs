@@ -10,7 +10,7 @@ use super::wire::{
     Probe, SampleList, SamplePoint, SeriesItem, SeriesList, ServiceHealth, Span, VerdictItem, VerdictKind, VerdictList,
     Waiting,
 };
-use super::{PathVariable, Query, Reader, none_wrong};
+use super::{Anyone, PathVariable, Query, Reader, none_wrong};
 use crate::expose::Rest;
 use axum::Json;
 use axum::extract::State;
@@ -38,7 +38,7 @@ const MOST_LISTED: u32 = 10_000;
 /// How the service is
 #[utoipa::path(
     get, path = "/api/v1/telemetry/health", operation_id = "service_health", tag = "telemetry", security(("token" = [])),
-    responses((status = 200, body = ServiceHealth, description = "true at this moment"), TokenErrors, AnyErrors)
+    responses((status = 200, body = ServiceHealth, description = "true at this moment"), TokenErrors, ParameterErrors, AnyErrors)
 )]
 pub async fn service_health(State(rest): State<Arc<Rest>>, Reader(caller): Reader) -> Json<ServiceHealth> {
     let status = (rest.status)();
@@ -59,10 +59,11 @@ pub async fn service_health(State(rest): State<Arc<Rest>>, Reader(caller): Reade
     responses(
         (status = 200, body = Probe, description = "takes requests"),
         (status = 503, body = Probe, description = "lives, does not take requests"),
-        (status = 500, body = ErrorBody, description = "a bug here")
+        (status = 500, body = ErrorBody, description = "a bug here"),
+        ParameterErrors
     )
 )]
-pub async fn probe(State(rest): State<Arc<Rest>>) -> Response {
+pub async fn probe(State(rest): State<Arc<Rest>>, _: Anyone) -> Response {
     let ready = (rest.status)().ready;
     let waiting = rest.store.outbox().map(|outbox| Waiting {
         samples: outbox.samples,
@@ -78,10 +79,10 @@ pub async fn probe(State(rest): State<Arc<Rest>>) -> Response {
     get, path = "/metrics", tag = "operations",
     responses(
         (status = 200, body = String, content_type = "text/plain", description = "Prometheus text"),
-        AnyErrors
+        ParameterErrors, AnyErrors
     )
 )]
-pub async fn metrics(State(rest): State<Arc<Rest>>) -> Response {
+pub async fn metrics(State(rest): State<Arc<Rest>>, _: Anyone) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (rest.metrics)()).into_response()
 }
 
@@ -213,10 +214,14 @@ fn series_item(series: &SeriesDesc, agent_id: &str) -> SeriesItem {
 fn range(query: &Query, now: UnixNanos, back: i64, problems: &mut Vec<Problem>) -> (UnixNanos, UnixNanos) {
     let end = query.time("end", problems).unwrap_or(now);
     let start = query.time("start", problems).unwrap_or(end.plus(-back));
+    not_empty(start, end, problems);
+    (start, end)
+}
+
+fn not_empty(start: UnixNanos, end: UnixNanos, problems: &mut Vec<Problem>) {
     if start >= end {
         problems.push(Problem::new("value_error", ["query", "end"], "end should be after start", None));
     }
-    (start, end)
 }
 
 /// Samples of a series, or aggregates over steps
@@ -370,6 +375,7 @@ pub async fn alerts(
     let mut problems = Vec::new();
     let start = query.time("start", &mut problems).unwrap_or(UnixNanos(i64::MIN));
     let end = query.time("end", &mut problems).unwrap_or(UnixNanos(i64::MAX));
+    not_empty(start, end, &mut problems);
     let limit = query.whole("limit", 1..=MOST_LISTED, &mut problems).unwrap_or(DEFAULT_LISTED);
     let state = query.named::<AlertState>("state", &mut problems);
     let open = query.parsed("open", &mut problems, "bool_parsing", "Input should be true or false", |text| {
@@ -389,8 +395,8 @@ pub async fn alerts(
     let alerts = rest
         .ask(move |rest| {
             let found = rest.store.alerts(&question)?;
-            let key = |agent| rest.registry.agent(agent).map(|agent| agent.key.clone());
-            let alerts = found.iter().map(|alert| AlertInfo::of(alert, key(alert.agent)));
+            let alerts =
+                found.iter().filter_map(|alert| Some(AlertInfo::of(alert, &rest.registry.agent(alert.agent)?.key)));
             Ok(alerts.filter(|alert| state.is_none_or(|state| alert.state == state)).take(limit as usize).collect())
         })
         .await?;
@@ -402,7 +408,7 @@ pub async fn alerts(
 /// With the scope `admin` also how they do: calls, failures and the last error, over all tenants.
 #[utoipa::path(
     get, path = "/api/v1/telemetry/plugins", tag = "operations", security(("token" = [])),
-    responses((status = 200, body = PluginList, description = "those in force"), TokenErrors, AnyErrors)
+    responses((status = 200, body = PluginList, description = "those in force"), TokenErrors, ParameterErrors, AnyErrors)
 )]
 pub async fn plugins(State(rest): State<Arc<Rest>>, Reader(caller): Reader) -> Json<PluginList> {
     let mut plugins = (rest.plugins)();

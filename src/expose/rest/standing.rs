@@ -1,6 +1,6 @@
 //! How an agent stands now. Every answer takes its status and its score from here, so that they agree.
 
-use super::wire::Health;
+use super::wire::{Health, NOTHING_AGAINST};
 use crate::expose::Rest;
 use vitals_core::board::{self, AgentLive, Liveness};
 use vitals_core::ids::UnixNanos;
@@ -23,15 +23,19 @@ pub struct Standing {
 impl Standing {
     /// From the board alone: evaluation keeps it, also over a restart.
     pub fn of(rest: &Rest, agent: &AgentDesc, now: UnixNanos) -> Self {
+        let reported = rest.board.last_report(agent.id);
         if let Some(live) = rest.board.get(agent.id) {
-            return Self::of_live(live, now);
+            let heard = Self::of_live(live, now);
+            return Self { last_check: heard.last_check.max(reported.unwrap_or(heard.last_check)), ..heard };
         }
         let Some(observed) = rest.board.observed(agent.id) else {
-            return Self::new(None, None, board::Standing::UNKNOWN, agent.first_seen);
+            return Self::new(None, None, board::Standing::UNKNOWN, reported.unwrap_or(agent.first_seen));
         };
-        let (standing, time) = (observed.standing(now), observed.time);
+        let standing = observed.standing(now);
+        // A measurement's own time may be ahead; it stands in for the arrival only after a restart.
+        let last_check = reported.unwrap_or(observed.time.min(now)).max(agent.first_seen);
         // What is too old to say how it is gives no advice either.
-        Self::new(None, standing.score.map(|_| observed.health), standing, time.max(agent.first_seen))
+        Self::new(None, standing.score.map(|_| observed.health), standing, last_check)
     }
 
     /// Now, as the lists show it.
@@ -57,7 +61,7 @@ impl Standing {
     /// The score where the contract wants a number in any case. A score is what is left of 100, and of what is unknown
     /// nothing is deducted; the status says that it is unknown.
     pub fn score_as_number(&self) -> f64 {
-        self.score.unwrap_or(100.0)
+        self.score.unwrap_or(NOTHING_AGAINST)
     }
 
     /// What the agent says of its own health.

@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use vitals_core::rules::quality::heartbeat_quality;
 
-const MOST_HOURS: u32 = 8_760;
+/// The longest range that is looked at, a year.
+pub const MOST_HOURS: u32 = 8_760;
 const DEFAULT_HOURS: u32 = 24;
 
 fn hours(query: &Query) -> Result<u32, ApiError> {
@@ -121,6 +122,7 @@ pub async fn summary(
                 target_id: agent.key.clone(),
                 summary_period: TimeRange { start_time: Time(start), end_time: Time(now), timezone: "UTC".to_owned() },
                 generated_at: Time(now),
+                confidence_level: summary.confidence,
                 overall_uptime_percentage: availability.percent(),
                 total_uptime_duration: iso_duration(summary.tally.up),
                 total_downtime_duration: iso_duration(summary.tally.down),

@@ -1,15 +1,20 @@
 //! The JSON shapes of the API. They are the contract: a renamed field breaks a client.
 
-use super::time::Time;
+use super::time::{Time, seconds};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 use vitals_core::availability::State;
 use vitals_core::ids::UnixNanos;
+use vitals_core::rules::alerts::type_of;
 use vitals_core::seam::Aggregation;
 use vitals_core::series::MetricKind;
 use vitals_core::verdict::{Alert, HealthStatus, Severity};
+
+/// What a percentage or score is that the contract wants as a number although nothing is known: nothing speaks against the
+/// target. `overall_health` is `unknown` then, or `confidence_level` 0.
+pub const NOTHING_AGAINST: f64 = 100.0;
 
 /// How an agent is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -309,6 +314,7 @@ pub struct HeartbeatResponse {
     /// What it reports of itself.
     pub reported_status: Health,
     /// 0..=100; 100 with an unknown health, from which nothing is deducted.
+    /// 0..=100; 100 when `calculated_health` is `unknown`, as nothing speaks against the agent.
     #[schema(minimum = 0, maximum = 100)]
     pub health_score: f64,
     /// When the next one is expected.
@@ -334,20 +340,25 @@ pub struct AlertInfo {
     pub severity: AlertSeverity,
     /// One sentence.
     pub message: String,
-    /// What raised it.
+    /// The id of its agent or system.
     pub source: String,
+    /// What raised it: `availability`, `health`, or the typed kind whose threshold was breached, as in `alert_configs`.
+    pub alert_type: String,
     /// When it began.
     pub timestamp: Time,
     /// Where it stands.
     pub state: AlertState,
     /// Whether it is over.
     pub resolved: bool,
-    /// When it ended.
+    /// When it ended: not when that was noticed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolved_at: Option<Time>,
-    /// Its agent.
+    /// How long it lasted, once it is over.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub agent_id: Option<String>,
+    #[schema(minimum = 0)]
+    pub duration_seconds: Option<f64>,
+    /// Its agent or system, as `source`.
+    pub agent_id: String,
     /// The metric whose value breached a threshold; not there for other alerts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric_name: Option<String>,
@@ -365,12 +376,15 @@ pub struct AlertInfo {
 impl AlertInfo {
     /// The wire shape of `alert`, whose agent is known as `agent_id`.
     #[must_use]
-    pub fn of(alert: &Alert, agent_id: Option<String>) -> Self {
+    pub fn of(alert: &Alert, agent_id: &str) -> Self {
+        // Taken back, it ended when it began.
+        let ended = alert.resolved.map(|ended| ended.max(alert.started));
         Self {
             alert_id: alert.id.clone(),
             severity: alert.severity.into(),
             message: alert.message.clone(),
-            source: alert.source.clone(),
+            source: agent_id.to_owned(),
+            alert_type: type_of(&alert.source).to_owned(),
             timestamp: Time(alert.started),
             state: match (alert.resolved, &alert.acknowledged) {
                 (Some(_), _) => AlertState::Resolved,
@@ -378,8 +392,9 @@ impl AlertInfo {
                 (None, None) => AlertState::Open,
             },
             resolved: alert.resolved.is_some(),
-            resolved_at: alert.resolved.map(Time),
-            agent_id,
+            resolved_at: ended.map(Time),
+            duration_seconds: ended.map(|ended| seconds(ended.since(alert.started))),
+            agent_id: agent_id.to_owned(),
             metric_name: alert.series.as_ref().map(|series| series.metric.clone()),
             attributes: alert.series.as_ref().map(|series| series.attributes.iter().cloned().collect()),
             acknowledged_by: alert.acknowledged.as_ref().map(|(by, _)| by.clone()),
@@ -398,7 +413,8 @@ pub struct MetricData {
     pub metric_type: MetricType,
     /// The value.
     pub value: f64,
-    /// The unit; `%` or `percent` for percentages.
+    /// The unit, in any usual spelling: `%`, `percent`, `ms`, `seconds`, `MB`, `GiB`, `Mbit/s`. A typed metric is kept in the
+    /// unit of its kind, so that all spellings of one unit are one series.
     #[schema(value_type = Name, example = "%")]
     pub unit: String,
     /// Its own time; the request's if absent. Neither before 1970 nor more than a day ahead.
@@ -462,8 +478,10 @@ pub struct SystemMetricsResponse {
     pub data_quality_scores: BTreeMap<String, f64>,
     /// Names of the metrics whose value is an outlier.
     pub outliers_detected: Vec<String>,
-    /// Thresholds breached, as sentences.
+    /// Names of the metrics whose value breaches a threshold.
     pub thresholds_breached: Vec<String>,
+    /// The breaches, one sentence each.
+    pub threshold_messages: Vec<String>,
     /// Alerts that they raised.
     pub alerts_generated: Vec<AlertInfo>,
     /// When this answer was made.
@@ -499,7 +517,7 @@ pub struct TelemetryIngestionBatch {
 /// What became of a batch.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TelemetryIngestionResult {
-    /// Whether every item was taken.
+    /// Whether the batch was processed: true when anything of it was taken, also if single items failed.
     pub success: bool,
     /// The sender's id for it.
     pub batch_id: String,
@@ -511,25 +529,25 @@ pub struct TelemetryIngestionResult {
     pub processed_heartbeats: usize,
     /// Heartbeats refused.
     pub failed_heartbeats: usize,
-    /// Requests with measurements in the batch.
+    /// Metrics in the batch; an item without a list of metrics counts as one.
     pub total_metrics: usize,
-    /// Requests taken.
+    /// Metrics taken.
     pub processed_metrics: usize,
-    /// Requests refused.
+    /// Metrics refused.
     pub failed_metrics: usize,
     /// From its arrival to this answer.
     #[schema(minimum = 0)]
     pub processing_time_ms: f64,
-    /// Items taken per second of that time.
+    /// Heartbeats and metrics taken per second of that time.
     #[schema(minimum = 0)]
     pub throughput_per_second: f64,
-    /// Items that do not fit the contract, one line each problem.
+    /// What does not fit the contract, one line each problem: the item's place, its agent or system, the field.
     pub validation_errors: Vec<String>,
-    /// Items that could not be taken, and why.
+    /// Items that could not be taken, and why: the item's place, its agent or system, the reason.
     pub processing_errors: Vec<String>,
     /// Alerts raised.
     pub alerts_generated: usize,
-    /// Mean data quality of the items taken, 0..=1.
+    /// Mean data quality of the heartbeats and metrics taken, 0..=1; 0 when none was.
     #[schema(minimum = 0, maximum = 1)]
     pub data_quality_score: f64,
 }
@@ -556,13 +574,13 @@ fn utc() -> String {
 pub struct HealthAssessment {
     /// The health now; the same as `health` in the list of agents.
     pub overall_health: Health,
-    /// 0..=100; 100 with an unknown health, from which nothing is deducted.
+    /// 0..=100; 100 when `overall_health` is `unknown`, as nothing speaks against the target.
     #[schema(minimum = 0, maximum = 100)]
     pub health_score: f64,
-    /// Percent of the known time that the target was up.
+    /// Percent of the known time that the target was up; 100 when nothing is known.
     #[schema(minimum = 0, maximum = 100)]
     pub uptime_percentage: f64,
-    /// When the target was last judged or heard of.
+    /// When the target was last heard of, measured or judged, by the time of arrival.
     pub last_check: Time,
     /// By component.
     pub components: BTreeMap<String, Health>,
@@ -702,11 +720,11 @@ pub struct SeriesTrend {
     pub slope_per_hour: f64,
     /// Where it goes.
     pub direction: Direction,
-    /// The mean.
+    /// The mean of the points.
     pub mean: f64,
-    /// The last value.
+    /// The last value, as it came; null for NaN and infinities.
     pub last: Option<f64>,
-    /// How many points the line is fitted to.
+    /// How many points the line is fitted to: means over steps, each at the middle of its step.
     pub points: usize,
     /// `predictive` only: hours until it is degraded; 0 when it is, null when it does not get there or has no threshold.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -750,8 +768,8 @@ pub struct Anomaly {
     pub metric_name: String,
     /// When.
     pub time: Time,
-    /// The value.
-    pub value: f64,
+    /// The value; null for an infinite one.
+    pub value: Option<f64>,
     /// The lower bound of what was expected; null when there is none.
     pub lower: Option<f64>,
     /// The upper bound; null when there is none.
@@ -790,7 +808,8 @@ pub struct UptimeStatusResponse {
     pub calculated_at: Time,
     /// Its health now.
     pub health_assessment: HealthAssessment,
-    /// Percent of the known time that it was up; 0 when nothing is known (see `confidence_level`).
+    /// Percent of the known time that it was up; 100 when nothing is known: then `confidence_level` is 0 and
+    /// `sla_compliance` null.
     #[schema(minimum = 0, maximum = 100)]
     pub uptime_percentage: f64,
     /// Time up.
@@ -807,7 +826,7 @@ pub struct UptimeStatusResponse {
     pub sla_target: Option<f64>,
     /// Whether the window meets it; null when nothing is known.
     pub sla_compliance: Option<bool>,
-    /// `low`, `medium`, `high`, `breached`.
+    /// `low`, `medium`, `high`, `breached`; null when nothing is known of the objective's period.
     pub sla_breach_risk: Option<String>,
     /// `improving`, `stable`, `declining`; null when a half of the window is unknown.
     pub availability_trend: Option<String>,
@@ -839,7 +858,7 @@ pub struct HealthCheckRequest {
     #[serde(default)]
     #[schema(default = "full")]
     pub assessment_type: Assessment,
-    /// Over which time; the last 24 hours if absent.
+    /// Over which time, at most 8,760 hours; the last 24 hours if absent.
     pub time_range: Option<TimeRange>,
     /// Only these components; all if empty.
     #[serde(default)]
@@ -884,7 +903,7 @@ pub struct HealthStatusResponse {
     pub assessment_completed_at: Time,
     /// The health.
     pub health_assessment: HealthAssessment,
-    /// Percent of the known time that the target was up.
+    /// Percent of the known time that the target was up; 100 when nothing is known: then `confidence_level` is 0.
     #[schema(minimum = 0, maximum = 100)]
     pub uptime_percentage: f64,
     /// Time down, ISO 8601.
@@ -898,7 +917,7 @@ pub struct HealthStatusResponse {
     pub sla_target: Option<f64>,
     /// Whether the range meets it; null when nothing is known.
     pub sla_compliance: Option<bool>,
-    /// `low`, `medium`, `high`, `breached`.
+    /// `low`, `medium`, `high`, `breached`; null when nothing is known of the objective's period.
     pub sla_breach_risk: Option<String>,
     /// By series.
     pub performance_trends: BTreeMap<String, SeriesTrend>,
@@ -908,6 +927,9 @@ pub struct HealthStatusResponse {
     pub health_recommendations: Vec<String>,
     /// What to plan, and when.
     pub maintenance_suggestions: Vec<String>,
+    /// Share of the range that is known, 0..=1.
+    #[schema(minimum = 0, maximum = 1)]
+    pub confidence_level: f64,
 }
 
 /// What to show.
@@ -917,7 +939,7 @@ pub struct DashboardQuery {
     pub query_id: String,
     /// The asker's name for its kind.
     pub query_type: String,
-    /// Over which time.
+    /// Over which time, at most 8,760 hours.
     pub time_range: TimeRange,
     /// The length of a step of the charts.
     #[schema(value_type = Span)]
@@ -994,7 +1016,7 @@ pub struct TelemetryDashboardData {
     /// Milliseconds by part of the query.
     #[schema(value_type = Object)]
     pub query_performance: BTreeMap<String, Value>,
-    /// Share of the agents whose state was in memory, not known from the catalogue alone; 0 when there are none.
+    /// Share of the agents whose state was in memory, not known from the catalogue alone; 1 when there are none.
     #[schema(minimum = 0, maximum = 1)]
     pub cache_hit_ratio: f64,
 }
@@ -1008,7 +1030,7 @@ pub struct UptimeSummaryResponse {
     pub summary_period: TimeRange,
     /// When this was made.
     pub generated_at: Time,
-    /// Percent of the known time that the target was up.
+    /// Percent of the known time that the target was up; 100 when nothing is known: then `confidence_level` is 0.
     #[schema(minimum = 0, maximum = 100)]
     pub overall_uptime_percentage: f64,
     /// Time up, ISO 8601.
@@ -1033,6 +1055,9 @@ pub struct UptimeSummaryResponse {
     pub sla_targets: BTreeMap<String, f64>,
     /// Whether they are met, by name; unknown ones are left out.
     pub sla_compliance: BTreeMap<String, bool>,
+    /// Share of the window that is known, 0..=1.
+    #[schema(minimum = 0, maximum = 1)]
+    pub confidence_level: f64,
 }
 
 /// How the service is.
