@@ -2,13 +2,14 @@
 //!
 //! A shard is plain and synchronous, and never asks the clock; [`super::run`] drives it.
 
-use super::agents::{Agents, Subject, Window, vital};
+use super::agents::{Agent, Agents, Subject, Window, vital};
 use super::config::EvaluateConfig;
 use super::intake::{Intake, NO_CHILDREN, NO_GAUGE, Sifted, flag};
 use super::judges::{AgentView, DerivedSeries, Judges, SlaView};
 use super::maintenance::Planned;
 use super::sort::{self, Sorter};
 use super::state::{self, Living, PluginState, StateError};
+use super::told::{self, Told};
 use super::vitals::Reading;
 use hashbrown::HashMap;
 use std::mem;
@@ -28,6 +29,8 @@ use vitals_core::verdict::{Alert, Event, Evidence, HealthStatus, OutlierVerdict,
 pub type MakeJudges = Arc<dyn Fn(&TenantId) -> Box<dyn Judges> + Send + Sync>;
 /// Hears of everything that is written to the store.
 pub type Observe = Arc<dyn Fn(&Arc<Output>) + Send + Sync>;
+/// Called before a checkpoint: returns when what was observed so far needs no replay any more.
+pub type Settle = Arc<dyn Fn() + Send + Sync>;
 
 type Reply = Box<dyn FnOnce(Outcome) + Send>;
 
@@ -113,6 +116,7 @@ pub(super) struct Shard {
     /// The latest tick; behind `seen` by what may be on its way.
     ticked: UnixNanos,
     sla_next: usize,
+    told: Told,
     /// Rows taken since the last checkpoint.
     pub(super) rows: u64,
     /// Whether anything happened since the last checkpoint.
@@ -142,6 +146,7 @@ impl Shard {
             seen: UnixNanos(0),
             ticked: UnixNanos(0),
             sla_next: 0,
+            told: Told::default(),
             rows: 0,
             dirty: false,
             rebuilding: false,
@@ -252,6 +257,7 @@ impl Shard {
         let living: Living = state::read(&checkpoint.liveness)?;
         self.intake.restore(&living.intake);
         self.agents.restore(living.agents);
+        self.told.restore(self.agents.all.iter().flat_map(Agent::open_alerts));
         for at in 0..self.agents.all.len() {
             self.agents.touch(at);
         }
@@ -313,8 +319,8 @@ impl Shard {
                     sifted.add(self.intake.sift(&heartbeat.columns, &mut tenant.fresh, &mut tenant.late));
                     pulses.push(Pulse { heartbeat, reply: delivery.ticket.reply });
                 }
-                Record::Maintenance { agent, start, end } => {
-                    self.maintain(agent, start, end);
+                Record::Maintenance { agent, start, end, by } => {
+                    self.maintain(agent, start, end, &by);
                     acts.extend(delivery.ticket.reply);
                 }
                 Record::Acknowledge { alert, agent, by, at } => {
@@ -459,8 +465,11 @@ impl Shard {
         self.agents.touch(at);
     }
 
-    fn maintain(&mut self, agent: AgentId, start: UnixNanos, end: UnixNanos) {
+    fn maintain(&mut self, agent: AgentId, start: UnixNanos, end: UnixNanos, by: &str) {
         let Some(desc) = self.around.registry.agent(agent) else { return };
+        if !self.rebuilding {
+            told::window(&desc, by, start, end);
+        }
         let at = self.place(agent, &desc.tenant);
         if end > start {
             self.plan_window(at, Window { start, end, configured: false });
@@ -473,7 +482,11 @@ impl Shard {
             .agents
             .get_mut(agent)
             .is_some_and(|a| a.acknowledge((alert, by, at), now, &self.config, &mut self.out));
-        if open || self.rebuilding {
+        if self.rebuilding {
+            return;
+        }
+        told::acknowledged(alert, by, agent, &self.around.registry);
+        if open {
             return;
         }
         // It is over already: only the store knows it.
@@ -960,6 +973,7 @@ impl Shard {
             return;
         }
         self.dirty = true;
+        self.told.alerts(&self.out.alerts, &self.around.registry);
         let suppressed = self.out.notices.iter().filter(|notice| notice.event == Event::Suppressed).count();
         if suppressed > 0 {
             metrics::counter!("vitals_alerts_suppressed_total").increment(suppressed as u64);

@@ -132,6 +132,27 @@ impl Normalizer {
     /// # Errors
     /// When the rules table cannot be read.
     pub fn new(config: &NormalizeConfig, registry: Arc<Registry>, partitions: u32) -> Result<Self, RulesError> {
+        let rules = Self::rules(config)?;
+        Ok(Self {
+            config: config.clone(),
+            registry,
+            partitions: partitions.max(1),
+            seed: seed(),
+            rules,
+            resources: RwLock::default(),
+            hinted: Mutex::default(),
+        })
+    }
+
+    /// Whether the rules table can be used.
+    ///
+    /// # Errors
+    /// When it is configured and cannot.
+    pub fn check(config: &NormalizeConfig) -> Result<(), RulesError> {
+        Self::rules(config).map(drop)
+    }
+
+    fn rules(config: &NormalizeConfig) -> Result<Rules, RulesError> {
         let extra = config.rules.as_ref().map(|path| {
             let name = path.display().to_string();
             std::fs::read_to_string(path)
@@ -141,15 +162,7 @@ impl Normalizer {
         let extra = extra.transpose()?;
         let own = extra.iter().map(|(name, text)| (name.as_str(), text.as_str()));
         let tables: Vec<_> = own.chain([("built in", kinds::BUILT_IN)]).collect();
-        Ok(Self {
-            config: config.clone(),
-            registry,
-            partitions: partitions.max(1),
-            seed: seed(),
-            rules: Rules::new(&tables)?,
-            resources: RwLock::default(),
-            hinted: Mutex::default(),
-        })
+        Rules::new(&tables)
     }
 
     /// Walks a request of `tenant`. Points of a resource that says nothing of an agent belong to `fallback_agent`.

@@ -1,5 +1,6 @@
 //! Tests at the boundary that users touch.
 
+mod commands;
 mod contract;
 mod data_folder;
 mod hostile;

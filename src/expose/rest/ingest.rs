@@ -671,7 +671,8 @@ pub async fn maintenance(
         return Err(ApiError::Invalid(vec![Problem::new("value_error", ["body", "end_time"], msg, Some(&input))]));
     }
     let agent = rest.agent(&caller, &window.agent_id)?.id;
-    let record = Record::Maintenance { agent, start: window.start_time.0, end: window.end_time.0 };
+    let by = caller.subject.clone().unwrap_or_else(|| "anonymous".to_owned());
+    let record = Record::Maintenance { agent, start: window.start_time.0, end: window.end_time.0, by };
     rest.intake.submit(Partition::of(agent, rest.partitions), record, size_of::<Record>()).await?;
     Ok(with_status(StatusCode::CREATED, window))
 }
