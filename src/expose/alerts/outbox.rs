@@ -117,7 +117,8 @@ impl Outbox {
     fn start(connection: Connection) -> Result<Self, String> {
         let (jobs, queue) = unbounded();
         let state = Arc::new(State::default());
-        let writer = Writer { connection, state: state.clone(), unwritten: Vec::new(), tidied: Instant::now() };
+        let writer =
+            Writer { connection, state: state.clone(), unwritten: Vec::new(), failed: None, tidied: Instant::now() };
         let thread = std::thread::Builder::new()
             .name("notices".to_owned())
             .spawn(move || writer.run(&queue))
@@ -183,6 +184,8 @@ struct Writer {
     connection: Connection,
     state: Arc<State>,
     unwritten: Vec<Change>,
+    /// When the disk failed last.
+    failed: Option<Instant>,
     tidied: Instant,
 }
 
@@ -202,7 +205,10 @@ impl Writer {
             {
                 self.take(job, &mut waiting);
             }
-            self.commit();
+            // At the end once more, and otherwise not for each change while the disk fails.
+            if !open || self.failed.is_none_or(|failed| failed.elapsed() >= RETRY) {
+                self.commit();
+            }
             // Also when the disk has failed: evaluation must not wait for it.
             drop(waiting);
             if self.tidied.elapsed() >= TIDY {
@@ -227,12 +233,14 @@ impl Writer {
             Ok(()) => {
                 self.settled(self.unwritten.len());
                 self.unwritten.clear();
+                self.failed = None;
                 if self.state.failing.swap(false, Ordering::AcqRel) {
                     tracing::info!("what waits to be notified is kept on the disk again");
                 }
             }
             Err(error) => {
                 failed(&error.to_string());
+                self.failed = Some(Instant::now());
                 if !self.state.failing.swap(true, Ordering::AcqRel) {
                     tracing::error!(
                         %error,
@@ -240,11 +248,11 @@ impl Writer {
                          waits would be lost if the process were killed"
                     );
                 }
-                let over = self.unwritten.len().saturating_sub(MOST_UNWRITTEN);
-                self.unwritten.drain(..over);
-                self.settled(over);
             }
         }
+        let over = self.unwritten.len().saturating_sub(MOST_UNWRITTEN);
+        self.unwritten.drain(..over);
+        self.settled(over);
     }
 
     fn settled(&self, count: usize) {
@@ -413,7 +421,8 @@ mod tests {
         for (id, done) in [("old", Some(seconds() - 90_000)), ("new", Some(seconds() - 60)), ("waits", None)] {
             connection.execute(sql, params![id, done]).unwrap();
         }
-        let writer = Writer { connection, state: Arc::default(), unwritten: Vec::new(), tidied: Instant::now() };
+        let writer =
+            Writer { connection, state: Arc::default(), unwritten: Vec::new(), failed: None, tidied: Instant::now() };
         writer.tidy();
         let left = read(&writer.connection).unwrap();
         assert_eq!((left["x"].waiting.len(), left["x"].done.len()), (1, 1));
