@@ -102,7 +102,7 @@ fn config_check_takes_what_the_service_takes_also_while_it_runs() {
     let output = vitals(folder.path(), &["config", "check", "--config", "vitals.toml"], &variables);
     let text = said(&output).join("\n");
     assert!(!output.status.success());
-    for word in ["grcp", "line 2", "export.interval_seconds", "VITALS__AUTH__OTPL"] {
+    for word in ["grcp", "line 4", "interval_seconds", "VITALS__AUTH__OTPL"] {
         assert!(text.contains(word), "{text} does not say {word}");
     }
 }

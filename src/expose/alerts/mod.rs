@@ -34,9 +34,10 @@ use outbox::{Kept, Left, Outbox};
 use parking_lot::RwLock;
 use post::Post;
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -53,8 +54,8 @@ pub struct Notifier {
     backoff: Backoff,
     outbox: Arc<Outbox>,
     lines: RwLock<BTreeMap<String, Line>>,
-    /// What an earlier run had delivered, by channel; a replay makes some of it again.
-    delivered: RwLock<HashMap<String, HashSet<String>>>,
+    /// Whether a replay may make again what was made before.
+    replaying: AtomicBool,
 }
 
 /// One channel at work.
@@ -102,10 +103,9 @@ impl Notifier {
         data: Option<&Path>,
         backoff: Backoff,
     ) -> Result<Arc<Self>, ChannelError> {
-        let (outbox, mut left) = data.map_or_else(|| (Outbox::in_memory(), HashMap::new()), Outbox::open);
-        let delivered = left.iter_mut().map(|(name, left)| (name.clone(), std::mem::take(&mut left.done))).collect();
-        let (outbox, delivered) = (Arc::new(outbox), RwLock::new(delivered));
-        let notifier = Self { registry, backoff, outbox, lines: RwLock::default(), delivered };
+        let (outbox, left) = data.map_or_else(|| (Outbox::in_memory(), HashMap::new()), Outbox::open);
+        let (outbox, replaying) = (Arc::new(outbox), AtomicBool::new(true));
+        let notifier = Self { registry, backoff, outbox, lines: RwLock::default(), replaying };
         notifier.apply(channels, left)?;
         Ok(Arc::new(notifier))
     }
@@ -162,7 +162,10 @@ impl Notifier {
             Ready::Webhook(endpoint) => {
                 let (queue, incoming) = mpsc::unbounded_channel();
                 let (endpoint, settings) = watch::channel(Arc::new(endpoint));
-                let waiting = Waiting::new(&channel.name, self.outbox.clone());
+                let waiting = Waiting::new(&channel.name, self.outbox.clone(), left.done);
+                if !self.replaying.load(Ordering::Acquire) {
+                    waiting.caught_up();
+                }
                 if !left.waiting.is_empty() {
                     let count = left.waiting.len();
                     tracing::info!(channel = channel.name, count, "sending what waited at the end of the last run");
@@ -241,9 +244,6 @@ impl Notifier {
             Sink::Webhook(hook) => {
                 // The same after a replay, so that a receiver knows what it has.
                 let id = format!("{}-{}-{}", notice.alert.id, notice.event.name(), notice.at.0);
-                if self.delivered.read().get(name).is_some_and(|ids| ids.contains(&id)) {
-                    return;
-                }
                 let message = message(&self.registry, notice).to_string();
                 let kept = Kept { id, alert: notice.alert.id.clone(), message };
                 if hook.waiting.add(&kept, line.config.queue) {
@@ -261,7 +261,13 @@ impl Notifier {
 
     /// The log was replayed: from here on nothing is made a second time.
     pub fn caught_up(&self) {
-        self.delivered.write().clear();
+        let lines = self.lines.write();
+        self.replaying.store(false, Ordering::Release);
+        for line in lines.values() {
+            if let Sink::Webhook(hook) = &line.sink {
+                hook.waiting.caught_up();
+            }
+        }
     }
 
     /// Gives what was never tried one attempt, and stops. What is left is sent after the next start.

@@ -423,7 +423,7 @@ fn until_killed(channels: &[ChannelConfig], data: &Path, during: impl AsyncFnOnc
         notifier.settle();
         std::mem::forget(notifier);
     });
-    runtime.shutdown_background();
+    runtime.shutdown_timeout(PATIENCE);
 }
 
 #[test]
@@ -445,7 +445,9 @@ fn what_waits_survives_a_kill_and_what_was_delivered_is_not_sent_again() {
     got.answers("waits", Answer::Status(200));
     got.requests.lock().clear();
     until_killed(&channels, data.path(), async |notifier| {
-        // What a replay makes again.
+        // What waited is delivered before the replay comes to it.
+        got.until(|ids| ids.contains(&"waits-resolved-7".to_owned())).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
         for (event, of) in [(Event::Raised, "told"), (Event::Raised, "waits"), (Event::Resolved, "waits")] {
             say(&notifier, event, alert_of(of));
         }

@@ -40,40 +40,54 @@ impl Message {
     }
 }
 
-/// The ids of what waits for one channel.
+/// The ids of what waits for one channel, and of what does not any more.
 #[derive(Clone)]
 pub(super) struct Waiting {
     channel: Arc<str>,
-    ids: Arc<Mutex<HashSet<String>>>,
+    ids: Arc<Mutex<Ids>>,
     outbox: Arc<Outbox>,
 }
 
+#[derive(Default)]
+struct Ids {
+    waiting: HashSet<String>,
+    /// What was delivered or given up, in this run or an earlier one, while a replay may make it again.
+    done: Option<HashSet<String>>,
+}
+
 impl Waiting {
-    pub(super) fn new(channel: &str, outbox: Arc<Outbox>) -> Self {
-        Self { channel: channel.into(), ids: Arc::default(), outbox }
+    /// With what an earlier run had delivered, until [`Waiting::caught_up`].
+    pub(super) fn new(channel: &str, outbox: Arc<Outbox>, done: HashSet<String>) -> Self {
+        let ids = Ids { waiting: HashSet::new(), done: Some(done) };
+        Self { channel: channel.into(), ids: Arc::new(Mutex::new(ids)), outbox }
     }
 
     pub(super) fn count(&self) -> usize {
-        self.ids.lock().len()
+        self.ids.lock().waiting.len()
     }
 
     /// Adds what an earlier run kept.
     pub(super) fn restore(&self, id: &str) {
-        self.ids.lock().insert(id.to_owned());
+        self.ids.lock().waiting.insert(id.to_owned());
     }
 
-    /// Adds one, unless it waits already or there is no room for it among `most`.
+    /// From here on nothing is made a second time.
+    pub(super) fn caught_up(&self) {
+        self.ids.lock().done = None;
+    }
+
+    /// Adds one, unless it was there before or there is no room for it among `most`.
     pub(super) fn add(&self, kept: &Kept, most: usize) -> bool {
         let mut ids = self.ids.lock();
-        if ids.contains(&kept.id) {
+        if ids.waiting.contains(&kept.id) || ids.done.as_ref().is_some_and(|done| done.contains(&kept.id)) {
             return false;
         }
-        if ids.len() >= most {
+        if ids.waiting.len() >= most {
             post::dead(&self.channel, 1, "its queue is full");
             return false;
         }
-        ids.insert(kept.id.clone());
-        post::queued(&self.channel, ids.len());
+        ids.waiting.insert(kept.id.clone());
+        post::queued(&self.channel, ids.waiting.len());
         drop(ids);
         self.outbox.keep(&self.channel, kept.clone());
         true
@@ -82,8 +96,11 @@ impl Waiting {
     /// One does not wait any more.
     fn done(&self, id: &str) {
         let mut ids = self.ids.lock();
-        ids.remove(id);
-        post::queued(&self.channel, ids.len());
+        ids.waiting.remove(id);
+        if let Some(done) = &mut ids.done {
+            done.insert(id.to_owned());
+        }
+        post::queued(&self.channel, ids.waiting.len());
         drop(ids);
         self.outbox.done(&self.channel, id.to_owned());
     }
