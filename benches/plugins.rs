@@ -129,7 +129,8 @@ fn agents(c: &mut Criterion, set: &PluginSet) {
 
 fn plugins(c: &mut Criterion) {
     let cache = tempfile::tempdir().expect("a temporary folder");
-    let set = PluginSet::load(&PluginLimits::default(), None, &[], cache.path()).expect("the embedded plugins start");
+    let set =
+        PluginSet::load(&PluginLimits::default(), None, &[], Some(cache.path())).expect("the embedded plugins start");
     samples(c, &set);
     agents(c, &set);
     assert!(set.list().iter().all(|plugin| plugin.failures == 0), "{:?}", set.list());

@@ -123,6 +123,15 @@ pub enum AuthError {
     /// Only public keys are known, so no token can be signed here.
     #[error("no HS256 secret is configured: tokens come from the issuer of the key set")]
     NoSecret,
+    /// There is no key to sign with, and none is made here.
+    #[error(
+        "there is no key {path}; name the service's data folder with --data (`vitals serve` makes the key when it \
+         starts for the first time), or its secret with auth.key_file or {KEY_VARIABLE}"
+    )]
+    NoKey {
+        /// Where it would be.
+        path: PathBuf,
+    },
     /// A token could not be signed.
     #[error("cannot sign the token: {0}")]
     Sign(jsonwebtoken::errors::Error),
@@ -243,21 +252,13 @@ impl Auth {
     }
 
     fn load_with(config: &AuthConfig, data_dir: &Path, variable: Option<String>) -> Result<Self, AuthError> {
-        if config.leeway_seconds > MOST_LEEWAY {
-            return Err(AuthError::Leeway(config.leeway_seconds));
-        }
-        let has_set = config.jwks_file.is_some() || config.jwks_url.is_some();
-        let secret = match (variable, &config.key_file) {
-            (Some(text), _) => Some(Secret::new(text.trim().as_bytes(), KEY_VARIABLE)?),
-            (None, Some(path)) => Some(Secret::read(path)?),
-            (None, None) if has_set => None,
-            (None, None) => {
-                let path = data_dir.join(KEY_FILE);
-                if !path.exists() {
-                    make_secret(data_dir, &path)?;
-                }
+        leeway(config)?;
+        let secret = match Secret::find(config, data_dir, variable) {
+            Err(AuthError::NoKey { path }) => {
+                make_secret(data_dir, &path)?;
                 Some(Secret::read(&path)?)
             }
+            found => found?,
         };
         Ok(Self {
             secret,
@@ -267,6 +268,31 @@ impl Auth {
             audience: config.audience.clone(),
             leeway: config.leeway_seconds,
         })
+    }
+
+    /// All that keeps [`Auth::load`] from succeeding. Nothing is made or fetched; a key that is still to be made is none
+    /// of it.
+    #[must_use]
+    pub fn problems(config: &AuthConfig, data_dir: &Path) -> Vec<AuthError> {
+        Self::problems_with(config, data_dir, std::env::var(KEY_VARIABLE).ok())
+    }
+
+    fn problems_with(config: &AuthConfig, data_dir: &Path, variable: Option<String>) -> Vec<AuthError> {
+        let secret = Secret::find(config, data_dir, variable).err();
+        let secret = secret.filter(|error| !matches!(error, AuthError::NoKey { .. }));
+        let file = config.jwks_file.as_deref().and_then(|path| KeyFile::open(path).err());
+        let url = config.jwks_url.as_deref().and_then(|url| safe_url(url).err());
+        [leeway(config).err(), secret, file, url].into_iter().flatten().collect()
+    }
+
+    /// What signs tokens, from a secret that is there. Nothing is made or fetched.
+    ///
+    /// # Errors
+    /// When there is no secret, or it cannot be used.
+    pub fn signer(config: &AuthConfig, data_dir: &Path) -> Result<Self, AuthError> {
+        let secret = Secret::find(config, data_dir, std::env::var(KEY_VARIABLE).ok())?;
+        let leeway = config.leeway_seconds;
+        Ok(Self { secret, file: None, url: None, issuer: None, audience: None, leeway })
     }
 
     /// Checks with one HS256 secret only.
@@ -416,10 +442,40 @@ impl Secret {
         Ok(Self { signs: EncodingKey::from_secret(bytes), verifies: DecodingKey::from_secret(bytes) })
     }
 
+    /// The secret that is configured, or the one in the data folder; `None` when there are public keys only.
+    fn find(config: &AuthConfig, data_dir: &Path, variable: Option<String>) -> Result<Option<Self>, AuthError> {
+        let has_set = config.jwks_file.is_some() || config.jwks_url.is_some();
+        match (variable, &config.key_file) {
+            (Some(text), _) => Self::new(text.trim().as_bytes(), KEY_VARIABLE).map(Some),
+            (None, Some(path)) => Self::read(path).map(Some),
+            (None, None) if has_set => Ok(None),
+            (None, None) => {
+                let path = data_dir.join(KEY_FILE);
+                if path.exists() { Self::read(&path).map(Some) } else { Err(AuthError::NoKey { path }) }
+            }
+        }
+    }
+
     fn read(path: &Path) -> Result<Self, AuthError> {
         let text = fs::read_to_string(path).map_err(|source| AuthError::File { path: path.to_owned(), source })?;
         warn_if_shared(path);
         Self::new(text.trim().as_bytes(), &path.display().to_string())
+    }
+}
+
+/// Whether the leeway is one.
+fn leeway(config: &AuthConfig) -> Result<(), AuthError> {
+    if config.leeway_seconds > MOST_LEEWAY { Err(AuthError::Leeway(config.leeway_seconds)) } else { Ok(()) }
+}
+
+/// Whether keys may be fetched from `url`.
+fn safe_url(url: &str) -> Result<(), AuthError> {
+    let parsed: http::Uri = url.parse().map_err(|_| AuthError::OpenUrl(url.to_owned()))?;
+    let loopback = matches!(parsed.host(), Some("127.0.0.1" | "[::1]" | "localhost"));
+    match parsed.scheme_str() {
+        Some("https") => Ok(()),
+        Some("http") if loopback => Ok(()),
+        _ => Err(AuthError::OpenUrl(url.to_owned())),
     }
 }
 
@@ -611,13 +667,7 @@ impl KeyFile {
 impl KeyUrl {
     /// Starts the thread that fetches, and waits a little for its first answer.
     fn start(url: &str, config: &AuthConfig) -> Result<Self, AuthError> {
-        let parsed: http::Uri = url.parse().map_err(|_| AuthError::OpenUrl(url.to_owned()))?;
-        let loopback = matches!(parsed.host(), Some("127.0.0.1" | "[::1]" | "localhost"));
-        match parsed.scheme_str() {
-            Some("https") => {}
-            Some("http") if loopback => {}
-            _ => return Err(AuthError::OpenUrl(url.to_owned())),
-        }
+        safe_url(url)?;
         let keys = Arc::new(RwLock::new(KeySet::default()));
         let (wanted, asked) = crossbeam_channel::bounded(1);
         let (tried, first) = crossbeam_channel::bounded(1);

@@ -5,7 +5,7 @@
 //! error that names where it stands.
 //!
 //! - [`TelemetryConfig`]: the section that several rooms share
-//! - [`needs_restart`]: which settings a running service does not take over
+//! - [`changed`], [`needs_restart`]: which settings differ, and which of them a running service does not take over
 
 use crate::auth::AuthConfig;
 use crate::evaluate::host::{PluginConfig, PluginLimits};
@@ -30,7 +30,7 @@ use vitals_core::series::MetricKind;
 
 mod live;
 mod telemetry;
-pub use live::needs_restart;
+pub use live::{changed, needs_restart};
 pub use telemetry::TelemetryConfig;
 
 /// Every setting with its default, commented.
@@ -167,6 +167,31 @@ pub enum ConfigError {
     /// A room does not take its settings.
     #[error("{0}")]
     Room(String),
+    /// More than one thing.
+    #[error("{}", listed(.0))]
+    Several(Vec<ConfigError>),
+}
+
+impl ConfigError {
+    /// Each thing by itself.
+    #[must_use]
+    pub fn each(self) -> Vec<Self> {
+        if let Self::Several(all) = self { all } else { vec![self] }
+    }
+}
+
+/// Several things, a line each.
+pub(crate) fn listed(problems: &[impl std::fmt::Display]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// An error of all that was found, if anything was.
+fn none_of(mut problems: Vec<ConfigError>) -> Result<(), ConfigError> {
+    match problems.len() {
+        0 => Ok(()),
+        1 => Err(problems.remove(0)),
+        _ => Err(ConfigError::Several(problems)),
+    }
 }
 
 impl Config {
@@ -175,6 +200,16 @@ impl Config {
     /// # Errors
     /// When a layer cannot be read, holds what nobody knows, or the whole cannot be used.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let config = Self::read(file)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The defaults, `file` and the environment; whether they go together is for [`Config::check`] to say.
+    ///
+    /// # Errors
+    /// When a layer cannot be read, or holds what nobody knows: all of that.
+    pub fn read(file: Option<&Path>) -> Result<Self, ConfigError> {
         let text = match file {
             None => None,
             Some(path) => {
@@ -185,7 +220,6 @@ impl Config {
         };
         let mut config = Self::layered(text.as_ref().map(|(path, text)| (*path, text.as_str())), std::env::vars_os())?;
         config.receive.insecure |= config.auth.insecure;
-        config.check()?;
         Ok(config)
     }
 
@@ -195,82 +229,97 @@ impl Config {
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
         let layers = |error| ConfigError::Layers(Box::new(error));
+        let mut problems = Vec::new();
         let mut builder = config::Config::builder().add_source(config::File::from_str(DEFAULT, FileFormat::Toml));
         if let Some((path, text)) = file {
             // Alone first: this way an error shows the line.
-            toml::from_str::<Self>(text)
-                .map_err(|error| ConfigError::File { path: path.to_owned(), reason: error.to_string() })?;
-            builder = builder.add_source(config::File::from_str(text, FileFormat::Toml));
+            problems.extend(in_file(path, text));
+            if problems.is_empty() {
+                builder = builder.add_source(config::File::from_str(text, FileFormat::Toml));
+            }
         }
         let mut variables: Vec<_> = environment.into_iter().filter_map(ours).collect();
         variables.sort();
         for (name, text) in variables {
             let (key, value) = variable(&name, &text);
-            let wrong =
-                |error: config::ConfigError| ConfigError::Variable { name: name.clone(), reason: error.to_string() };
             // Alone first: this way an error names the variable.
             let alone = config::Config::builder().set_override(&key, value.clone()).and_then(|one| one.build());
-            alone.and_then(config::Config::try_deserialize::<Self>).map_err(wrong)?;
-            builder = builder.set_override(&key, value).map_err(layers)?;
+            match alone.and_then(config::Config::try_deserialize::<Self>) {
+                Ok(_) => builder = builder.set_override(&key, value).map_err(layers)?,
+                Err(error) => problems.push(ConfigError::Variable { name, reason: error.to_string() }),
+            }
         }
+        none_of(problems)?;
         builder.build().and_then(config::Config::try_deserialize).map_err(layers)
     }
 
     /// Whether the sections go together.
     ///
     /// # Errors
-    /// The first thing that does not, with what to do.
+    /// All that do not, with what to do.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let listeners = [
-            ("receive.grpc", self.receive.grpc.as_str(), 4317),
-            ("receive.http", self.receive.http.as_str(), 4318),
-            ("expose.rest", self.expose.rest.as_str(), 8080),
-        ];
-        for (at, (key, address, example)) in listeners.iter().enumerate() {
-            let Some((host, port)) = split(address) else {
-                return Err(ConfigError::Address { key, address: (*address).to_owned(), example: *example });
-            };
-            if let Some((first, ..)) = listeners[..at].iter().find(|(_, other, _)| port != 0 && other == address) {
-                return Err(ConfigError::SamePort { first, second: key, address: (*address).to_owned() });
-            }
-            // REST always asks for a token.
-            let insecure = self.auth.insecure || self.receive.insecure;
-            let asks = *key == "expose.rest" || self.auth.otlp || insecure;
-            if !is_loopback(host) && !asks {
-                return Err(ConfigError::Open { key, address: (*address).to_owned() });
-            }
-        }
-        if let Some(endpoint) = &self.export.endpoint {
-            let authority = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, rest)| rest);
-            let authority = authority.split('/').next().unwrap_or_default().replace("localhost", "127.0.0.1");
-            if let Some((key, ..)) =
-                listeners.iter().find(|(_, address, _)| address.replace("localhost", "127.0.0.1") == authority)
-            {
-                return Err(ConfigError::Loop { endpoint: endpoint.clone(), key });
-            }
-        }
+        let mut problems = self.addresses();
         let least = [
             ("export.interval_seconds", self.export.interval_seconds, 1),
             ("export.timeout_seconds", self.export.timeout_seconds, 1),
             ("export.queue_batches", self.export.queue_batches as u64, 1),
         ];
-        for (key, is, least) in least.into_iter().chain(self.telemetry.least()) {
-            if is < least {
-                return Err(ConfigError::TooLittle { key, is, least });
-            }
-        }
-        self.receive.cors.check("receive.cors").map_err(|error| ConfigError::Room(error.to_string()))?;
-        self.expose.check().map_err(|error| ConfigError::Room(error.to_string()))?;
-        alerts::check_all(&self.channels)?;
+        let too_little = least.into_iter().chain(self.telemetry.least()).filter(|(_, is, least)| is < least);
+        problems.extend(too_little.map(|(key, is, least)| ConfigError::TooLittle { key, is, least }));
+        problems.extend(self.receive.cors.check("receive.cors").err().map(|error| ConfigError::Room(error.to_string())));
+        problems.extend(self.expose.check().err().map(|error| ConfigError::Room(error.to_string())));
+        problems.extend(alerts::problems(&self.channels).into_iter().map(ConfigError::Channel));
         for config in &self.telemetry.alert_configs {
-            let is_there = |name: &String| self.channels.iter().any(|channel| channel.name == *name);
-            if let Some(channel) = config.notification_channels.iter().find(|name| !is_there(name)) {
+            let is_there = |name: &&String| self.channels.iter().any(|channel| channel.name == **name);
+            let gone = config.notification_channels.iter().filter(|name| !is_there(name));
+            problems.extend(gone.map(|channel| {
                 let alert_type = config.alert_type.clone();
-                return Err(ConfigError::NoChannel { alert_type, channel: channel.clone() });
+                ConfigError::NoChannel { alert_type, channel: channel.clone() }
+            }));
+        }
+        problems.extend(self.store().check().err().map(ConfigError::Room));
+        problems.extend(self.evaluate().problems().into_iter().map(ConfigError::Room));
+        none_of(problems)
+    }
+
+    /// Where listeners listen, by key, each with a port that would do.
+    #[must_use]
+    pub fn listeners(&self) -> [(&'static str, &str, u16); 3] {
+        [
+            ("receive.grpc", self.receive.grpc.as_str(), 4317),
+            ("receive.http", self.receive.http.as_str(), 4318),
+            ("expose.rest", self.expose.rest.as_str(), 8080),
+        ]
+    }
+
+    /// What is wrong with the addresses.
+    fn addresses(&self) -> Vec<ConfigError> {
+        let listeners = self.listeners();
+        let mut problems = Vec::new();
+        for (at, (key, address, example)) in listeners.iter().enumerate() {
+            let Some((host, port)) = split(address) else {
+                problems.push(ConfigError::Address { key, address: (*address).to_owned(), example: *example });
+                continue;
+            };
+            if let Some((first, ..)) = listeners[..at].iter().find(|(_, other, _)| port != 0 && other == address) {
+                problems.push(ConfigError::SamePort { first, second: key, address: (*address).to_owned() });
+            }
+            // REST always asks for a token.
+            let insecure = self.auth.insecure || self.receive.insecure;
+            let asks = *key == "expose.rest" || self.auth.otlp || insecure;
+            if !is_loopback(host) && !asks {
+                problems.push(ConfigError::Open { key, address: (*address).to_owned() });
             }
         }
-        self.store().check().map_err(ConfigError::Room)?;
-        self.evaluate().check().map_err(ConfigError::Room)
+        if let Some(endpoint) = &self.export.endpoint {
+            let authority = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, rest)| rest);
+            let authority = authority.split('/').next().unwrap_or_default().replace("localhost", "127.0.0.1");
+            let own = |address: &str| address.replace("localhost", "127.0.0.1") == authority;
+            if let Some((key, ..)) = listeners.iter().find(|(_, address, _)| own(address)) {
+                problems.push(ConfigError::Loop { endpoint: endpoint.clone(), key });
+            }
+        }
+        problems
     }
 
     /// What evaluation is told: its section, with its part of what is set for several rooms.
@@ -392,6 +441,48 @@ fn bounds(threshold: &Threshold) -> [f64; 2] {
     match threshold.threshold_operator {
         Operator::GreaterThan => [threshold.warning_threshold, threshold.critical_threshold],
         Operator::LessThan | Operator::Equal | Operator::NotEqual => NEVER,
+    }
+}
+
+/// What is wrong with a file: the first thing with its line, the others with their keys.
+fn in_file(path: &Path, text: &str) -> Vec<ConfigError> {
+    let problem = |reason: String| ConfigError::File { path: path.to_owned(), reason };
+    let Err(first) = toml::from_str::<Config>(text) else { return Vec::new() };
+    // What is no TOML has no other keys to look at.
+    let table = text.parse::<toml::Table>().unwrap_or_default();
+    let mut others = Vec::new();
+    each_alone(&mut Vec::new(), &table, &mut |key, alone| {
+        let wrong = alone.try_into::<Config>().err();
+        others.extend(wrong.map(|error| (key, error.message().to_owned())));
+    });
+    if let Some(at) = others.iter().position(|(_, said)| said == first.message()) {
+        others.remove(at);
+    }
+    let others = others.into_iter().map(|(key, said)| problem(format!("{key}: {said}")));
+    std::iter::once(problem(first.to_string())).chain(others).collect()
+}
+
+/// Calls `each` with every key of `table` and a configuration of nothing else. An entry of a list stays whole.
+fn each_alone(path: &mut Vec<String>, table: &toml::Table, each: &mut impl FnMut(String, toml::Table)) {
+    for (key, value) in table {
+        path.push(key.clone());
+        let entries = match value {
+            toml::Value::Table(fields) if !fields.is_empty() => {
+                each_alone(path, fields, each);
+                Vec::new()
+            }
+            toml::Value::Array(list) if list.iter().all(toml::Value::is_table) => {
+                list.iter().map(|entry| toml::Value::Array(vec![entry.clone()])).collect()
+            }
+            other => vec![other.clone()],
+        };
+        for entry in entries {
+            let wrap = |inner, key: &String| toml::Value::Table(toml::Table::from_iter([(key.clone(), inner)]));
+            if let toml::Value::Table(alone) = path.iter().rev().fold(entry, wrap) {
+                each(path.join("."), alone);
+            }
+        }
+        path.pop();
     }
 }
 

@@ -30,6 +30,8 @@ use vitals_core::record::{Delivery, Record, Ticket};
 use vitals_core::registry::{New, Registry};
 use vitals_core::seam::{Deliver, Log, LogError, OutboxStats, Output, Store, StoreError};
 
+mod check;
+
 /// How long a sender that was refused for overload should wait.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of REST requests that may wait for the log and for evaluation.
@@ -84,6 +86,9 @@ pub enum StartError {
     /// A channel for notifications cannot be set up.
     #[error(transparent)]
     Channel(#[from] ChannelError),
+    /// More than one thing.
+    #[error("{}", config::listed(.0))]
+    Several(Vec<StartError>),
 }
 
 /// Why new settings were not taken over. Nothing changed then.
@@ -98,6 +103,15 @@ pub enum ReloadError {
     /// Evaluation does not take its settings.
     #[error("{0}")]
     Evaluate(String),
+}
+
+/// What new settings changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// The settings that differ from those before.
+    pub changed: Vec<String>,
+    /// The settings that differ from those of the start, and take effect at the next one only.
+    pub needs_restart: Vec<String>,
 }
 
 /// Where the service listens.
@@ -147,6 +161,14 @@ impl Service {
     /// # Errors
     /// When a folder, a key, a plugin, the log, the store or a listener cannot be used; nothing is left running.
     pub async fn start(config: Config, data: &Path) -> Result<Self, StartError> {
+        // What is counted from here on is told, not only what is counted after the first question.
+        recorder();
+        let mut refusals = Self::refusals(&config, data);
+        match refusals.len() {
+            0 => {}
+            1 => return Err(refusals.remove(0)),
+            _ => return Err(StartError::Several(refusals)),
+        }
         auth::make_folder(data).map_err(|source| StartError::Data { path: data.into(), source })?;
         // Ports first: a second service on them should fail before it waits for a replay.
         let grpc = listen("receive.grpc", &config.receive.grpc).await?;
@@ -202,13 +224,13 @@ impl Service {
         &self.auth
     }
 
-    /// Takes over new settings, from the next record and request on; those that take effect at the next start only are
-    /// returned. Plugins are made anew, with the state of those before, when what is configured of them changed, or
+    /// Takes over new settings, from the next record and request on; what changed is returned, and what of it takes effect at
+    /// the next start only. Plugins are made anew, with the state of those before, when what is configured of them changed, or
     /// when `plugins_too`.
     ///
     /// # Errors
     /// When they cannot be used; then nothing changes.
-    pub async fn reload(&self, config: Config, plugins_too: bool) -> Result<Vec<String>, ReloadError> {
+    pub async fn reload(&self, config: Config, plugins_too: bool) -> Result<Reloaded, ReloadError> {
         let mut configured = self.configured.lock().await;
         let last = &configured.last;
         let of_plugins =
@@ -218,7 +240,7 @@ impl Service {
         evaluate.check().map_err(ReloadError::Evaluate)?;
         let plugins = if new_plugins {
             let (config, data) = (config.clone(), self.data.clone());
-            match tokio::task::spawn_blocking(move || load_plugins(&config, &data)).await {
+            match tokio::task::spawn_blocking(move || load_plugins(&config, Some(&data))).await {
                 Ok(plugins) => Some(plugins?),
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             }
@@ -233,9 +255,12 @@ impl Service {
         self.evaluator.reload(&evaluate, new_plugins).map_err(ReloadError::Evaluate)?;
         self.patience.store(config.telemetry.processing_timeout_ms, Ordering::Relaxed);
         self.rest.send_modify(|room| *room = Arc::new(Rest { config: expose, ..Rest::clone(room) }));
-        let restart = config::needs_restart(&configured.first, &config);
+        let reloaded = Reloaded {
+            changed: config::changed(&configured.last, &config),
+            needs_restart: config::needs_restart(&configured.first, &config),
+        };
         configured.last = config;
-        Ok(restart)
+        Ok(reloaded)
     }
 
     /// Stops listening, answers what is under way, evaluates and stores what is in the log.
@@ -293,9 +318,9 @@ impl Rooms {
         catalogue.agents.into_iter().for_each(|agent| registry.restore_agent(agent));
         catalogue.series.into_iter().for_each(|series| registry.restore_series(series));
 
-        let plugins: Plugins = Arc::new(RwLock::new(Arc::new(load_plugins(config, data)?)));
+        let plugins: Plugins = Arc::new(RwLock::new(Arc::new(load_plugins(config, Some(data))?)));
         let exporter = Exporter::start(&config.export, registry.clone())?;
-        let notifier = Notifier::start(&config.channels, registry.clone())?;
+        let notifier = Notifier::start(&config.channels, registry.clone(), Some(data))?;
         let board = Arc::new(Board::default());
         let judges = plugins.clone();
         let evaluator = Evaluator::start(
@@ -307,7 +332,12 @@ impl Rooms {
             board.clone(),
             inputs,
             observed_by(exporter.as_ref().map(Exporter::observer), notifier.observer()),
+            {
+                let notifier = notifier.clone();
+                Arc::new(move || notifier.settle())
+            },
         )?;
+        notifier.caught_up();
         let normalizer = Arc::new(Normalizer::new(&config.normalize(), registry.clone(), partitions)?);
         Ok(Self { registry, normalizer, plugins, board, log, store, evaluator, exporter, notifier, shards: senders })
     }
@@ -472,10 +502,11 @@ async fn maintain(store: Arc<dyn Store>, stopped: watch::Receiver<bool>) {
     }
 }
 
-/// Compiles the configured plugins; blocks meanwhile.
-fn load_plugins(config: &Config, data: &Path) -> Result<PluginSet, HostError> {
+/// Compiles the configured plugins, with a cache in `data`; blocks meanwhile.
+fn load_plugins(config: &Config, data: Option<&Path>) -> Result<PluginSet, HostError> {
     let folder = config.plugin_folder.as_deref();
-    PluginSet::load(&config.plugin_limits, folder, &config.plugins, &data.join("plugin-cache"))
+    let cache = data.map(|data| data.join("plugin-cache"));
+    PluginSet::load(&config.plugin_limits, folder, &config.plugins, cache.as_deref())
 }
 
 /// Who hears of what evaluation makes.
@@ -623,11 +654,15 @@ fn now() -> UnixNanos {
 }
 
 async fn listen(key: &'static str, to: &str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(to).await.map_err(|source| StartError::Listen { key, address: to.to_owned(), source })
+    TcpListener::bind(to).await.map_err(|source| listen_error(key, to, source))
+}
+
+fn listen_error(key: &'static str, to: &str, source: std::io::Error) -> StartError {
+    StartError::Listen { key, address: to.to_owned(), source }
 }
 
 fn address(key: &'static str, to: &str, listener: &TcpListener) -> Result<SocketAddr, StartError> {
-    listener.local_addr().map_err(|source| StartError::Listen { key, address: to.to_owned(), source })
+    listener.local_addr().map_err(|source| listen_error(key, to, source))
 }
 
 #[cfg(test)]
@@ -676,7 +711,8 @@ mod tests {
     async fn rest_waits_no_longer_than_the_processing_timeout() {
         let patience = Arc::new(AtomicU64::new(20));
         let intake = RestIntake { log: Arc::new(Stuck), budget: Arc::new(Semaphore::new(100)), patience };
-        let record = Record::Maintenance { agent: AgentId(0), start: UnixNanos(0), end: UnixNanos(1) };
+        let (start, end, by) = (UnixNanos(0), UnixNanos(1), "ops".to_owned());
+        let record = Record::Maintenance { agent: AgentId(0), start, end, by };
         let answer = intake.submit(Partition(0), record, 1).await;
         assert_eq!(answer, Err(IntakeError::Unavailable("not evaluated within 20 ms".to_owned())));
     }

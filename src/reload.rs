@@ -1,7 +1,7 @@
 //! New settings without a restart: when the file is read again.
 
 use crate::config::{Config, ConfigError};
-use crate::pipeline::Service;
+use crate::pipeline::{Reloaded, Service};
 use std::future::pending;
 use std::path::Path;
 use std::time::Duration;
@@ -55,15 +55,17 @@ async fn again(service: &Service, file: Option<&Path>, asked: bool) {
         Err(error) => Err::<_, String>(ConfigError::to_string(&error)),
     };
     let (result, refused) = match applied {
-        Ok(restart) if restart.is_empty() => {
-            tracing::info!("the configuration was read again and is in force");
-            ("applied", 0.0)
-        }
-        Ok(restart) => {
-            tracing::warn!(
-                settings = restart.join(", "),
-                "the configuration was read again and is in force, but for settings that need a restart"
-            );
+        Ok(Reloaded { changed, needs_restart }) => {
+            let changed = if changed.is_empty() { "no setting".to_owned() } else { changed.join(", ") };
+            if needs_restart.is_empty() {
+                tracing::info!(changed, "the configuration was read again and is in force");
+            } else {
+                tracing::warn!(
+                    changed,
+                    settings = needs_restart.join(", "),
+                    "the configuration was read again and is in force, but for settings that need a restart"
+                );
+            }
             ("applied", 0.0)
         }
         Err(reason) => {

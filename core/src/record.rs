@@ -30,6 +30,8 @@ pub enum Record {
         start: UnixNanos,
         /// Until when.
         end: UnixNanos,
+        /// The token's subject.
+        by: String,
     },
     /// What a person did to an alert by REST.
     Acknowledge {

@@ -2,6 +2,7 @@
 
 use super::CommandError;
 use crate::config::{Config, DEFAULT};
+use crate::pipeline::Service;
 use std::path::PathBuf;
 
 /// What `vitals config` takes.
@@ -14,9 +15,20 @@ pub struct Args {
 
 #[derive(clap::Subcommand, Clone, Debug)]
 enum What {
-    /// Say whether the configuration can be used, and what is wrong with it
-    #[command(after_help = "Example:\n  vitals config check --config vitals.toml")]
-    Check(Layers),
+    /// Say whether the service would start with this configuration, and all that is wrong with it
+    ///
+    /// Secrets, keys, rules and plugins that it names are read, plugins are compiled and given their settings, and
+    /// addresses are tried; nothing is made or changed.
+    #[command(
+        after_help = "Examples:\n  vitals config check --config vitals.toml\n  vitals config check --config vitals.toml --data /var/lib/vitals"
+    )]
+    Check {
+        #[command(flatten)]
+        layers: Layers,
+        /// Data folder of the service; it need not be there yet
+        #[arg(long, value_name = "DIR", default_value = "vitals-data")]
+        data: PathBuf,
+    },
     /// Print the settings that hold: defaults, file and environment together, without secrets
     #[command(after_help = "Examples:\n  vitals config show\n  vitals config show --config vitals.toml")]
     Show(Layers),
@@ -35,11 +47,15 @@ struct Layers {
 /// Prints what was asked for.
 ///
 /// # Errors
-/// When the configuration cannot be used.
+/// When the configuration cannot be used. To be called inside a tokio runtime.
 pub fn run(args: &Args) -> Result<(), CommandError> {
     match &args.what {
-        What::Check(layers) => {
-            Config::load(layers.config.as_deref())?;
+        What::Check { layers, data } => {
+            let config = Config::read(layers.config.as_deref())?;
+            let problems = Service::problems(&config, data);
+            if !problems.is_empty() {
+                return Err(CommandError::Problems(problems));
+            }
             let what = layers.config.as_ref().map_or("the defaults".to_owned(), |path| path.display().to_string());
             println!("{what}: can be used");
         }

@@ -12,11 +12,25 @@ pub enum Format {
     Json,
 }
 
+/// What our own code is called in a filter.
+const OWN: [&str; 2] = ["vitals", "vitals_core"];
+
+/// `debug` alone means ours: at that level the libraries below write several lines for each frame and each compiled function. Who
+/// wants theirs names them, as in `debug,h2=debug`.
+fn ours(filter: &str) -> String {
+    let bare = |part: &str| ["debug", "trace"].into_iter().find(|level| part.trim().eq_ignore_ascii_case(level));
+    let parts = filter.split(',').map(|part| match bare(part) {
+        Some(level) => format!("info,{}", OWN.map(|name| format!("{name}={level}")).join(",")),
+        None => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join(",")
+}
+
 /// Starts logging: what `filter` says, else the variable `VITALS_LOG`, else `default`.
 pub fn start(format: Format, filter: Option<&str>, default: &str) {
     let variable = std::env::var("VITALS_LOG").ok();
     let wanted = filter.or(variable.as_deref()).filter(|f| !f.is_empty()).unwrap_or(default);
-    let (parsed, complaint) = match EnvFilter::try_new(wanted) {
+    let (parsed, complaint) = match EnvFilter::try_new(ours(wanted)) {
         Ok(parsed) => (parsed, None),
         Err(error) => (EnvFilter::new(default), Some(error)),
     };
@@ -30,5 +44,25 @@ pub fn start(format: Format, filter: Option<&str>, default: &str) {
         && let Some(error) = complaint
     {
         tracing::warn!(filter = wanted, %error, "the log filter cannot be read; logging at {default}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_means_our_own_code() {
+        for (filter, expect) in [
+            ("info", "info"),
+            ("debug", "info,vitals=debug,vitals_core=debug"),
+            ("TRACE", "info,vitals=trace,vitals_core=trace"),
+            ("debug,h2=debug", "info,vitals=debug,vitals_core=debug,h2=debug"),
+            ("info,vitals::store=debug", "info,vitals::store=debug"),
+            ("vitals[rest]=debug", "vitals[rest]=debug"),
+        ] {
+            assert_eq!(ours(filter), expect);
+            EnvFilter::try_new(ours(filter)).unwrap();
+        }
     }
 }

@@ -21,7 +21,8 @@ pub mod store;
 pub mod token;
 
 use crate::auth::AuthError;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, listed};
+use crate::evaluate::host::HostError;
 use crate::pipeline::StartError;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -111,9 +112,28 @@ pub enum CommandError {
     /// The command ran, and what it found is not as it should be.
     #[error("{0}")]
     Found(String),
+    /// The configuration would not work.
+    #[error("{}", listed(.0))]
+    Problems(Vec<String>),
     /// The process cannot have what it needs.
     #[error("cannot start: {0}")]
     System(std::io::Error),
+}
+
+impl CommandError {
+    /// What is to be said, one problem each.
+    fn problems(&self) -> Vec<String> {
+        fn texts(all: &[impl ToString]) -> Vec<String> {
+            all.iter().map(ToString::to_string).collect()
+        }
+        match self {
+            Self::Problems(all) => all.clone(),
+            Self::Config(ConfigError::Several(all)) => texts(all),
+            Self::Start(StartError::Several(all)) => texts(all),
+            Self::Start(StartError::Plugin(HostError::Several(all))) => texts(all),
+            other => vec![other.to_string()],
+        }
+    }
 }
 
 /// Runs what the command line says.
@@ -126,7 +146,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             progress::clear();
-            eprintln!("vitals: {error}");
+            error.problems().iter().for_each(|problem| eprintln!("vitals: {problem}"));
             ExitCode::FAILURE
         }
     }
@@ -145,7 +165,11 @@ fn run(command: Command) -> Result<(), CommandError> {
         Command::Demo(args) => runtime()?.block_on(demo::run(args)),
         Command::Load(args) => runtime()?.block_on(load::run(args)),
         Command::Token(args) => token::run(args),
-        Command::Config(args) => config::run(&args),
+        Command::Config(args) => {
+            let runtime = runtime()?;
+            let _inside = runtime.enter();
+            config::run(&args)
+        }
         Command::Plugin(args) => plugin::run(&args),
         Command::Store(args) => store::run(&args),
     }

@@ -2,7 +2,7 @@
 
 use super::CommandError;
 use crate::config::Config;
-use crate::evaluate::host::{PluginInfo, PluginSet};
+use crate::evaluate::host::{HostError, PluginInfo, PluginSet};
 use std::path::{Path, PathBuf};
 
 /// What `vitals plugin` takes.
@@ -62,13 +62,12 @@ pub fn run(args: &Args) -> Result<(), CommandError> {
     let (infos, json) = match &args.what {
         What::List { config, data, json } => {
             let config = Config::load(config.as_deref())?;
-            let set = PluginSet::load(
-                &config.plugin_limits,
-                config.plugin_folder.as_deref(),
-                &config.plugins,
-                &cache_dir(data),
-            );
-            let set = set.map_err(|error| CommandError::Found(error.to_string()))?;
+            // What the service has compiled is used; where there is no service, nothing is made.
+            let cache = Some(cache_dir(data)).filter(|folder| folder.is_dir());
+            let folder = config.plugin_folder.as_deref();
+            let set = PluginSet::load(&config.plugin_limits, folder, &config.plugins, cache.as_deref());
+            let told = |error: HostError| error.each().iter().map(ToString::to_string).collect();
+            let set = set.map_err(|error| CommandError::Problems(told(error)))?;
             (set.list(), *json)
         }
         What::Check { file, config, with, json } => {

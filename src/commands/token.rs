@@ -14,7 +14,8 @@ Examples:
   vitals token --subject web --email web@example.com --agents 'web-*' --scope telemetry:write --ttl 30d
   curl -H \"Authorization: Bearer $(vitals token --subject me --email me@example.com)\" http://127.0.0.1:8080/api/v1/telemetry/health
 
-The token is signed with the key of the data folder (made there if there is none), so --data must be the service's.")]
+The token is signed with the key of the data folder, so --data must be the service's; `vitals serve` makes the key when it
+starts for the first time.")]
 pub struct Args {
     /// Who it is for
     #[arg(long)]
@@ -53,7 +54,7 @@ pub fn run(args: Args) -> Result<(), CommandError> {
     {
         return Err(CommandError::Usage(format!("--scope {unknown} is unknown; there are {}", SCOPES.join(", "))));
     }
-    let auth = Auth::load(&config.auth, &args.data)?;
+    let auth = Auth::signer(&config.auth, &args.data)?;
     let token = auth.issue(TokenRequest {
         subject: args.subject,
         email: args.email,

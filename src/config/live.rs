@@ -27,10 +27,17 @@ const LIVE: [&str; 16] = [
 /// The settings that differ between two configurations and take effect at the next start only.
 #[must_use]
 pub fn needs_restart(before: &Config, after: &Config) -> Vec<String> {
+    let mut differing = changed(before, after);
+    differing.retain(|name| !LIVE.iter().any(|live| name.starts_with(live)));
+    differing
+}
+
+/// The names of the settings that differ between two configurations.
+#[must_use]
+pub fn changed(before: &Config, after: &Config) -> Vec<String> {
     let (before, after) = (leaves(before), leaves(after));
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let changed = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
-    changed.filter(|name| !LIVE.iter().any(|live| name.starts_with(live))).cloned().collect()
+    names.into_iter().filter(|name| before.get(*name) != after.get(*name)).cloned().collect()
 }
 
 /// Every setting by its name; a list is one.
@@ -75,6 +82,10 @@ mod tests {
             change(&mut config);
             assert_eq!(needs_restart(&Config::default(), &config), expect);
         }
+        let mut config = Config::default();
+        config.receive.grpc = "127.0.0.1:1".into();
+        config.evaluate.objective.target = 90.0;
+        assert_eq!(changed(&Config::default(), &config), ["evaluate.objective.target", "receive.grpc"]);
     }
 
     #[test]

@@ -356,6 +356,11 @@ impl Agent {
         }
     }
 
+    /// The alerts that are open.
+    pub(super) fn open_alerts(&self) -> impl Iterator<Item = &Alert> {
+        self.alerts.open()
+    }
+
     /// Says again which alerts are open, for receivers that forget.
     pub(super) fn repeat(&mut self, now: UnixNanos, config: &EvaluateConfig, out: &mut Output) {
         if !self.alerts.is_empty() {
@@ -628,7 +633,7 @@ pub(super) fn vital(vitals: &Vitals, kind: MetricKind) -> Option<f64> {
 }
 
 /// RFC 3339 in UTC, to the second.
-fn rfc3339(time: UnixNanos) -> String {
+pub(super) fn rfc3339(time: UnixNanos) -> String {
     let seconds = time.0.div_euclid(UnixNanos::SECOND);
     jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |t| t.to_string())
 }

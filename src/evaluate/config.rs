@@ -183,8 +183,29 @@ impl EvaluateConfig {
         if !(2..=20).contains(&rules.beats) {
             return Err(format!("evaluate.liveness.timeout.beats is {}, must be 2 to 20", rules.beats));
         }
-        thresholds::check_all(&self.thresholds).map_err(|wrong| format!("telemetry.default_thresholds: {wrong}"))?;
-        alerts::check_all(&self.alerts).map_err(|wrong| format!("telemetry.alert_configs: {wrong}"))?;
-        self.maintenance.iter().try_for_each(|window| window.check().map_err(|wrong| format!("maintenance: {wrong}")))
+        self.lists().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// All that is wrong with it, a sentence each.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let numbers = Self { thresholds: Vec::new(), alerts: Vec::new(), maintenance: Vec::new(), ..self.clone() };
+        numbers.check().err().into_iter().chain(self.lists()).collect()
+    }
+
+    /// What is wrong with the entries of lists.
+    fn lists(&self) -> Vec<String> {
+        // Each entry alone, then all together for what two of them may not have in common.
+        fn all<T>(key: &str, entries: &[T], check: fn(&[T]) -> Result<(), String>) -> Vec<String> {
+            let own: Vec<String> = entries.chunks(1).filter_map(|entry| check(entry).err()).collect();
+            let found = if own.is_empty() { check(entries).err().into_iter().collect() } else { own };
+            found.into_iter().map(|wrong| format!("{key}: {wrong}")).collect()
+        }
+        let mut found = all("telemetry.default_thresholds", &self.thresholds, thresholds::check_all);
+        found.extend(all("telemetry.alert_configs", &self.alerts, alerts::check_all));
+        found.extend(all("maintenance", &self.maintenance, |windows| {
+            windows.iter().try_for_each(MaintenanceWindow::check)
+        }));
+        found
     }
 }

@@ -12,6 +12,7 @@
 //! - `vitals`: from series to an agent's CPU, memory, disk, errors
 //! - `agents`: availability, health and alerts of each agent
 //! - `state`: what a checkpoint keeps
+//! - `told`: lines of the log about alerts, acknowledgements and windows
 //! - [`MaintenanceWindow`]: planned windows of the configuration
 //! - [`judges`]: what a shard asks of the plugins
 //! - [`native`]: the same rules without WebAssembly, for comparison
@@ -31,10 +32,11 @@ mod sort;
 mod state;
 #[cfg(test)]
 mod tests;
+mod told;
 mod vitals;
 
 pub use config::{EvaluateConfig, LivenessConfig, Objective};
 pub use maintenance::MaintenanceWindow;
 pub use run::{Evaluator, StartError};
-pub use shard::{MakeJudges, Observe};
+pub use shard::{MakeJudges, Observe, Settle};
 pub use state::StateError;

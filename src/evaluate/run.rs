@@ -1,7 +1,7 @@
 //! What drives the shards: a thread each, the clock, checkpoints, and the replay at the start.
 
 use super::config::EvaluateConfig;
-use super::shard::{MakeJudges, Observe, Shard, Surroundings};
+use super::shard::{MakeJudges, Observe, Settle, Shard, Surroundings};
 use super::state::StateError;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, select, unbounded};
 use std::sync::Arc;
@@ -96,6 +96,7 @@ impl Evaluator {
         board: Arc<Board>,
         inputs: Vec<Receiver<Delivery>>,
         observe: Observe,
+        settle: Settle,
     ) -> Result<Self, StartError> {
         config.check().map_err(StartError::Config)?;
         if log.partitions() as usize != inputs.len() {
@@ -116,7 +117,7 @@ impl Evaluator {
         for ((input, checkpoint), partition) in inputs.into_iter().zip(checkpoints).zip((0..).map(Partition)) {
             let (control, orders) = unbounded();
             let (ready, is_ready) = bounded(1);
-            let (config, around, log) = (config.clone(), around.clone(), log.clone());
+            let (config, around, log, settle) = (config.clone(), around.clone(), log.clone(), settle.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("evaluate-{}", partition.0))
                 .spawn(move || {
@@ -128,7 +129,7 @@ impl Evaluator {
                     let go_on = replayed.is_ok();
                     let _ = ready.send(replayed);
                     if go_on {
-                        Runner { shard, partition, config, log, store: around.store, input, orders }.run();
+                        Runner { shard, partition, config, log, store: around.store, settle, input, orders }.run();
                     }
                 })
                 .map_err(StartError::Thread)?;
@@ -299,6 +300,7 @@ struct Runner {
     config: Arc<EvaluateConfig>,
     log: Arc<dyn Log>,
     store: Arc<dyn Store>,
+    settle: Settle,
     input: Receiver<Delivery>,
     orders: Receiver<Control>,
 }
@@ -383,6 +385,8 @@ impl Runner {
     /// Makes everything so far durable in the background, then lets go of the log behind it.
     fn seal(&mut self, with_state: bool, then: impl FnOnce() + Send + 'static) {
         let began = Instant::now();
+        // Behind the checkpoint nothing is announced a second time.
+        (self.settle)();
         let checkpoint = self.shard.checkpoint(with_state);
         let (log, partition, included) = (self.log.clone(), self.partition, checkpoint.included);
         let done = move || {

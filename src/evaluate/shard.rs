@@ -2,13 +2,14 @@
 //!
 //! A shard is plain and synchronous, and never asks the clock; [`super::run`] drives it.
 
-use super::agents::{Agents, Measured, Subject, Window, vital};
+use super::agents::{Agent, Agents, Measured, Subject, Window, vital};
 use super::config::EvaluateConfig;
 use super::intake::{Arrived, Intake, Kept, NO_CHILDREN, NO_GAUGE, Sifted, flag};
 use super::judges::{AgentView, DerivedSeries, Judges, SlaView};
 use super::maintenance::Planned;
 use super::sort::{self, Sorter};
 use super::state::{self, Living, PluginState, StateError};
+use super::told::{self, Told};
 use super::vitals::Reading;
 use hashbrown::{HashMap, HashSet};
 use std::mem;
@@ -33,6 +34,8 @@ use vitals_core::verdict::{
 pub type MakeJudges = Arc<dyn Fn(&TenantId) -> Box<dyn Judges> + Send + Sync>;
 /// Hears of everything that is written to the store.
 pub type Observe = Arc<dyn Fn(&Arc<Output>) + Send + Sync>;
+/// Called before a checkpoint: returns when what was observed so far needs no replay any more.
+pub type Settle = Arc<dyn Fn() + Send + Sync>;
 
 type Reply = Box<dyn FnOnce(Outcome) + Send>;
 
@@ -159,6 +162,7 @@ pub(super) struct Shard {
     /// The latest tick; behind `seen` by what may be on its way.
     ticked: UnixNanos,
     sla_next: usize,
+    told: Told,
     /// Rows taken since the last checkpoint.
     pub(super) rows: u64,
     /// Whether anything happened since the last checkpoint.
@@ -189,6 +193,7 @@ impl Shard {
             seen: UnixNanos(0),
             ticked: UnixNanos(0),
             sla_next: 0,
+            told: Told::default(),
             rows: 0,
             dirty: false,
             rebuilding: false,
@@ -329,6 +334,7 @@ impl Shard {
         let living: Living = state::read(&checkpoint.liveness)?;
         self.intake.restore(&living.intake);
         self.agents.restore(living.agents);
+        self.told.restore(self.agents.all.iter().flat_map(Agent::open_alerts));
         for at in 0..self.agents.all.len() {
             self.agents.touch(at);
         }
@@ -386,9 +392,9 @@ impl Shard {
                 Record::Heartbeat(heartbeat) => {
                     sifted.add(self.heartbeat(heartbeat, delivery.ticket.reply, &mut round));
                 }
-                Record::Maintenance { agent, start, end } => {
+                Record::Maintenance { agent, start, end, by } => {
                     self.settle(&mut round);
-                    self.maintain(agent, start, end);
+                    self.maintain(agent, start, end, &by);
                     acts.extend(delivery.ticket.reply);
                 }
                 Record::Acknowledge { alert, agent, by, at } => {
@@ -705,8 +711,11 @@ impl Shard {
         self.agents.touch(at);
     }
 
-    fn maintain(&mut self, agent: AgentId, start: UnixNanos, end: UnixNanos) {
+    fn maintain(&mut self, agent: AgentId, start: UnixNanos, end: UnixNanos, by: &str) {
         let Some(desc) = self.around.registry.agent(agent) else { return };
+        if !self.rebuilding {
+            told::window(&desc, by, start, end);
+        }
         let at = self.place(agent, &desc.tenant);
         if end <= start {
             return;
@@ -733,7 +742,11 @@ impl Shard {
             .agents
             .get_mut(agent)
             .is_some_and(|a| a.acknowledge((alert, by, at), now, &self.config, &mut self.out));
-        if open || self.rebuilding {
+        if self.rebuilding {
+            return;
+        }
+        told::acknowledged(alert, by, agent, &self.around.registry);
+        if open {
             return;
         }
         // It is over already: only the store knows it.
@@ -1220,6 +1233,7 @@ impl Shard {
             return;
         }
         self.dirty = true;
+        self.told.alerts(&self.out.alerts, &self.around.registry);
         let suppressed = self.out.notices.iter().filter(|notice| notice.event == Event::Suppressed).count();
         if suppressed > 0 {
             metrics::counter!("vitals_alerts_suppressed_total").increment(suppressed as u64);

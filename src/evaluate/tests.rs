@@ -917,6 +917,7 @@ fn the_threads_replay_evaluate_and_stop_with_everything_durable() {
     let (store, board) = (Arc::new(MemoryStore::default()), Arc::new(Board::default()));
     let log = Arc::new(MemoryLog(Mutex::new(first.to_vec())));
     let (send, input) = crossbeam_channel::unbounded();
+    let (events, last) = (Arc::new(Mutex::new(Vec::new())), story.len() as u64);
     let evaluator = super::Evaluator::start(
         &EvaluateConfig::default(),
         Arc::new(|_| Box::new(Fake::default())),
@@ -925,7 +926,17 @@ fn the_threads_replay_evaluate_and_stop_with_everything_durable() {
         store.clone(),
         board,
         vec![input],
-        Arc::new(|_| {}),
+        {
+            let events = events.clone();
+            Arc::new(move |_: &Arc<Output>| events.lock().unwrap().push("observed"))
+        },
+        {
+            let (events, store) = (events.clone(), store.clone());
+            Arc::new(move || {
+                let sealed = store.durable.lock().unwrap().checkpoint.stored == Position(last);
+                events.lock().unwrap().push(if sealed { "settled late" } else { "settled" });
+            })
+        },
     )
     .unwrap();
     for (record, n) in rest.iter().zip(10..) {
@@ -936,6 +947,8 @@ fn the_threads_replay_evaluate_and_stop_with_everything_durable() {
     evaluator.stop();
     let durable = store.durable.lock().unwrap().clone();
     assert_eq!(durable.checkpoint.stored, Position(story.len() as u64));
+    // What was observed is settled before the checkpoint behind which it is not made again.
+    assert_eq!(events.lock().unwrap().last(), Some(&"settled"));
     assert_eq!(durable.checkpoint.included, durable.checkpoint.stored);
     let straight = World::start(&story, Held::default());
     assert_eq!(durable.samples.len(), straight.held().samples.len());
@@ -954,6 +967,7 @@ fn a_log_that_was_lost_goes_on_behind_the_store() {
             Arc::new(Board::default()),
             vec![crossbeam_channel::never()],
             Arc::new(|_| {}),
+            Arc::new(|| {}),
         )
     };
     let story = story();
@@ -1044,7 +1058,7 @@ fn a_window_that_is_taken_out_of_the_configuration_ends() {
 #[test]
 fn a_window_set_before_an_agent_is_first_seen_is_kept_for_it() {
     let mut world = World::start(&[describe()], Held::default());
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(0), end: at(600) });
+    world.take(Record::Maintenance { agent: AgentId(1), start: at(0), end: at(600), by: "ops".into() });
     // Also over a restart.
     world.checkpoint(true);
     let durable = world.store.durable.lock().unwrap().clone();

@@ -142,6 +142,29 @@ impl Normalizer {
     /// # Errors
     /// When the rules table or a rule of the agents' identity cannot be read.
     pub fn new(config: &NormalizeConfig, registry: Arc<Registry>, partitions: u32) -> Result<Self, RulesError> {
+        let rules = Self::rules(config)?;
+        Ok(Self {
+            config: config.clone(),
+            registry,
+            partitions: partitions.max(1),
+            seed: seed(),
+            rules,
+            identity: agents::Identity::new(&config.agent_identity)?,
+            resources: RwLock::default(),
+            hinted: Mutex::default(),
+        })
+    }
+
+    /// Whether the rules table and the rules of the agents' identity can be used.
+    ///
+    /// # Errors
+    /// When one cannot.
+    pub fn check(config: &NormalizeConfig) -> Result<(), RulesError> {
+        Self::rules(config)?;
+        agents::Identity::new(&config.agent_identity).map(drop)
+    }
+
+    fn rules(config: &NormalizeConfig) -> Result<Rules, RulesError> {
         let extra = config.rules.as_ref().map(|path| {
             let name = path.display().to_string();
             std::fs::read_to_string(path)
@@ -151,16 +174,7 @@ impl Normalizer {
         let extra = extra.transpose()?;
         let own = extra.iter().map(|(name, text)| (name.as_str(), text.as_str()));
         let tables: Vec<_> = own.chain([("built in", kinds::BUILT_IN)]).collect();
-        Ok(Self {
-            config: config.clone(),
-            registry,
-            partitions: partitions.max(1),
-            seed: seed(),
-            rules: Rules::new(&tables)?,
-            identity: agents::Identity::new(&config.agent_identity)?,
-            resources: RwLock::default(),
-            hinted: Mutex::default(),
-        })
+        Rules::new(&tables)
     }
 
     /// Walks a request of `tenant`. Points of a resource that says nothing of an agent belong to `fallback_agent`.

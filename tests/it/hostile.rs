@@ -49,7 +49,7 @@ struct Stage {
 
 impl Stage {
     fn new(name: &str, limits: &PluginLimits) -> Self {
-        let set = PluginSet::load(limits, None, &[config(name)], &cache_dir()).expect("it starts");
+        let set = PluginSet::load(limits, None, &[config(name)], Some(&cache_dir())).expect("it starts");
         let mut judges = set.instances(&tenant());
         judges.open(&desc(3, Shape::Cumulative { monotonic: true }, Part::Value));
         Self { name: name.to_owned(), set, judges, time: 0 }
@@ -222,6 +222,6 @@ fn a_plugin_of_another_name_or_twice_is_refused() {
     let again = PluginConfig { path: Some(path), ..config("trap") };
     assert!(matches!(load(&[config("trap"), again]), Err(HostError::Twice(_))));
     // The same file from a folder, without a configuration.
-    let set = PluginSet::load(&limits(), Some(copy.path()), &[], &cache_dir()).expect("it starts");
+    let set = PluginSet::load(&limits(), Some(copy.path()), &[], Some(&cache_dir())).expect("it starts");
     assert_eq!(set.list().len(), 5);
 }

@@ -16,7 +16,7 @@ pub fn cache_dir() -> PathBuf {
 }
 
 pub fn load(configs: &[PluginConfig]) -> Result<PluginSet, HostError> {
-    PluginSet::load(&PluginLimits::default(), None, configs, &cache_dir())
+    PluginSet::load(&PluginLimits::default(), None, configs, Some(&cache_dir()))
 }
 
 pub fn tenant() -> TenantId {

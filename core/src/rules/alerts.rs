@@ -321,6 +321,11 @@ impl Alerts {
         }
     }
 
+    /// All that are open.
+    pub fn open(&self) -> impl Iterator<Item = &Alert> {
+        self.open.iter().map(|open| &open.alert)
+    }
+
     /// Whether nothing is open.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -77,6 +77,22 @@ pub enum HostError {
         /// The plugins that are there.
         known: String,
     },
+    /// More than one thing.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Several(Vec<HostError>),
+}
+
+impl HostError {
+    /// All that was found as one error.
+    pub(super) fn of(mut found: Vec<Self>) -> Option<Self> {
+        if found.len() > 1 { Some(Self::Several(found)) } else { found.pop() }
+    }
+
+    /// Each thing by itself.
+    #[must_use]
+    pub fn each(self) -> Vec<Self> {
+        if let Self::Several(all) = self { all } else { vec![self] }
+    }
 }
 
 /// Why a plugin lost its turn.

@@ -45,15 +45,15 @@ impl Candidate {
 impl PluginSet {
     /// Compiles the embedded plugins, those of `folder` (files that end in `.wasm`) and those with a path in `plugins`, and starts each
     /// once with its configuration, so that a wrong one is told now. Compiled code is kept in `cache_dir`, which is made and must
-    /// be writable by this service only: what is there is executed.
+    /// be writable by this service only: what is there is executed. Without it nothing is kept.
     ///
     /// # Errors
-    /// When a plugin cannot be used, or the configuration names one that is not there.
+    /// When plugins cannot be used, or the configuration names one that is not there: all of it.
     pub fn load(
         limits: &PluginLimits,
         folder: Option<&Path>,
         plugins: &[PluginConfig],
-        cache_dir: &Path,
+        cache_dir: Option<&Path>,
     ) -> Result<Self, HostError> {
         // A guest that prints is served by a small runtime of its own, which must not be started inside of another one.
         apart(|| Self::load_here(limits, folder, plugins, cache_dir))
@@ -63,45 +63,47 @@ impl PluginSet {
         limits: &PluginLimits,
         folder: Option<&Path>,
         configs: &[PluginConfig],
-        cache_dir: &Path,
+        cache_dir: Option<&Path>,
     ) -> Result<Self, HostError> {
-        let engine = engine(Some(cache_dir))?;
+        let engine = engine(cache_dir)?;
         let linker = guest::linker(&engine).map_err(|error| HostError::Engine(format!("{error:#}")))?;
-        let mut candidates: Vec<Candidate> = EMBEDDED
-            .iter()
-            .map(|(name, bytes)| Candidate { label: (*name).to_owned(), path: None, bytes: bytes.to_vec() })
-            .collect();
-        let named = configs.iter().filter(|config| !config.disabled).filter_map(|config| config.path.clone());
-        for path in in_folder(folder)?.into_iter().chain(named) {
-            candidates.push(Candidate { label: path.display().to_string(), bytes: read(&path)?, path: Some(path) });
-        }
+        let (candidates, mut wrong) = candidates(folder, configs);
         let mut plugins: Vec<Arc<Plugin>> = Vec::new();
         let mut seen = Vec::new();
         for candidate in candidates {
-            let compiled = candidate.compile(&engine, &linker, limits)?;
+            let compiled = match candidate.compile(&engine, &linker, limits) {
+                Ok(compiled) => compiled,
+                Err(error) => {
+                    wrong.push(error);
+                    continue;
+                }
+            };
             let name = compiled.name.clone().unwrap_or_default();
-            let by_path = configs.iter().find(|config| config.path.is_some() && config.path == candidate.path);
-            if let (Some(config), Some(path)) = (by_path, &candidate.path)
-                && config.name != name
-            {
-                return Err(HostError::Name { path: path.clone(), found: name, expected: config.name.clone() });
-            }
-            let config = by_path.or_else(|| configs.iter().find(|config| config.path.is_none() && config.name == name));
             seen.push(name.clone());
-            if config.is_some_and(|config| config.disabled) {
-                continue;
+            match configured(&candidate, &name, configs) {
+                Err(error) => wrong.push(error),
+                Ok(Some(config)) if config.disabled => {}
+                Ok(_) if plugins.iter().any(|plugin| plugin.evidence.plugin == name) => {
+                    wrong.push(HostError::Twice(name));
+                }
+                Ok(config) => {
+                    let text =
+                        serde_json::Value::Object(config.map(|config| config.config.clone()).unwrap_or_default());
+                    match started(compiled, text.to_string(), &candidate, limits) {
+                        Ok(plugin) => plugins.push(Arc::new(plugin)),
+                        Err(error) => wrong.push(error),
+                    }
+                }
             }
-            if plugins.iter().any(|plugin| plugin.evidence.plugin == name) {
-                return Err(HostError::Twice(name));
-            }
-            let text = serde_json::Value::Object(config.map(|config| config.config.clone()).unwrap_or_default());
-            let plugin = started(compiled, text.to_string(), &candidate, limits)?;
-            plugins.push(Arc::new(plugin));
         }
-        if let Some(lost) = configs.iter().find(|config| !config.disabled && !seen.contains(&config.name)) {
-            return Err(HostError::Unknown { name: lost.name.clone(), known: seen.join(", ") });
+        // One with a path was read, or it was said why not.
+        let lost =
+            configs.iter().filter(|config| !config.disabled && config.path.is_none() && !seen.contains(&config.name));
+        wrong.extend(lost.map(|lost| HostError::Unknown { name: lost.name.clone(), known: seen.join(", ") }));
+        match HostError::of(wrong) {
+            Some(error) => Err(error),
+            None => Ok(Self { plugins, limits: Arc::new(limits.clone()) }),
         }
-        Ok(Self { plugins, limits: Arc::new(limits.clone()) })
     }
 
     /// Instances of all plugins for one tenant on one shard; they are started at their first use.
@@ -129,6 +131,43 @@ impl PluginSet {
             let compiled = candidate.compile(&engine, &linker, limits)?;
             Ok(started(compiled, config.to_owned(), &candidate, limits)?.info())
         })
+    }
+}
+
+/// The embedded plugins, those of `folder`, and those with a path in `configs`; and what cannot be read.
+fn candidates(folder: Option<&Path>, configs: &[PluginConfig]) -> (Vec<Candidate>, Vec<HostError>) {
+    let embedded = EMBEDDED.iter();
+    let mut found: Vec<Candidate> = embedded
+        .map(|(name, bytes)| Candidate { label: (*name).to_owned(), path: None, bytes: bytes.to_vec() })
+        .collect();
+    let mut wrong = Vec::new();
+    let in_folder = in_folder(folder).unwrap_or_else(|error| {
+        wrong.push(error);
+        Vec::new()
+    });
+    let named = configs.iter().filter(|config| !config.disabled).filter_map(|config| config.path.clone());
+    for path in in_folder.into_iter().chain(named) {
+        match read(&path) {
+            Ok(bytes) => found.push(Candidate { label: path.display().to_string(), bytes, path: Some(path) }),
+            Err(error) => wrong.push(error),
+        }
+    }
+    (found, wrong)
+}
+
+/// What is configured of a plugin that calls itself `name`.
+fn configured<'a>(
+    candidate: &Candidate,
+    name: &str,
+    configs: &'a [PluginConfig],
+) -> Result<Option<&'a PluginConfig>, HostError> {
+    let by_path = configs.iter().find(|config| config.path.is_some() && config.path == candidate.path);
+    match (by_path, &candidate.path) {
+        (Some(config), Some(path)) if config.name != name => {
+            Err(HostError::Name { path: path.clone(), found: name.to_owned(), expected: config.name.clone() })
+        }
+        (Some(config), _) => Ok(Some(config)),
+        (None, _) => Ok(configs.iter().find(|config| config.path.is_none() && config.name == name)),
     }
 }
 

@@ -2,12 +2,13 @@
 //!
 //! An Alertmanager knows an alert by its labels and takes it for over at `endsAt`. So everything that is open is sent again
 //! with an end in the future, and what is over with its end. A severity that changed is another alert to it: the one
-//! before is ended. All of that is idempotent, so nothing needs to be remembered over a restart.
+//! before is ended. All of that is idempotent, so nothing needs to be remembered over a restart: what ended while nobody could be
+//! told is over for it at the end that it was told last.
 //!
 //! Source: the API's `POST /api/v2/alerts`, and Prometheus' own notifier, whose end lies four times its interval ahead.
 
 use super::post::{self, Post};
-use super::{Waiting, agent_of, now, rfc3339};
+use super::{agent_of, now, rfc3339};
 use crate::expose::otlp::send::Failed;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -42,16 +43,16 @@ impl Alertmanager {
     }
 
     /// Sends what comes, and what is open, until nothing comes any more.
-    pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Waiting>, mut closed: watch::Receiver<bool>) {
+    pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Notice>, mut closed: watch::Receiver<bool>) {
         let mut failures = 0;
         let mut next = Instant::now() + self.repeat;
         loop {
             tokio::select! {
                 notice = waiting.recv() => {
                     let Some(first) = notice else { break };
-                    self.fold(first.notice);
+                    self.fold(first);
                     while let Ok(next) = waiting.try_recv() {
-                        self.fold(next.notice);
+                        self.fold(next);
                     }
                     post::queued(&self.post.channel, waiting.len());
                     // While it does not answer, the next attempt is when it is due.
@@ -70,8 +71,9 @@ impl Alertmanager {
                     }
                     Err((reason, after)) => {
                         failures += 1;
-                        self.post.again(failures, &reason);
-                        self.post.backoff.pause(failures, after)
+                        self.post.again(failures, "what is open", &reason);
+                        // Later than that it would take what is open for over.
+                        self.post.backoff.pause(failures, after).min(self.repeat * (AHEAD - 1))
                     }
                 };
         }

@@ -14,6 +14,16 @@ pub enum ChannelKind {
     Webhook,
 }
 
+impl ChannelKind {
+    /// As it is written in the configuration.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Alertmanager => "alertmanager",
+            Self::Webhook => "webhook",
+        }
+    }
+}
+
 /// One channel.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,6 +49,9 @@ pub struct ChannelConfig {
     /// Notifications that may wait; past that the newest is given up and counted.
     #[serde(default = "ten_thousand")]
     pub queue: usize,
+    /// Requests of a webhook that are under way at once, at most.
+    #[serde(default = "eight")]
+    pub requests_in_flight: usize,
     /// How often an Alertmanager is told again of what is open; it takes an alert for over after four times this.
     #[serde(default = "minute")]
     pub repeat_seconds: u64,
@@ -50,6 +63,10 @@ fn ten() -> u64 {
 
 fn hour() -> u64 {
     3_600
+}
+
+fn eight() -> usize {
+    8
 }
 
 fn ten_thousand() -> usize {
@@ -107,33 +124,41 @@ pub enum ChannelError {
     },
 }
 
-/// Says what is wrong with a table of channels, if anything. Secrets are not looked for.
-///
-/// # Errors
-/// The first thing that is.
-pub fn check_all(channels: &[ChannelConfig]) -> Result<(), ChannelError> {
+/// All that is wrong with a table of channels, as it is written. Secrets are not looked for.
+#[must_use]
+pub fn problems(channels: &[ChannelConfig]) -> Vec<ChannelError> {
+    let mut found = Vec::new();
     for (at, channel) in channels.iter().enumerate() {
+        let name = || channel.name.clone();
         if channel.name.is_empty() {
-            return Err(ChannelError::Nameless);
+            found.push(ChannelError::Nameless);
+        } else if channels[..at].iter().any(|other| other.name == channel.name) {
+            found.push(ChannelError::Twice(name()));
         }
-        if channels[..at].iter().any(|other| other.name == channel.name) {
-            return Err(ChannelError::Twice(channel.name.clone()));
-        }
-        channel.target()?;
+        found.extend(channel.target().err());
         for (key, number) in [
             ("timeout_seconds", channel.timeout_seconds),
             ("queue", channel.queue as u64),
+            ("requests_in_flight", channel.requests_in_flight as u64),
             ("repeat_seconds", channel.repeat_seconds),
         ] {
             if number == 0 {
-                return Err(ChannelError::Zero { name: channel.name.clone(), key });
+                found.push(ChannelError::Zero { name: name(), key });
             }
         }
         if channel.kind == ChannelKind::Webhook && channel.secret_env.is_some() == channel.secret_file.is_some() {
-            return Err(ChannelError::Unsigned(channel.name.clone()));
+            found.push(ChannelError::Unsigned(name()));
         }
     }
-    Ok(())
+    found
+}
+
+/// All that channels, whose table is right, cannot be used for: secrets that are not there.
+#[must_use]
+pub fn unusable(channels: &[ChannelConfig]) -> Vec<ChannelError> {
+    let webhooks = channels.iter().filter(|channel| channel.kind == ChannelKind::Webhook);
+    let signed = webhooks.filter(|channel| channel.secret_env.is_some() != channel.secret_file.is_some());
+    signed.filter_map(|channel| channel.secret().err()).collect()
 }
 
 impl ChannelConfig {

@@ -12,14 +12,17 @@ pub(super) struct Post {
     pub(super) backoff: Backoff,
     /// How long one message is tried again.
     pub(super) give_up: Duration,
+    /// How long one attempt may take.
+    pub(super) timeout: Duration,
     client: reqwest::Client,
     url: reqwest::Url,
 }
 
 impl Post {
     pub(super) fn new(channel: &ChannelConfig, backoff: Backoff) -> Result<Self, ChannelError> {
+        let timeout = Duration::from_secs(channel.timeout_seconds);
         let client = reqwest::Client::builder()
-            .timeout(Duration::from_secs(channel.timeout_seconds))
+            .timeout(timeout)
             // Whoever answers at the configured address must not choose where alerts go.
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("vitals/", env!("CARGO_PKG_VERSION")))
@@ -29,6 +32,7 @@ impl Post {
             channel: channel.name.clone(),
             backoff,
             give_up: Duration::from_secs(channel.retry_seconds),
+            timeout,
             client,
             url: channel.target()?,
         })
@@ -53,11 +57,13 @@ impl Post {
         Err(Failed::Refused(reason))
     }
 
-    /// An attempt failed and will be repeated; `failures` of them so far.
-    pub(super) fn again(&self, failures: u32, reason: &str) {
+    /// An attempt to send `what` failed and will be repeated; `failures` of them so far.
+    pub(super) fn again(&self, failures: u32, what: &str, reason: &str) {
         metrics::counter!("vitals_alerts_retries_total", "channel" => self.channel.clone()).increment(1);
         if failures == 1 {
-            tracing::warn!(channel = self.channel, reason, "a notification was not taken; trying again");
+            tracing::warn!(channel = self.channel, what, reason, "a notification was not taken; trying again");
+        } else {
+            tracing::debug!(channel = self.channel, what, reason, failures, "a notification was not taken again");
         }
     }
 }

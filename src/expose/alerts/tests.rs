@@ -10,9 +10,10 @@ use base64::Engine as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use parking_lot::Mutex;
 use serde_json::Value;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use vitals_core::ids::{AgentId, TenantId, UnixNanos};
@@ -30,6 +31,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Got {
     requests: Mutex<Vec<(HeaderMap, String)>>,
     answers: Mutex<VecDeque<u16>>,
+    /// What it answers to messages about these alerts.
+    of: Mutex<HashMap<&'static str, Answer>>,
+}
+
+#[derive(Clone, Copy)]
+enum Answer {
+    Status(u16),
+    /// 503, and when to come back.
+    Later(&'static str),
+    /// None, ever.
+    Silence,
 }
 
 impl Got {
@@ -40,6 +52,24 @@ impl Got {
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
         (got, address)
+    }
+
+    fn answers(&self, alert: &'static str, answer: Answer) {
+        self.of.lock().insert(alert, answer);
+    }
+
+    /// The ids of all messages, in the order in which they came.
+    fn ids(&self) -> Vec<String> {
+        self.requests.lock().iter().map(|(headers, _)| headers["webhook-id"].to_str().unwrap().to_owned()).collect()
+    }
+
+    /// Waits until `holds` of the ids.
+    async fn until(&self, holds: impl Fn(&[String]) -> bool) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !holds(&self.ids()) {
+            assert!(tokio::time::Instant::now() < deadline, "still {:?}", self.ids());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// The bodies, once there are `count` of them.
@@ -58,8 +88,17 @@ impl Got {
 }
 
 async fn receive(State(got): State<Arc<Got>>, headers: HeaderMap, body: String) -> Response {
+    let about: Value = serde_json::from_str(&body).unwrap();
     got.requests.lock().push((headers, body));
-    let status = got.answers.lock().pop_front().unwrap_or(200);
+    let answer = got.of.lock().get(about["alert_id"].as_str().unwrap_or("")).copied();
+    let status = match answer {
+        Some(Answer::Silence) => std::future::pending().await,
+        Some(Answer::Later(when)) => {
+            return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, when)]).into_response();
+        }
+        Some(Answer::Status(status)) => status,
+        None => got.answers.lock().pop_front().unwrap_or(200),
+    };
     let status = StatusCode::from_u16(status).unwrap();
     // Followed, a redirect would come back here.
     (status, [(header::LOCATION, "/elsewhere")]).into_response()
@@ -83,6 +122,7 @@ fn channel(kind: ChannelKind, to: SocketAddr, secret: &tempfile::NamedTempFile) 
         timeout_seconds: 5,
         retry_seconds: 5,
         queue: 100,
+        requests_in_flight: 4,
         repeat_seconds: 60,
     }
 }
@@ -111,6 +151,20 @@ fn alert(id: &str, severity: Severity) -> Alert {
     }
 }
 
+/// The sum of a metric over the channel `x`, once `holds` of it.
+async fn metric_when(
+    recorder: &metrics_exporter_prometheus::PrometheusHandle,
+    name: &str,
+    holds: impl Fn(f64) -> bool,
+) -> f64 {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !holds(metric(recorder, name)) {
+        assert!(tokio::time::Instant::now() < deadline, "{name} is {}", metric(recorder, name));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    metric(recorder, name)
+}
+
 fn say(notifier: &Arc<Notifier>, event: Event, alert: Alert) {
     let notice = Notice { event, at: UnixNanos(7), alert, channels: vec!["x".into(), "gone".into()] };
     notifier.observer()(&Arc::new(Output { notices: vec![notice], ..Output::default() }));
@@ -133,7 +187,7 @@ fn recorder() -> (metrics_exporter_prometheus::PrometheusHandle, impl Drop) {
 async fn a_webhook_is_signed_and_says_all_of_it() {
     let (got, address) = Got::start(&[]).await;
     let file = secret();
-    let notifier = Notifier::start(&[channel(ChannelKind::Webhook, address, &file)], registry()).unwrap();
+    let notifier = Notifier::start(&[channel(ChannelKind::Webhook, address, &file)], registry(), None).unwrap();
     say(&notifier, Event::Raised, alert("a", Severity::Critical));
     let mut over = alert("a", Severity::Critical);
     over.resolved = Some(UnixNanos(1_000_000_060_000_000_000));
@@ -178,13 +232,15 @@ async fn what_may_succeed_later_is_tried_again_with_the_same_id() {
     let (got, address) = Got::start(&[503, 429, 500]).await;
     let file = secret();
     let channels = [channel(ChannelKind::Webhook, address, &file)];
-    let notifier = Notifier::start_with(&channels, registry(), QUICK).unwrap();
+    let notifier = Notifier::start_with(&channels, registry(), None, QUICK).unwrap();
     say(&notifier, Event::Raised, alert("a", Severity::Warning));
     say(&notifier, Event::Raised, alert("b", Severity::Warning));
     got.bodies(5).await;
     notifier.stop().await;
-    let ids: Vec<_> = got.requests.lock().iter().map(|(headers, _)| headers["webhook-id"].clone()).collect();
-    assert_eq!(ids, ["a-raised-7", "a-raised-7", "a-raised-7", "a-raised-7", "b-raised-7"]);
+    let mut ids: BTreeMap<String, usize> = BTreeMap::new();
+    got.ids().into_iter().for_each(|id| *ids.entry(id).or_default() += 1);
+    assert_eq!(ids.keys().collect::<Vec<_>>(), ["a-raised-7", "b-raised-7"]);
+    assert_eq!(ids.values().sum::<usize>(), 5);
     assert!((metric(&recorder, "vitals_alerts_sent_total") - 2.0).abs() < 0.1);
     assert!((metric(&recorder, "vitals_alerts_retries_total") - 3.0).abs() < 0.1);
     assert!(metric(&recorder, "vitals_alerts_dead_total") < 0.1);
@@ -198,7 +254,7 @@ async fn what_is_refused_or_too_late_is_given_up_and_counted() {
         let file = secret();
         let channels = [ChannelConfig { retry_seconds: 1, ..channel(ChannelKind::Webhook, address, &file) }];
         let quick = Backoff { most: Duration::from_millis(200), ..QUICK };
-        let notifier = Notifier::start_with(&channels, registry(), quick).unwrap();
+        let notifier = Notifier::start_with(&channels, registry(), None, quick).unwrap();
         say(&notifier, Event::Raised, alert("a", Severity::Warning));
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while metric(&recorder, "vitals_alerts_dead_total") < 0.9 {
@@ -219,10 +275,10 @@ async fn a_full_queue_holds_nobody_up() {
     let file = secret();
     let channel = channel(ChannelKind::Webhook, listener.local_addr().unwrap(), &file);
     let channels = [ChannelConfig { queue: 3, timeout_seconds: 1, ..channel }];
-    let notifier = Notifier::start_with(&channels, registry(), QUICK).unwrap();
+    let notifier = Notifier::start_with(&channels, registry(), None, QUICK).unwrap();
     let begun = std::time::Instant::now();
-    for _ in 0..50 {
-        say(&notifier, Event::Raised, alert("a", Severity::Warning));
+    for number in 0..50 {
+        say(&notifier, Event::Raised, alert(&format!("a{number}"), Severity::Warning));
     }
     assert!(begun.elapsed() < Duration::from_millis(500));
     assert!(metric(&recorder, "vitals_alerts_dead_total") > 45.0);
@@ -244,7 +300,7 @@ async fn an_alertmanager_is_told_what_is_open_and_what_is_over() {
     let (got, address) = Got::start(&[200, 503]).await;
     let file = secret();
     let channels = [ChannelConfig { repeat_seconds: 1, ..channel(ChannelKind::Alertmanager, address, &file) }];
-    let notifier = Notifier::start_with(&channels, registry(), QUICK).unwrap();
+    let notifier = Notifier::start_with(&channels, registry(), None, QUICK).unwrap();
     say(&notifier, Event::Standing, alert("a", Severity::Warning));
     let bodies = got.bodies(1).await;
     let labels = serde_json::json!({
@@ -284,7 +340,7 @@ async fn channels_change_while_notices_come() {
     let (first, one) = Got::start(&[]).await;
     let (second, other) = Got::start(&[]).await;
     let file = secret();
-    let notifier = Notifier::start(&[channel(ChannelKind::Webhook, one, &file)], registry()).unwrap();
+    let notifier = Notifier::start(&[channel(ChannelKind::Webhook, one, &file)], registry(), None).unwrap();
     say(&notifier, Event::Raised, alert("a", Severity::Warning));
     first.bodies(1).await;
     // One that cannot be used changes nothing.
@@ -297,4 +353,214 @@ async fn channels_change_while_notices_come() {
     assert_eq!(second.bodies(1).await[0]["alert_id"], "c");
     assert_eq!(first.requests.lock().len(), 2);
     notifier.stop().await;
+}
+
+#[tokio::test]
+async fn one_that_its_receiver_refuses_holds_up_no_other() {
+    for answer in [Answer::Status(500), Answer::Later("7200"), Answer::Silence] {
+        let (recorder, _guard) = recorder();
+        let (got, address) = Got::start(&[]).await;
+        let poisons = ["p0", "p1", "p2", "p3", "p4", "p5"];
+        poisons.into_iter().for_each(|alert| got.answers(alert, answer));
+        let file = secret();
+        let channels =
+            [ChannelConfig { timeout_seconds: 2, retry_seconds: 60, ..channel(ChannelKind::Webhook, address, &file) }];
+        let notifier = Notifier::start_with(&channels, registry(), None, QUICK).unwrap();
+        poisons.into_iter().for_each(|alert| say(&notifier, Event::Raised, alert_of(alert)));
+        got.until(|ids| ids.iter().any(|id| id.starts_with("p3"))).await;
+        // Four places, all taken by requests that get no answer: their time is up after two seconds.
+        let begun = std::time::Instant::now();
+        for alert in ["a", "b", "c"] {
+            say(&notifier, Event::Raised, alert_of(alert));
+        }
+        got.until(|ids| ["a", "b", "c"].iter().all(|alert| ids.contains(&format!("{alert}-raised-7")))).await;
+        assert!(begun.elapsed() < Duration::from_millis(4_500), "{:?}", begun.elapsed());
+        metric_when(&recorder, "vitals_alerts_queued", |left| left < 6.1).await;
+        assert!(metric(&recorder, "vitals_alerts_dead_total") < 0.1);
+    }
+}
+
+fn alert_of(id: &str) -> Alert {
+    alert(id, Severity::Warning)
+}
+
+#[tokio::test]
+async fn notices_of_one_alert_keep_their_order() {
+    let (got, address) = Got::start(&[]).await;
+    got.answers("a", Answer::Status(503));
+    let file = secret();
+    let channels = [channel(ChannelKind::Webhook, address, &file)];
+    let notifier = Notifier::start_with(&channels, registry(), None, QUICK).unwrap();
+    say(&notifier, Event::Raised, alert_of("a"));
+    say(&notifier, Event::Resolved, alert_of("a"));
+    say(&notifier, Event::Raised, alert_of("b"));
+    got.until(|ids| ids.len() > 6).await;
+    assert!(!got.ids().contains(&"a-resolved-7".to_owned()), "{:?}", got.ids());
+    got.answers("a", Answer::Status(200));
+    got.until(|ids| ids.last().is_some_and(|id| id == "a-resolved-7")).await;
+    notifier.stop().await;
+}
+
+#[tokio::test]
+async fn a_pause_longer_than_the_time_to_retry_is_cut_short() {
+    let (recorder, _guard) = recorder();
+    for (pause, before) in [("7200", 0), ("18446744073709551615", 1), ("Thu, 06 Nov 2194 08:49:37 GMT", 2)] {
+        let (got, address) = Got::start(&[]).await;
+        got.answers("a", Answer::Later(pause));
+        let file = secret();
+        let channels = [ChannelConfig { retry_seconds: 1, ..channel(ChannelKind::Webhook, address, &file) }];
+        let notifier = Notifier::start_with(&channels, registry(), None, QUICK).unwrap();
+        let begun = std::time::Instant::now();
+        say(&notifier, Event::Raised, alert_of("a"));
+        got.until(|ids| ids.len() == 2).await;
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        metric_when(&recorder, "vitals_alerts_dead_total", |dead| dead > f64::from(before) + 0.9).await;
+        assert_eq!(got.ids().len(), 2);
+    }
+}
+
+/// A notifier on a runtime of its own that can be ended as a kill ends a process: nothing is stopped or written.
+fn until_killed(channels: &[ChannelConfig], data: &Path, during: impl AsyncFnOnce(Arc<Notifier>)) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let notifier = Notifier::start_with(channels, registry(), Some(data), QUICK).unwrap();
+        during(notifier.clone()).await;
+        notifier.settle();
+        std::mem::forget(notifier);
+    });
+    runtime.shutdown_timeout(PATIENCE);
+}
+
+#[test]
+fn what_waits_survives_a_kill_and_what_was_delivered_is_not_sent_again() {
+    let receivers = tokio::runtime::Runtime::new().unwrap();
+    let (got, address) = receivers.block_on(Got::start(&[]));
+    got.answers("waits", Answer::Status(503));
+    let (file, data) = (secret(), tempfile::tempdir().unwrap());
+    let channels = [channel(ChannelKind::Webhook, address, &file)];
+    until_killed(&channels, data.path(), async |notifier| {
+        for (event, of) in [(Event::Raised, "told"), (Event::Raised, "waits"), (Event::Resolved, "waits")] {
+            say(&notifier, event, alert_of(of));
+        }
+        got.until(|ids| ids.iter().filter(|id| id.starts_with("waits")).count() > 2).await;
+        got.until(|ids| ids.contains(&"told-raised-7".to_owned())).await;
+        // The answer is on its way back.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    });
+    got.answers("waits", Answer::Status(200));
+    got.requests.lock().clear();
+    until_killed(&channels, data.path(), async |notifier| {
+        // What waited is delivered before the replay comes to it.
+        got.until(|ids| ids.contains(&"waits-resolved-7".to_owned())).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        for (event, of) in [(Event::Raised, "told"), (Event::Raised, "waits"), (Event::Resolved, "waits")] {
+            say(&notifier, event, alert_of(of));
+        }
+        notifier.caught_up();
+        say(&notifier, Event::Raised, alert_of("new"));
+        got.until(|ids| ids.len() >= 3).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    });
+    let ids = got.ids();
+    let of = |alert: &str| ids.iter().filter(|id| id.starts_with(alert)).cloned().collect::<Vec<_>>();
+    assert_eq!(of("waits"), ["waits-raised-7", "waits-resolved-7"]);
+    assert_eq!((of("new"), ids.len()), (vec!["new-raised-7".to_owned()], 3), "{ids:?}");
+    // All of it is delivered: there is nothing left for a third run.
+    got.requests.lock().clear();
+    until_killed(&channels, data.path(), async |_| tokio::time::sleep(Duration::from_millis(200)).await);
+    assert_eq!(got.ids(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_stop_keeps_what_waits_and_a_channel_that_is_gone_does_not() {
+    let (recorder, _guard) = recorder();
+    let (got, address) = Got::start(&[]).await;
+    let (file, data) = (secret(), tempfile::tempdir().unwrap());
+    let channels = [channel(ChannelKind::Webhook, address, &file)];
+    let start =
+        |channels: &[ChannelConfig]| Notifier::start_with(channels, registry(), Some(data.path()), QUICK).unwrap();
+    for alert in ["a", "b"] {
+        got.answers(alert, Answer::Later("3600"));
+    }
+    let notifier = start(&channels);
+    say(&notifier, Event::Raised, alert_of("a"));
+    got.until(|ids| ids.len() == 1).await;
+    // Never tried: it gets its attempt.
+    say(&notifier, Event::Raised, alert_of("b"));
+    let begun = std::time::Instant::now();
+    notifier.stop().await;
+    assert!(begun.elapsed() < Duration::from_secs(4) && got.ids().len() == 2);
+    got.answers("a", Answer::Status(200));
+    let notifier = start(&channels);
+    got.until(|ids| ids.iter().filter(|id| *id == "a-raised-7").count() == 2).await;
+    metric_when(&recorder, "vitals_alerts_queued", |left| left < 1.1).await;
+    assert!(metric(&recorder, "vitals_alerts_dead_total") < 0.1);
+    // Without the channel nobody would ever send what waits for it.
+    notifier.reload(&[]).unwrap();
+    metric_when(&recorder, "vitals_alerts_dead_total", |dead| dead > 0.9).await;
+    assert!(metric(&recorder, "vitals_alerts_queued") < 0.1);
+    notifier.reload(&channels).unwrap();
+    say(&notifier, Event::Raised, alert_of("c"));
+    got.until(|ids| ids.contains(&"c-raised-7".to_owned())).await;
+    say(&notifier, Event::Raised, alert_of("b"));
+    got.until(|ids| ids.iter().filter(|id| *id == "b-raised-7").count() == 3).await;
+    notifier.stop().await;
+    // Nor when it was taken out while nothing ran.
+    start(&[]).stop().await;
+    assert!(metric(&recorder, "vitals_alerts_dead_total") > 1.9);
+    let requests = got.ids().len();
+    let notifier = start(&channels);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    notifier.stop().await;
+    assert_eq!(got.ids().len(), requests);
+}
+
+#[tokio::test]
+async fn what_waits_is_tried_with_new_settings_at_once() {
+    let (first, one) = Got::start(&[]).await;
+    let (second, other) = Got::start(&[]).await;
+    first.answers("a", Answer::Later("3600"));
+    let (file, new) = (secret(), secret());
+    std::fs::write(new.path(), "another secret of thirty-two chars").unwrap();
+    let notifier = Notifier::start(&[channel(ChannelKind::Webhook, one, &file)], registry(), None).unwrap();
+    say(&notifier, Event::Raised, alert_of("a"));
+    first.until(|ids| ids.len() == 1).await;
+    // The same settings change nothing.
+    notifier.reload(&[channel(ChannelKind::Webhook, one, &file)]).unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(first.ids().len(), 1);
+    notifier.reload(&[channel(ChannelKind::Webhook, other, &new)]).unwrap();
+    second.until(|ids| ids == ["a-raised-7"]).await;
+    let (headers, body) = second.requests.lock()[0].clone();
+    let text = |name: &str| headers[name].to_str().unwrap().to_owned();
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(b"another secret of thirty-two chars").unwrap();
+    mac.update(format!("{}.{}.{body}", text("webhook-id"), text("webhook-timestamp")).as_bytes());
+    let signed = text("webhook-signature").strip_prefix("v1,").unwrap().to_owned();
+    mac.verify_slice(&base64::engine::general_purpose::STANDARD.decode(signed).unwrap()).unwrap();
+    notifier.stop().await;
+}
+
+#[tokio::test]
+async fn a_damaged_outbox_is_no_reason_not_to_notify() {
+    let (got, address) = Got::start(&[]).await;
+    let (file, data) = (secret(), tempfile::tempdir().unwrap());
+    std::fs::write(data.path().join("notices.db"), "no database".repeat(500)).unwrap();
+    let channels = [channel(ChannelKind::Webhook, address, &file)];
+    let notifier = Notifier::start_with(&channels, registry(), Some(data.path()), QUICK).unwrap();
+    say(&notifier, Event::Raised, alert_of("a"));
+    got.until(|ids| ids == ["a-raised-7"]).await;
+    notifier.stop().await;
+}
+
+#[tokio::test]
+async fn an_alertmanager_is_told_before_it_takes_what_is_open_for_over() {
+    let (got, address) = Got::start(&[]).await;
+    got.answers("", Answer::Later("7200"));
+    let file = secret();
+    let channels = [ChannelConfig { repeat_seconds: 1, ..channel(ChannelKind::Alertmanager, address, &file) }];
+    let notifier = Notifier::start_with(&channels, registry(), None, QUICK).unwrap();
+    say(&notifier, Event::Standing, alert_of("a"));
+    let begun = std::time::Instant::now();
+    got.bodies(2).await;
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
 }

@@ -159,6 +159,17 @@ impl Exporter {
         Self::start_with(config, registry, Backoff::default())
     }
 
+    /// Whether an exporter could be set up. To be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When [`Exporter::start`] would fail.
+    pub fn check(config: &ExportConfig) -> Result<(), ExportError> {
+        match config.endpoint.as_deref().filter(|endpoint| !endpoint.is_empty()) {
+            Some(endpoint) => Sender::new(endpoint, config, Backoff::default()).map(drop),
+            None => Ok(()),
+        }
+    }
+
     fn start_with(
         config: &ExportConfig,
         registry: Arc<Registry>,

@@ -16,6 +16,12 @@ use std::time::{Duration, Instant};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
+/// The longest pause that a receiver can ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(86_400);
+
+/// How long before its time ends a request is tried for the last time.
+const LAST_MARGIN: Duration = Duration::from_secs(10);
+
 /// How the pauses between attempts grow.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
@@ -137,9 +143,11 @@ impl Sender {
             };
             failures += 1;
             metrics::counter!("vitals_export_retries").increment(1);
-            let pause = self.backoff.pause(failures, after);
+            // What the receiver asks for may be later than the time ends: the last attempt comes before that.
+            let left = self.give_up.saturating_sub(LAST_MARGIN.min(self.give_up / 10)).saturating_sub(begun.elapsed());
+            let pause = self.backoff.pause(failures, after).min(left);
             // When the service stops, each request left gets one attempt: stopping must not take minutes.
-            if requests.is_closed() || begun.elapsed() + pause > self.give_up {
+            if requests.is_closed() || left.is_zero() {
                 return Err(format!("{reason} ({failures} attempts)"));
             }
             if failures == 1 {
@@ -248,15 +256,16 @@ fn may_retry(status: StatusCode) -> bool {
     )
 }
 
-/// `Retry-After`, in seconds or as a date.
+/// `Retry-After`, in seconds or as a date; a day at most, so that it can be added to any time.
 pub(in crate::expose) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let said = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = said.parse() {
-        return Some(Duration::from_secs(seconds));
+    if !said.is_empty() && said.bytes().all(|byte| byte.is_ascii_digit()) {
+        let seconds = said.parse().unwrap_or(u64::MAX);
+        return Some(Duration::from_secs(seconds).min(LONGEST_PAUSE));
     }
     let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(said).ok()?;
     let left = date.as_second() - jiff::Timestamp::now().as_second();
-    Some(Duration::from_secs(u64::try_from(left).unwrap_or(0)))
+    Some(Duration::from_secs(u64::try_from(left).unwrap_or(0)).min(LONGEST_PAUSE))
 }
 
 /// A gRPC status as OTLP/gRPC reads it.
@@ -328,7 +337,7 @@ fn retry_info(details: &[u8]) -> Option<Duration> {
     let info = status.details.iter().find(|detail| detail.type_url.ends_with("google.rpc.RetryInfo"))?;
     let delay = RetryInfo::decode(&info.value[..]).ok()?.retry_delay.unwrap_or_default();
     let seconds = u64::try_from(delay.seconds).unwrap_or(0);
-    Some(Duration::new(seconds, u32::try_from(delay.nanos).unwrap_or(0).min(999_999_999)))
+    Some(Duration::new(seconds, u32::try_from(delay.nanos).unwrap_or(0).min(999_999_999)).min(LONGEST_PAUSE))
 }
 
 /// How many points a request holds.
@@ -381,6 +390,16 @@ mod tests {
         assert_eq!(retry_after(&headers), Some(Duration::from_secs(7)));
         headers.insert("retry-after", HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT"));
         assert_eq!(retry_after(&headers), Some(Duration::ZERO));
+        for huge in ["18446744073709551615", "99999999999999999999999", "Sun, 06 Nov 9994 08:49:37 GMT"] {
+            headers.insert("retry-after", HeaderValue::from_static(huge));
+            assert!(retry_after(&headers).is_none_or(|pause| pause <= LONGEST_PAUSE), "{huge}");
+            // An instant can be that far ahead.
+            let _ = Instant::now() + Backoff::default().pause(1, retry_after(&headers));
+        }
+        for none in ["", "soon", "-5"] {
+            headers.insert("retry-after", HeaderValue::from_static(none));
+            assert_eq!(retry_after(&headers), None, "{none}");
+        }
     }
 
     #[test]

@@ -350,6 +350,30 @@ async fn refused_then_accepted() {
 }
 
 #[tokio::test]
+async fn a_pause_longer_than_the_time_to_retry_is_cut_short() {
+    let receiver = Receiver::default();
+    let info = RetryInfo { retry_delay: Some(RpcDuration { seconds: i64::MAX, nanos: 0 }) };
+    let details = RpcStatus {
+        code: Code::ResourceExhausted as i32,
+        message: String::new(),
+        details: vec![RpcDetail {
+            type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
+            value: info.encode_to_vec(),
+        }],
+    };
+    let full = Status::with_details(Code::ResourceExhausted, "full", details.encode_to_vec().into());
+    receiver.script.lock().push_back(Err(full));
+    let (registry, web, job, series) = registry();
+    let config = ExportConfig { retry_seconds: 2, ..config(receiver.listen().await) };
+    let exporter = Exporter::start_with(&config, registry, SOON).unwrap().unwrap();
+    exporter.observe(&Arc::new(output(web, job, series[0])));
+    receiver.until(2).await;
+    exporter.stop().await;
+    let attempts = receiver.attempts.lock();
+    assert_eq!(attempts[0], attempts[1], "a request was given up after its first attempt");
+}
+
+#[tokio::test]
 async fn refused_for_good() {
     let receiver = Receiver::default();
     receiver.script.lock().push_back(Err(Status::invalid_argument("no")));

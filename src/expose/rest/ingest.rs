@@ -807,7 +807,8 @@ pub async fn maintenance(
         let input = Value::from(window.start_time.to_string());
         return Err(ApiError::Invalid(vec![Problem::new("value_error", ["body", "start_time"], msg, Some(&input))]));
     }
-    let record = Record::Maintenance { agent, start: window.start_time.0, end: window.end_time.0 };
+    let by = caller.subject.clone().unwrap_or_else(|| "anonymous".to_owned());
+    let record = Record::Maintenance { agent, start: window.start_time.0, end: window.end_time.0, by };
     rest.intake.submit(Partition::of(agent, rest.partitions), record, size_of::<Record>()).await?;
     Ok(with_status(StatusCode::CREATED, window))
 }

@@ -246,7 +246,7 @@ async fn correlated(request: Request, next: Next) -> Response {
             ApiError::Internal.into_response()
         });
         let status = response.status().as_u16();
-        tracing::debug!(status, took_ms = begun.elapsed().as_secs_f64() * 1e3, "answered");
+        tracing::debug!(status, took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3, "answered");
         response
     }
     .instrument(span)

@@ -98,6 +98,19 @@ impl InfluxConfig {
         Ok(())
     }
 
+    /// What is not there yet and may come: the token.
+    #[must_use]
+    pub fn missing(&self) -> Option<String> {
+        match self.read_token() {
+            Err(reason) => Some(reason),
+            Ok(token) if token.0.is_empty() => Some(
+                "store.influxdb has no token; set VITALS__STORE__INFLUXDB__TOKEN or store.influxdb.token_file"
+                    .to_owned(),
+            ),
+            Ok(_) => None,
+        }
+    }
+
     /// The token as of now; empty when there is none.
     pub(super) fn read_token(&self) -> Result<Secret, String> {
         match (&self.token, &self.token_file) {
