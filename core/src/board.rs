@@ -231,6 +231,7 @@ mod tests {
                 reported,
                 health,
                 recent,
+                clock_skew: None,
                 sla: None,
             };
             let standing = live.standing(NOW);
