@@ -439,7 +439,6 @@ impl Draw<'_> {
             flags: self.flags(),
             min: self.maybe(Self::number),
             max: self.maybe(Self::number),
-            ..HistogramDataPoint::default()
         }
     }
 
@@ -466,7 +465,6 @@ impl Draw<'_> {
             min: self.maybe(Self::number),
             max: self.maybe(Self::number),
             zero_threshold: self.number(),
-            ..ExponentialHistogramDataPoint::default()
         }
     }
 
@@ -482,7 +480,6 @@ impl Draw<'_> {
                 value: d.number(),
             }),
             flags: self.flags(),
-            ..SummaryDataPoint::default()
         }
     }
 
