@@ -447,7 +447,8 @@ fn duplicates_are_dropped_and_late_rows_are_stored_unjudged() {
     let mut world = World::start(&[describe()], Held::default());
     world.take(samples(10, &[(0, 10, 1.0), (0, 10, 2.0), (0, 8, 2_000.0), (9, 1, 1.0)]));
     world.take(samples(11, &[(0, 9, 4_000.0), (0, 10, 3.0), (0, 11, 5_000.0)]));
-    let expect = [(8, 2_000.0), (9, 4_000.0), (10, 1.0), (11, 5_000.0)].map(|(at, value)| (("gauge".into(), at), value));
+    let expect =
+        [(8, 2_000.0), (9, 4_000.0), (10, 1.0), (11, 5_000.0)].map(|(at, value)| (("gauge".into(), at), value));
     assert_eq!(world.samples(), BTreeMap::from(expect));
     assert_eq!(world.outliers(), [("gauge".into(), 8, 1), ("gauge".into(), 11, 3)]);
 }

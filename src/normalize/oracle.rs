@@ -517,7 +517,6 @@ impl Draw<'_> {
             flags: self.flags(),
             min: self.maybe(Self::number),
             max: self.maybe(Self::number),
-            ..HistogramDataPoint::default()
         }
     }
 
@@ -544,7 +543,6 @@ impl Draw<'_> {
             min: self.maybe(Self::number),
             max: self.maybe(Self::number),
             zero_threshold: self.number(),
-            ..ExponentialHistogramDataPoint::default()
         }
     }
 
@@ -560,7 +558,6 @@ impl Draw<'_> {
                 value: d.number(),
             }),
             flags: self.flags(),
-            ..SummaryDataPoint::default()
         }
     }
 

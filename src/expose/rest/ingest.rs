@@ -402,7 +402,7 @@ fn names_of(names: &HashMap<SeriesId, String>, series: impl Iterator<Item = Seri
     found
 }
 
-/// Measurements may be old, but a series would not be judged again until a time far ahead has come.
+/// Measurements may be old. What is ahead a little is stored unjudged; a clock further ahead than this is told so.
 fn check_times(rest: &Rest, request: &SystemMetricsRequest, now: UnixNanos, loc: &[Value]) -> Result<(), Refusal> {
     let most = rest.config.metric_max_ahead_seconds;
     let wrong = |time: Time, place: &[Value]| {
