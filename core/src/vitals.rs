@@ -527,7 +527,7 @@ mod tests {
                 kind,
                 unit: "%".to_owned(),
                 scope: scope.to_owned(),
-                resource: Arc::new(resource.to_vec()),
+                resource: Arc::new(resource.into_iter().collect()),
                 ..spec(metric, state.map(|state| ("state", state)))
             };
             assert_eq!(role(&spec), expect, "{metric} {state:?} {scope} {:?}", spec.resource);
@@ -561,7 +561,7 @@ mod tests {
             for names in [received, semantic] {
                 let known = names.into_iter().filter(|(_, value)| !value.is_empty());
                 let mut spec = spec("system.filesystem.usage", Some(("state", "used")));
-                spec.attributes.extend(known);
+                spec.attributes = spec.attributes.iter().cloned().chain(known).collect();
                 assert_eq!(role(&spec).is_some(), expect, "{:?}", spec.attributes);
             }
         }
