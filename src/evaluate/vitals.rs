@@ -758,7 +758,7 @@ mod tests {
             let mut gauges = Gauges::default();
             for (&(id, value), number) in ids.iter().zip(0_u32..) {
                 let mut desc = desc(number, "container.cpu.limit.utilization", &[("n", &number.to_string())]);
-                desc.spec.resource = Arc::new(vec![("container.id".to_owned(), id.to_owned())]);
+                desc.spec.resource = Arc::new([("container.id".to_owned(), id.to_owned())].into_iter().collect());
                 let place = gauges.open(&desc, VitalRole::ContainerCpuPercent);
                 gauges.set(place, 1, value);
             }

@@ -1777,7 +1777,8 @@ async fn components_are_put_together_from_their_states() {
             resource: Arc::default(),
         }
     };
-    let plain = |metric: &str| SeriesSpec { attributes: Vec::new(), ..spec(metric, "", None, amount) };
+    let plain =
+        |metric: &str| SeriesSpec { attributes: std::iter::empty().collect(), ..spec(metric, "", None, amount) };
     // Ten hours; in the last two the CPU is busy for 99 % of the time, and from the sixth on disk b is full. In the
     // third the CPU waits for a disk, and before the first hardly any memory can be had.
     let hour = |at: i64, early: f64, late: f64, from: i64| if at > from { late } else { early };
