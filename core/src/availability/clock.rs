@@ -34,7 +34,7 @@ use crate::ids::UnixNanos;
 use serde::{Deserialize, Serialize};
 
 /// Heartbeats remembered, by which one that is repeated is recognised.
-const REMEMBERED: usize = 12;
+const REMEMBERED: usize = 20;
 /// Heartbeats or exports of which the skew is the median.
 const MEASURED: usize = 9;
 /// Own times are this exact at best; nanoseconds.
@@ -42,7 +42,7 @@ const EXACT: i64 = 2 * UnixNanos::SECOND;
 /// Heartbeats that arrive within this time of each other were waiting together; nanoseconds.
 const TOGETHER: i64 = UnixNanos::SECOND / 10;
 /// In a drain own times are at least this many times as far apart as arrivals.
-const DRAINS: i64 = 8;
+const DRAINS: i64 = 4;
 /// Heartbeats of one drain whose places are worked out.
 const DRAINED: usize = 64;
 
@@ -79,6 +79,8 @@ struct Seen {
     received: UnixNanos,
     content: u64,
     late: bool,
+    /// When it was made, in our time: its arrival, unless it came in a drain.
+    made: UnixNanos,
 }
 
 impl Seen {
@@ -170,13 +172,21 @@ impl Clock {
         if own.time >= self.drain.anchor.1 {
             self.drain.anchor = (received, own.time);
         }
-        let seen = Seen { own: own.time, received, content: own.content, late: standing == Standing::Late };
+        let late = standing == Standing::Late;
+        let seen = Seen { own: own.time, received, content: own.content, late, made: received };
         if self.seen.len() == REMEMBERED {
             self.seen.remove(0);
         }
         self.seen.push(seen);
         if standing == Standing::Newest {
             self.newest = Some(seen);
+        }
+        if drains {
+            let offset = self.offset();
+            let members = self.seen.len().saturating_sub(self.drain.members.len());
+            for seen in &mut self.seen[members..] {
+                seen.made = seen.own.plus(offset.saturating_neg()).min(seen.received);
+            }
         }
         drains && (self.drain.together || self.drain.members.len() > 2)
     }
@@ -187,15 +197,29 @@ impl Clock {
         self.drain.members.len() > 1
     }
 
-    /// When the heartbeats of the drain under way were made, in our time, latest first, and what they say; without the
-    /// latest of them, which counts from its arrival.
-    pub fn drained(&self) -> impl Iterator<Item = (UnixNanos, Option<State>)> + use<> {
+    /// How far the clock is ahead while the drain is under way.
+    fn offset(&self) -> i64 {
         let (received, own) = self.drain.anchor;
-        let offset = match self.drain.before {
+        match self.drain.before {
             // Nothing arrives before it is made: the clock is ahead by no less than this.
             Some(before) if before <= EXACT => before.max(own.since(received)),
             _ => own.since(received),
-        };
+        }
+    }
+
+    /// When the last heartbeats were made, in our time and in order.
+    #[must_use]
+    pub fn made(&self) -> Vec<UnixNanos> {
+        let mut made: Vec<_> = self.seen.iter().map(|seen| seen.made).collect();
+        made.sort_unstable();
+        made
+    }
+
+    /// When the heartbeats of the drain under way were made, in our time, latest first, and what they say; without the
+    /// latest of them, which counts from its arrival.
+    pub fn drained(&self) -> impl Iterator<Item = (UnixNanos, Option<State>)> + use<> {
+        let own = self.drain.anchor.1;
+        let offset = self.offset();
         let mut members: Vec<_> = self.drain.members.iter().filter(|(made, _)| *made < own).copied().collect();
         members.sort_by_key(|(made, _)| std::cmp::Reverse(*made));
         members.into_iter().map(move |(made, says)| (made.plus(offset.saturating_neg()), says))

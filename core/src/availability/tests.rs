@@ -658,3 +658,39 @@ fn a_window_changes_the_past_whatever_it_meets() {
         assert!(planned_over(&agent.kept, at(start), at(end)).is_empty(), "again it changes nothing");
     }
 }
+
+#[test]
+fn the_timeout_follows_the_gaps_between_heartbeats_as_they_were_made() {
+    for (made, expect) in [
+        (&[0.0][..], 3_000),
+        (&[0.0, 1.0][..], 2_000),
+        (&[0.0, 3.5][..], 3_500),
+        (&[0.0, 5.1][..], 5_000),
+        (&[0.0, 1.0, 3.0][..], 2_914),
+    ] {
+        // As they were made, or buffered for a minute and sent together, in either order.
+        for (delay, step) in [(0.0_f64, 0.0_f64), (60.0, 0.02), (60.0, -0.02)] {
+            let mut agent = Agent::default();
+            let moment = |seconds: f64| UnixNanos(T0 * S + (seconds * S as f64) as i64);
+            let mut beats: Vec<f64> = made.to_vec();
+            if step < 0.0 {
+                beats.reverse();
+            }
+            for (n, &own) in beats.iter().enumerate() {
+                let received = if delay > 0.0 { moment(delay + n as f64 * step.abs()) } else { moment(own) };
+                let own = Own { time: moment(own), content: 0 };
+                let beat = Beat { own: Some(own), interval: Some(S), says: Some(State::Up) };
+                match &mut agent.tracker {
+                    Some(tracker) => tracker.beat(beat, received, &agent.timing, &mut agent.changes),
+                    None => {
+                        agent.tracker = Some(Tracker::new(beat, received, &agent.timing, &mut agent.changes));
+                    }
+                }
+                // Exports between them are no heartbeats.
+                agent.tracker().beat(Beat::EXPORT, received.plus(1), &Timing::default(), &mut Vec::new());
+            }
+            let timing = agent.timing;
+            assert_eq!(agent.tracker().adaptive_timeout(&timing) / 1_000_000, expect, "{made:?} {delay} {step}");
+        }
+    }
+}

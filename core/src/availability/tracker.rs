@@ -77,6 +77,8 @@ struct Taken {
     says: Option<State>,
     /// One of the drain under way, whose place may still move.
     drained: bool,
+    /// The adaptive timeout after a heartbeat, by the heartbeats up to then; nanoseconds.
+    timeout: Option<i64>,
 }
 
 /// The availability of one agent, beat by beat.
@@ -91,6 +93,8 @@ pub struct Tracker {
     said: State,
     /// The interval declared before the first remembered beat.
     declared: Option<i64>,
+    /// The adaptive timeout before the first remembered beat, if heartbeats had made one.
+    paced: Option<i64>,
     /// The latest arrival of anything.
     heard: UnixNanos,
     /// Where the settled part ends: the piece that was running then.
@@ -140,6 +144,7 @@ impl Tracker {
             trimmed: false,
             said: State::Up,
             declared: None,
+            paced: None,
             heard: received,
             base: None,
             windows: Vec::new(),
@@ -175,6 +180,9 @@ impl Tracker {
             let is_proven = self.clock.take(own, received, interval, standing, beat.says);
             if !self.clock.is_draining() {
                 self.beats.iter_mut().for_each(|beat| beat.drained = false);
+            }
+            if standing != Standing::Repeated {
+                self.pace(received, interval, timing);
             }
             if is_proven {
                 quiet &= self.place_drained(interval, timing);
@@ -212,7 +220,14 @@ impl Tracker {
 
     /// Adds the newest beat; whether the timeline goes on as it was.
     fn append(&mut self, beat: Beat, received: UnixNanos, timing: &Timing) -> bool {
-        let taken = Taken { at: received, heard: received, interval: beat.interval, says: beat.says, drained: false };
+        let taken = Taken {
+            at: received,
+            heard: received,
+            interval: beat.interval,
+            says: beat.says,
+            drained: false,
+            timeout: None,
+        };
         let Some(last) = self.beats.len().checked_sub(1) else {
             self.beats.push(taken);
             return false;
@@ -248,7 +263,8 @@ impl Tracker {
             Err(at) if at <= self.first() && self.trimmed => true,
             Err(at) => {
                 let (interval, says) = (beat.interval, beat.says);
-                self.beats.insert(at, Taken { at: received, heard: received, interval, says, drained: false });
+                self.beats
+                    .insert(at, Taken { at: received, heard: received, interval, says, drained: false, timeout: None });
                 false
             }
         }
@@ -264,11 +280,28 @@ impl Tracker {
         }
         let is_in_time = received.since(known.heard) <= self.timeout(last, timing);
         if received.since(known.at) >= interval / 2 || !is_in_time {
-            self.beats.push(Taken { at: received, heard: received, interval: None, says: None, drained: false });
+            self.beats.push(Taken {
+                at: received,
+                heard: received,
+                interval: None,
+                says: None,
+                drained: false,
+                timeout: None,
+            });
         } else {
             self.beats[last].heard = received;
         }
         is_in_time && self.windows.is_empty() && self.blind.is_empty() && self.open_state() == Some(self.says(last))
+    }
+
+    /// Works out the adaptive timeout after the heartbeat that arrived at `received`.
+    fn pace(&mut self, received: UnixNanos, interval: i64, timing: &Timing) {
+        let made = self.clock.made();
+        let timeout = adaptive_timeout(&made, interval.max(1), &timing.timeout);
+        let next = self.beats.partition_point(|beat| beat.at <= received);
+        if let Some(beat) = next.checked_sub(1).and_then(|at| self.beats.get_mut(at)) {
+            beat.timeout = Some(timeout);
+        }
     }
 
     /// Puts the heartbeats of the drain under way where they were made, as far as a silence is there that they show to
@@ -296,7 +329,8 @@ impl Tracker {
                 _ => next > first && silences.iter().any(|&(_, heard, next)| heard < made && made < next),
             };
             if fits {
-                let taken = Taken { at: made, heard: made, interval: Some(interval), says, drained: true };
+                let taken =
+                    Taken { at: made, heard: made, interval: Some(interval), says, drained: true, timeout: None };
                 self.beats.insert(next, taken);
                 quiet = false;
             }
@@ -467,7 +501,8 @@ impl Tracker {
         }
         let adaptive = |interval| adaptive_timeout(&times[..recent.len().min(times.len())], interval, &timing.timeout);
         if let Some(interval) = self.declared_at(at) {
-            return adaptive(interval.max(1));
+            let paced = self.beats[..=at].iter().rev().find_map(|beat| beat.timeout).or(self.paced);
+            return paced.unwrap_or_else(|| adaptive(interval.max(1)));
         }
         let gaps = self.gaps(at);
         match rhythm::interval(&gaps) {
@@ -575,6 +610,7 @@ impl Tracker {
             let oldest = self.beats.remove(0);
             self.said = oldest.says.unwrap_or(self.said);
             self.declared = oldest.interval.or(self.declared);
+            self.paced = oldest.timeout.or(self.paced);
             self.trimmed = true;
             self.windows.retain(|&(_, end)| end > boundary);
             self.blind.retain(|&(_, until)| until > boundary);
