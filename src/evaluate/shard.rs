@@ -954,7 +954,8 @@ impl Shard {
         }
         if let Some(health) = health.as_ref().filter(|_| new) {
             let policy = agent.policy(now, &self.config);
-            outcome.alerts.extend(agent.health_alert(health, heartbeat.timestamp, policy, now, &mut self.out));
+            // Listed and notified; of what a heartbeat raises, the contract counts thresholds only.
+            agent.health_alert(health, heartbeat.timestamp, policy, now, &mut self.out);
             // Scorers that do not answer leave their last verdict.
             agent.health = Some(health.clone());
         }
