@@ -95,7 +95,7 @@ enum Cause {
     },
     /// A heartbeat.
     Pulse {
-        heartbeat: Heartbeat,
+        heartbeat: Box<Heartbeat>,
         reply: Option<Reply>,
         /// A retry or a straggler is answered like the first one, but leaves no trace beyond its evidence.
         new: bool,
@@ -437,7 +437,7 @@ impl Shard {
         let new = heartbeat.timestamp > self.agents.all[at].last_heartbeat;
         round.beating.insert(heartbeat.agent);
         let tenant = heartbeat.tenant.clone();
-        self.score(Scored { tenant, view, cause: Cause::Pulse { heartbeat, reply, new } }, round);
+        self.score(Scored { tenant, view, cause: Cause::Pulse { heartbeat: Box::new(heartbeat), reply, new } }, round);
         sifted
     }
 
@@ -852,7 +852,7 @@ impl Shard {
             match one.cause {
                 Cause::Reading { now, planned } => self.take_reading(&one.view, answers, now, planned),
                 Cause::Pulse { heartbeat, reply, new } => {
-                    let (outcome, columns) = self.take_pulse(heartbeat, &one.view, answers, new);
+                    let (outcome, columns) = self.take_pulse(*heartbeat, &one.view, answers, new);
                     round.asks.extend(reply.map(|reply| Ask { columns, outcome, reply }));
                 }
             }

@@ -739,8 +739,11 @@ fn each_value_of_a_request_is_judged() {
     assert_eq!(verdicts, [at(12), at(21), at(22)]);
 }
 
-/// `describe`, with more series of agent 0 from number 5 on: (metric, kind, unit, attributes).
-fn describe_more(more: &[(&str, MetricKind, &str, &[(&str, &str)])]) -> Record {
+/// Metric, kind, unit, attributes.
+type More<'a> = (&'a str, MetricKind, &'a str, &'a [(&'a str, &'a str)]);
+
+/// `describe`, with more series of agent 0 from number 5 on.
+fn describe_more(more: &[More<'_>]) -> Record {
     let Record::Describe { agents, mut series } = describe() else { unreachable!() };
     for (id, (metric, kind, unit, attributes)) in (5..).zip(more) {
         let attributes = attributes.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
