@@ -129,7 +129,7 @@ pub struct Outcome {
     pub live: Option<AgentLive>,
     /// Findings among this record's own rows.
     pub outliers: Vec<OutlierVerdict>,
-    /// Alerts that this record raised.
+    /// Alerts of thresholds that this record raised.
     pub alerts: Vec<Alert>,
     /// Thresholds breached by this record's own rows.
     pub breaches: Vec<Breach>,

@@ -507,7 +507,7 @@ impl Agent {
     }
 
     /// Raises, changes or resolves the alert on bad health: critical as judged, or because the agent says so itself of
-    /// what is not judged critical. None begins or gets worse in planned maintenance. The alert if it is new.
+    /// what is not judged critical. None begins or gets worse in planned maintenance.
     pub(super) fn health_alert(
         &mut self,
         health: &AgentHealth,
@@ -515,7 +515,7 @@ impl Agent {
         policy: Policy<'_>,
         now: UnixNanos,
         out: &mut Output,
-    ) -> Option<Alert> {
+    ) {
         let says = self.reported.filter(|reported| is_bad(*reported));
         let severity = match (health.status, says) {
             (HealthStatus::Critical, _) => Some(Severity::Critical),
@@ -526,22 +526,21 @@ impl Agent {
             if let Some(ill) = self.ill.take() {
                 self.alerts.resolve(&ill.alert, time, now, policy, out);
             }
-            return None;
+            return;
         };
         if policy.planned || self.ill.as_ref().is_some_and(|ill| ill.severity == severity) {
-            return None;
+            return;
         }
         let reasons = health.reasons.join("; ");
         let message = format!("health is {}, score {:.0}: {reasons}", health.status.name(), health.score);
         if let Some(ill) = &mut self.ill {
             ill.severity = severity;
             self.alerts.change(&ill.alert, Finding { severity, message, series: None }, now, policy, out);
-            return None;
+            return;
         }
         let alert = self.alert(alerts::HEALTH, None, (severity, message, None), time);
         self.ill = Some(Ill { alert: alert.id.clone(), severity });
-        self.alerts.raise(alert.clone(), now, policy, out);
-        Some(alert)
+        self.alerts.raise(alert, now, policy, out);
     }
 
     /// A person has seen an open alert; whether it is one of this agent's.

@@ -156,9 +156,6 @@ pub(super) struct SavedHistogram {
 fn identity(desc: &SeriesDesc) -> u128 {
     let mut hash = Xxh3::new();
     hash.update(&desc.agent.0.to_le_bytes());
-    for name in desc.spec.names() {
-        hash.update(&(name.len() as u64).to_le_bytes());
-        hash.update(name.as_bytes());
-    }
+    desc.spec.feed_names(&mut |bytes| hash.update(bytes));
     hash.digest128()
 }

@@ -103,7 +103,7 @@ enum Cause {
     },
     /// A heartbeat.
     Pulse {
-        heartbeat: Heartbeat,
+        heartbeat: Box<Heartbeat>,
         reply: Option<Reply>,
         /// A retry or a straggler is answered like the first one, but leaves no trace beyond its evidence.
         new: bool,
@@ -493,7 +493,7 @@ impl Shard {
         let new = self.is_newest(&heartbeat);
         round.beating.insert(heartbeat.agent);
         let tenant = heartbeat.tenant.clone();
-        self.score(Scored { tenant, view, cause: Cause::Pulse { heartbeat, reply, new } }, round);
+        self.score(Scored { tenant, view, cause: Cause::Pulse { heartbeat: Box::new(heartbeat), reply, new } }, round);
         sifted
     }
 
@@ -968,7 +968,7 @@ impl Shard {
             match one.cause {
                 Cause::Reading { now, planned } => self.take_reading(&one.view, answers, now, planned),
                 Cause::Pulse { heartbeat, reply, new } => {
-                    let (outcome, columns) = self.take_pulse(heartbeat, &one.view, answers, new);
+                    let (outcome, columns) = self.take_pulse(*heartbeat, &one.view, answers, new);
                     round.asks.extend(reply.map(|reply| Ask { columns, outcome, reply }));
                 }
             }
@@ -1071,7 +1071,8 @@ impl Shard {
         }
         if let Some(health) = health.as_ref().filter(|_| new) {
             let policy = agent.policy(now, &self.config);
-            outcome.alerts.extend(agent.health_alert(health, view.time, policy, now, &mut self.out));
+            // Listed and notified; of what a heartbeat raises, the contract counts thresholds only.
+            agent.health_alert(health, view.time, policy, now, &mut self.out);
             // Scorers that do not answer leave their last verdict.
             agent.health = Some(health.clone());
         }

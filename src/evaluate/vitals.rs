@@ -296,7 +296,7 @@ fn digest<'s>(pairs: impl Iterator<Item = &'s (String, String)>) -> u64 {
 }
 
 /// The first of some lists that has anything.
-fn first_of<'a, const N: usize>(lists: [Vec<&'a Gauge>; N]) -> Vec<&'a Gauge> {
+fn first_of<const N: usize>(lists: [Vec<&Gauge>; N]) -> Vec<&Gauge> {
     lists.into_iter().find(|list| !list.is_empty()).unwrap_or_default()
 }
 

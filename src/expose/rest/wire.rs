@@ -321,7 +321,7 @@ pub struct HeartbeatResponse {
     pub next_expected_heartbeat: Time,
     /// After how long a silence the agent counts as offline.
     pub adaptive_timeout_ms: i64,
-    /// Alerts that it raised.
+    /// Alerts of thresholds that it raised; one on the agent's health is in the list of alerts.
     pub alerts_generated: Vec<AlertInfo>,
     /// Advice that a person can act on.
     pub recommendations: Vec<String>,
