@@ -266,7 +266,8 @@ impl Config {
         ];
         let too_little = least.into_iter().chain(self.telemetry.least()).filter(|(_, is, least)| is < least);
         problems.extend(too_little.map(|(key, is, least)| ConfigError::TooLittle { key, is, least }));
-        problems.extend(self.receive.cors.check("receive.cors").err().map(|error| ConfigError::Room(error.to_string())));
+        problems
+            .extend(self.receive.cors.check("receive.cors").err().map(|error| ConfigError::Room(error.to_string())));
         problems.extend(self.expose.check().err().map(|error| ConfigError::Room(error.to_string())));
         problems.extend(alerts::problems(&self.channels).into_iter().map(ConfigError::Channel));
         for config in &self.telemetry.alert_configs {

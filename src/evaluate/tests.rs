@@ -883,7 +883,7 @@ fn what_an_agent_says_of_itself_is_kept_and_limits_its_health() {
     // In maintenance nobody is told.
     let told = world.told().len();
     world.take(reporting(0, 130, 5.0, HealthStatus::Maintenance));
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(110), end: at(600) });
+    world.take(Record::Maintenance { agent: AgentId(1), start: at(110), end: at(600), by: "ops".into() });
     world.take(reporting(1, 120, 99.0, HealthStatus::Critical));
     let new: Vec<_> = world.told().split_off(told).into_iter().filter(|told| told.contains("raised")).collect();
     assert_eq!(new, Vec::<String>::new());
@@ -1276,7 +1276,7 @@ fn a_window_in_the_past_changes_the_past() {
             (-500, 600, &[(0, Some(600), M), (600, Some(900), D), (900, None, U)]),
         ] {
             let mut world = with_an_outage(until);
-            world.take(Record::Maintenance { agent: AgentId(1), start: at(start), end: at(end) });
+            world.take(Record::Maintenance { agent: AgentId(1), start: at(start), end: at(end), by: "ops".into() });
             assert_eq!(line(&world), expect, "{until} {start} {end}");
             // It stays so, over a restart and with what comes.
             world.checkpoint(true);
@@ -1290,8 +1290,8 @@ fn a_window_in_the_past_changes_the_past() {
     let mut world = with_an_outage(9_000);
     let report = |world: &World| world.board.get(AgentId(1)).unwrap().sla.unwrap();
     assert_eq!(report(&world).risk, Risk::Breached);
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(200), end: at(700) });
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(600), end: at(1_000) });
+    world.take(Record::Maintenance { agent: AgentId(1), start: at(200), end: at(700), by: "ops".into() });
+    world.take(Record::Maintenance { agent: AgentId(1), start: at(600), end: at(1_000), by: "ops".into() });
     world.ticks(9_030..=9_060);
     assert_eq!((report(&world).risk, report(&world).availability), (Risk::Low, 100.0));
 }
@@ -1302,12 +1302,12 @@ fn a_window_over_the_beginning_of_an_outage_ends_its_alert() {
     (0..4).for_each(|n| drop(world.take(heartbeat(n * 30, 10.0))));
     world.ticks(90..=2_000);
     assert_eq!(alerts_of(&world, "availability"), [(120, None)]);
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(60), end: at(1_000) });
+    world.take(Record::Maintenance { agent: AgentId(1), start: at(60), end: at(1_000), by: "ops".into() });
     assert_eq!(alerts_of(&world, "availability"), [(120, Some(120)), (1_000, None)]);
     let expect = [(0, Some(60), State::Up), (60, Some(1_000), State::Maintenance), (1_000, None, State::Silent)];
     assert_eq!(line(&world), expect);
     // Over all of it: there was no outage.
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(60), end: at(3_000) });
+    world.take(Record::Maintenance { agent: AgentId(1), start: at(60), end: at(3_000), by: "ops".into() });
     assert_eq!(alerts_of(&world, "availability"), [(120, Some(120)), (1_000, Some(1_000))]);
     assert_eq!(world.board.get(AgentId(1)).unwrap().liveness, Liveness::Maintenance);
 }
@@ -1340,11 +1340,11 @@ fn a_window_in_the_past_of_an_agent_that_was_forgotten_changes_what_is_stored() 
         world.shard.tick(at(second));
     }
     assert_eq!(world.board.get(AgentId(1)), None);
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(300), end: at(900) });
+    world.take(Record::Maintenance { agent: AgentId(1), start: at(300), end: at(900), by: "ops".into() });
     assert!(line(&world).contains(&(300, Some(900), State::Maintenance)), "{:?}", line(&world));
     // One that never beat has no past.
     let mut world = World::start(&[describe()], Held::default());
     world.ticks(0..=1_000);
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(300), end: at(900) });
+    world.take(Record::Maintenance { agent: AgentId(1), start: at(300), end: at(900), by: "ops".into() });
     assert!(world.held().intervals.is_empty());
 }

@@ -196,8 +196,8 @@ impl Gauges {
                 percents(VitalRole::CpuPercent),
                 of(&[VitalRole::CpuBusyPercent, VitalRole::CpuIdlePercent, VitalRole::CpuWaitPercent]),
                 of(&[VitalRole::CpuBusySeconds, VitalRole::CpuIdleSeconds, VitalRole::CpuWaitSeconds]),
-                percents(VitalRole::ContainerCpuPercent),
-                of(&[VitalRole::ContainerCpuOfOne]),
+                one_of(largest_of(&percents(VitalRole::ContainerCpuPercent))),
+                one_of(largest_of(&of(&[VitalRole::ContainerCpuOfOne]))),
                 of(&[VitalRole::ProcessCpuPercent]),
                 of(&[VitalRole::ProcessCpuOfOne]),
             ]),
@@ -741,7 +741,7 @@ mod tests {
                 gauges.set(place, 1, value);
             }
             let mut out = Vec::new();
-            gauges.take_changed(300 * UnixNanos::SECOND, &mut out);
+            gauges.take_changed(1, 300 * UnixNanos::SECOND, &mut out);
             out[0].1.vitals.cpu_percent
         };
         assert_eq!(
@@ -763,7 +763,7 @@ mod tests {
                 gauges.set(place, 1, value);
             }
             let mut out = Vec::new();
-            gauges.take_changed(300 * UnixNanos::SECOND, &mut out);
+            gauges.take_changed(1, 300 * UnixNanos::SECOND, &mut out);
             out[0].1.vitals.cpu_percent
         };
         assert_eq!(percent(&[("a", 97.0)]), Some(97.0));

@@ -5,8 +5,8 @@ use super::error::{AnyErrors, ApiError, BodyErrors, ErrorBody, MissingError, Par
 use super::standing::Standing;
 use super::time::Time;
 use super::wire::{
-    AlertInfo, Health, HeartbeatRequest, HeartbeatResponse, MaintenanceWindow, MetricData, NOTHING_AGAINST,
-    SystemMetricsRequest, SystemMetricsResponse, TelemetryIngestionBatch, TelemetryIngestionResult,
+    AlertInfo, Health, HeartbeatRequest, HeartbeatResponse, MaintenanceWindow, MetricData, SystemMetricsRequest,
+    SystemMetricsResponse, TelemetryIngestionBatch, TelemetryIngestionResult,
 };
 use super::{MOST_POINTS, PathVariable, Writer, blocking, json_body, message, took, touchable, with_status};
 use crate::expose::{IntakeError, Rest};

@@ -12,7 +12,6 @@ use vitals_core::availability::{AvailabilitySummary, Interval, Outage, State, Ta
 use vitals_core::board::Liveness;
 use vitals_core::caller::Caller;
 use vitals_core::ids::UnixNanos;
-use vitals_core::rules::percent::bounded;
 use vitals_core::rules::sla::{self, SlaConfig, Windows};
 use vitals_core::seam::{Aggregation, SampleQuery, StoreError, VerdictQuery};
 use vitals_core::series::{AgentDesc, MetricKind, Origin, Part, SeriesDesc, Shape};
@@ -264,19 +263,15 @@ impl Availability {
         self.summary.tally.percent().unwrap_or(NOTHING_AGAINST)
     }
 
-    /// The risk of missing the objective; none when nothing is known of its period.
-    pub fn risk(&self) -> Option<String> {
-        (!self.sla.availability.is_nan()).then(|| self.sla.risk.name().to_owned())
-    }
-
     /// Whether the window meets the objective.
     pub fn compliant(&self) -> Option<bool> {
         self.summary.tally.percent().map(|percent| percent >= self.target)
     }
 
-    /// The risk of missing the objective.
+    /// The risk of missing the objective; none when nothing is known of its period.
     pub fn risk(&self) -> Option<String> {
-        self.sla.as_ref().map(|report| report.risk.name().to_owned())
+        let known = self.sla.as_ref().filter(|report| !report.availability.is_nan());
+        known.map(|report| report.risk.name().to_owned())
     }
 
     pub fn mttr_minutes(&self) -> Option<f64> {

@@ -1362,6 +1362,7 @@ fn live(liveness: Liveness) -> AgentLive {
         reported: None,
         health: None,
         recent: Vec::new(),
+        clock_skew: None,
         sla: None,
     }
 }

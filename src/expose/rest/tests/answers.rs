@@ -127,6 +127,7 @@ async fn an_alert_names_its_agent_and_ends_when_it_ended() {
             agent,
             severity: Severity::Warning,
             message: "m".into(),
+            series: None,
             source: source.into(),
             started: NOW.plus(-10 * MINUTE),
             resolved: ended.map(|ended| NOW.plus(ended)),
@@ -162,8 +163,8 @@ fn percentage(metric: &str) -> SeriesSpec {
         integer: false,
         factor: 1.0,
         origin: Origin::Rest,
-        scope: String::new(),
-        attributes: Vec::new(),
+        scope: std::sync::Arc::default(),
+        attributes: vitals_core::series::Attributes::default(),
         resource: std::sync::Arc::default(),
     }
 }
