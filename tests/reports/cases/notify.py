@@ -125,7 +125,9 @@ def case_the_log_says_who_did_what(v):
     own = v.another("said", '[telemetry]\ndefault_heartbeat_interval_ms = 30000\n')
     agent = v.agent()
     own.beat(agent, cpu_usage_percent=99.0)
-    alert = v.until(lambda alerts: bool(alerts), lambda: own.alerts(agent))[0]["alert_id"]
+    def of_cpu():
+        return [alert["alert_id"] for alert in own.alerts(agent) if alert["alert_type"] == "cpu_usage"]
+    alert = v.until(lambda alerts: bool(alerts), of_cpu)[0]
     own.rest.call("POST", f"/api/v1/telemetry/alerts/{alert}/acknowledge")
     own.rest.call("POST", "/api/v1/telemetry/maintenance",
                   {"agent_id": agent, "start_time": iso(hours=1), "end_time": iso(hours=2)})

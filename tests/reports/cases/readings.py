@@ -73,6 +73,7 @@ def case_cpus_of_a_process(v):
         if count:
             metrics.append(total("system.cpu.logical.count", point(at, float(count)), monotonic=False, unit="{cpu}"))
         v.take(request(attributes(service__name="shop", service__instance__id=agent), ({"name": "s"}, metrics)))
+        agent = f"shop:{agent}"
         is_healthy(v, agent, f"2 CPUs of {count or 'unknown many'}", cpu=cpu)
         no_alert(v, agent)
 
@@ -83,7 +84,7 @@ def case_cpu_of_a_service_that_divides(v):
                    ({"name": "s"}, [gauge("process.cpu.utilization", point(at, 0.97), unit="1")])))
     expected = ("critical", 70.0, "critical")
     def read():
-        got = judged(v, agent)
+        got = judged(v, f"shop:{agent}")
         return got and (got[0], got[1], got[2]["cpu"])
     v.check("97 % of all that it may use is critical", expected, v.until(expected, read))
 
