@@ -21,7 +21,7 @@ use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNan
 use vitals_core::record::{Breach, Delivery, Heartbeat, Outcome, Record, Samples, Vitals};
 use vitals_core::registry::Registry;
 use vitals_core::rules::alerts::Policy;
-use vitals_core::rules::health::beside_report;
+use vitals_core::rules::health::{beside_report, is_bad};
 use vitals_core::rules::percent::percent;
 use vitals_core::rules::thresholds::judged_value;
 use vitals_core::seam::{AlertQuery, Checkpoint, Output, Store};
@@ -1040,6 +1040,7 @@ impl Shard {
         let beat = Beat { own, interval: Some(heartbeat.interval), says: Some(says) };
         // Its own arrival, not the batch's: when it is judged must not hang on how records are cut into batches.
         let now = heartbeat.received_at;
+        let is_ahead = self.is_ahead_alone(at, &heartbeat);
         self.beat(heartbeat.agent, &heartbeat.tenant, beat, now);
         self.check_clock(heartbeat.agent);
         let agent = &mut self.agents.all[at];
@@ -1071,8 +1072,11 @@ impl Shard {
         }
         if let Some(health) = health.as_ref().filter(|_| new) {
             let policy = agent.policy(now, &self.config);
-            // Listed and notified; of what a heartbeat raises, the contract counts thresholds only.
-            agent.health_alert(health, view.time, policy, now, &mut self.out);
+            // Listed and notified; of what a heartbeat raises, the contract counts thresholds only. One heartbeat from the
+            // future says too little for an alert on what it measured; the next one confirms it.
+            if !is_ahead || is_bad(heartbeat.reported) {
+                agent.health_alert(health, view.time, policy, now, &mut self.out);
+            }
             // Scorers that do not answer leave their last verdict.
             agent.health = Some(health.clone());
         }
@@ -1080,6 +1084,16 @@ impl Shard {
         outcome.live = agent.live(&self.timing);
         self.agents.touch(at);
         (outcome, heartbeat.columns)
+    }
+
+    /// Whether a heartbeat is further ahead of its arrival than is allowed, and the one before was not.
+    fn is_ahead_alone(&self, at: usize, heartbeat: &Heartbeat) -> bool {
+        let (own, received) = (heartbeat.timestamp, heartbeat.received_at);
+        let bound = nanos(self.config.max_ahead_seconds);
+        match &self.agents.all[at].tracker {
+            Some(tracker) => tracker.is_ahead_alone(own, received, bound),
+            None => own.since(received) > bound,
+        }
     }
 
     /// Whether a heartbeat says how its agent is now.

@@ -1148,9 +1148,13 @@ fn one_heartbeat_ahead_of_its_arrival_holds_nothing_up() {
     assert_eq!(live.vitals.cpu_percent, Some(10.0));
     assert_eq!(live.health.map(|health| health.status), Some(HealthStatus::Healthy));
     assert_eq!(alerts_of(&world, "threshold:cpu_usage"), [(0, Some(1))]);
+    assert_eq!(alerts_of(&world, "health"), [], "one heartbeat from the future proves nothing");
     assert!(world.held().verdicts.iter().all(|verdict| verdict.time <= at(1)), "no verdict is of the future");
     // Nor the escalation of an alert.
     world.take(heartbeat_by_clock(602, 2, 97.0));
+    assert_eq!(alerts_of(&world, "health"), []);
+    world.take(heartbeat_by_clock(603, 3, 97.0));
+    assert_eq!(alerts_of(&world, "health"), [(3, None)], "the second one confirms it");
     world.ticks(3..=minutes(15) + 3);
     assert!(world.told().iter().any(|told| told.contains("cpu_usage raised emergency")), "{:?}", world.told());
 }

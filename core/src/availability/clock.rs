@@ -140,6 +140,13 @@ impl Clock {
         if runs || (is_due && !missing(claimed)) { Standing::Newest } else { Standing::Late }
     }
 
+    /// Whether a heartbeat is more than `bound` nanoseconds ahead of its arrival and the one before was not: that says
+    /// nothing yet of the agent's clock, and little of the heartbeat.
+    #[must_use]
+    pub fn is_ahead_alone(&self, own: UnixNanos, received: UnixNanos, bound: i64) -> bool {
+        own.since(received) > bound && self.seen.last().is_none_or(|last| last.offset() <= bound)
+    }
+
     /// Takes a heartbeat that was judged to be `standing`. Whether it belongs to a drain that is proven, so that
     /// [`Clock::drained`] has something to say.
     pub fn take(

@@ -163,6 +163,12 @@ impl Tracker {
         self.clock.judge(own, received, interval, |time| self.is_missing(time, interval))
     }
 
+    /// Whether a heartbeat is ahead of its arrival, and the first to be so; see [`Clock::is_ahead_alone`].
+    #[must_use]
+    pub fn is_ahead_alone(&self, own: UnixNanos, received: UnixNanos, bound: i64) -> bool {
+        self.clock.is_ahead_alone(own, received, bound)
+    }
+
     /// Takes a beat that arrived at `received`. Intervals that changed are added to `changes`; an empty one
     /// takes back what was said of its start.
     pub fn beat(&mut self, beat: Beat, received: UnixNanos, timing: &Timing, changes: &mut Vec<Interval>) {

@@ -13,6 +13,12 @@ pub const UNKNOWN: i64 = 0;
 /// What senders round start times by: a gap of up to this is none.
 const ROUNDING: i64 = 1_000_000;
 
+/// How far the start times of one start lie apart: a boot time that is computed from the uptime jitters by a second.
+const JITTER: i64 = 2_000_000_000;
+
+/// How much a true restart may seem to lie before the last point, because clocks and start times are rounded.
+const IMPRECISE: i64 = 5_000_000_000;
+
 /// Most gaps that are remembered of a stream, and most times of points that were ahead.
 const MOST: usize = 16;
 
@@ -34,9 +40,10 @@ impl Counter {
     /// Takes the `value` of `time`, counted since `start`; `last` is the time of the value before. Returns the total with
     /// all resets made good, which never falls. NaN for what is no count (negative, infinite, NaN) and changes nothing.
     ///
-    /// A start at or after `last` is a reset, whatever the value. The same start is none: the sender corrected itself, and
-    /// nothing was counted meanwhile. Any other start (unknown, or moved into time that was counted, as a boot time is
-    /// that is computed from the uptime) leaves the value to tell: one that fell was reset.
+    /// A start at or after `last` is a reset, whatever the value. A start that moved to within [`IMPRECISE`] before
+    /// `last` is one if the value fell. Any other start in time that was counted is the same start (corrected, jittering,
+    /// moved by a suspend): the sender corrected its value, and nothing was counted meanwhile. Where a start is unknown,
+    /// a value that fell was reset.
     #[inline]
     pub fn step(&mut self, last: i64, start: i64, time: i64, value: f64) -> f64 {
         if !value.is_finite() || value < 0.0 {
@@ -58,9 +65,15 @@ impl Counter {
         let total = self.raw + self.offset;
         // A start at the point's own time only says that the true one is not known.
         let tells = start != UNKNOWN && start < time;
-        let same = start != UNKNOWN && start == self.start;
-        self.start = start;
-        if !same && (tells && start >= last || value < self.raw) {
+        let before = std::mem::replace(&mut self.start, start);
+        let is_reset = if start != before && tells && start >= last {
+            true
+        } else if start == UNKNOWN || before == UNKNOWN {
+            value < self.raw
+        } else {
+            value < self.raw && start.saturating_sub(before) > JITTER && start >= last.saturating_sub(IMPRECISE)
+        };
+        if is_reset {
             self.offset = total;
         } else if value < self.raw {
             self.offset = total - value;

@@ -30,7 +30,11 @@ fn resets_are_told_by_the_start() {
         ("started anew below", vec![(10, 1, 100.0), (20, 15, 3.0)], vec![100.0, 103.0]),
         ("started anew at the last point", vec![(10, 1, 100.0), (20, 10, 100.0)], vec![100.0, 200.0]),
         ("start corrected, goes on", vec![(10, 1, 5.0), (20, 2, 7.0), (30, 1, 8.0)], vec![5.0, 7.0, 8.0]),
-        ("start moved, falls: reset", vec![(10, 1, 5.0), (20, 2, 4.0)], vec![5.0, 9.0]),
+        ("start jitters, falls: no reset", vec![(10, 1, 5.0), (20, 2, 4.0), (30, 1, 6.0)], vec![5.0, 5.0, 7.0]),
+        ("suspended, falls: no reset", vec![(100, 1, 50.0), (200, 90, 40.0), (300, 90, 45.0)], vec![50.0, 50.0, 55.0]),
+        ("start moved back, falls: no reset", vec![(100, 50, 50.0), (200, 1, 40.0)], vec![50.0, 50.0]),
+        ("started anew a moment before the last point, falls", vec![(100, 1, 50.0), (200, 96, 4.0)], vec![50.0, 54.0]),
+        ("started anew a moment before the last point, rises", vec![(100, 1, 5.0), (200, 96, 6.0)], vec![5.0, 6.0]),
         ("suspended, boot time moves", vec![(100, 10, 50.0), (200, 90, 60.0)], vec![50.0, 60.0]),
         ("unknown, falls: reset", vec![(10, 0, 5.0), (20, 0, 4.0), (30, 0, 6.0)], vec![5.0, 9.0, 11.0]),
         ("unknown now", vec![(10, 1, 5.0), (20, 0, 4.0)], vec![5.0, 9.0]),
@@ -51,6 +55,9 @@ fn resets_are_told_by_the_start() {
         ),
         ("nothing yet", vec![(10, 1, f64::INFINITY), (20, 1, 4.0)], vec![f64::NAN, 4.0]),
     ] {
+        // In seconds.
+        let rows: Vec<_> =
+            rows.iter().map(|&(time, start, value)| (time * 1_000_000_000, start * 1_000_000_000, value)).collect();
         let bits = |all: &[f64]| all.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&totals(&rows)), bits(&expect), "{name}: {:?}", totals(&rows));
     }
