@@ -41,6 +41,17 @@ def case_a_counter_that_falls_with_the_same_start_was_not_reset(v):
     v.check("rates", sound, got)
 
 
+def case_a_start_that_jitters_is_the_same_start(v):
+    """A boot time that is computed from the uptime moves a little with each scrape."""
+    for moved in (3 * 10**6, -SECOND, 3600 * SECOND):
+        agent, at = v.agent(), now()
+        start = at - 10**6 * SECOND
+        cpu(v, agent, at - 20 * SECOND, {"user": 1000, "idle": 9000, "wait": 806.73}, start)
+        cpu(v, agent, at - 10 * SECOND, {"user": 1001, "idle": 9009, "wait": 806.72}, start + moved)
+        got = health(v, agent, lambda found: found and found["overall_health"] == "healthy")
+        v.check(f"the start moved by {moved / SECOND} s, the CPU is 10 % busy", "healthy", got["overall_health"])
+
+
 def case_idle_time_that_falls_after_a_suspend_is_no_idle_time(v):
     agent, at = v.agent(), now()
     start = at - 10**6 * SECOND
