@@ -4,8 +4,8 @@
 #   tests/interop/peers.sh [DEST] [PEER...]
 #
 # PEER: collector (OpenTelemetry Collector 0.160.0 and telemetrygen, 2 minutes cold), alertmanager (Debian's package,
-# unpacked and not installed), victoria-metrics (20 s), prometheus (4 minutes), influxdb (InfluxDB 2.9.1, 5 minutes),
-# rotel. Default: collector. DEST: default $VITALS_PEERS, else target/peers.
+# unpacked and not installed, but for its templates in /usr/share, which takes root), victoria-metrics (20 s), prometheus
+# (4 minutes), influxdb (InfluxDB 2.9.1, 5 minutes), rotel. Default: collector. DEST: default $VITALS_PEERS, else target/peers.
 # A peer that is already there is not built again. Needs go >= 1.26.7 (rotel: python3.11, pip and unzip; influxdb: gcc
 # and rustup; alertmanager: apt-get alone).
 set -euo pipefail
@@ -75,8 +75,11 @@ alertmanager() {
     get || { apt-get -qq update && get; }
     dpkg-deb --extract prometheus-alertmanager_*.deb alertmanager
   )
+  # The program looks for its templates there and nowhere else.
+  [ -e "$templates/default.tmpl" ] || install -D -m 0644 -t "$templates" "$work/alertmanager$templates"/*.tmpl
   install -m 0755 "$work/alertmanager/usr/bin/prometheus-alertmanager" "$dest/alertmanager"
 }
+templates=/usr/share/prometheus/alertmanager
 
 # The server without its web page. Its query language is a library in Rust that `go build` finds through a pkg-config
 # of InfluxData's own, and that names an older toolchain than the one that is installed; RUSTUP_TOOLCHAIN overrides it.
@@ -110,7 +113,7 @@ for peer in "$@"; do
     alertmanager | victoria-metrics | prometheus) binary=$peer ;;
     *) echo "unknown peer: $peer (collector, alertmanager, victoria-metrics, prometheus, influxdb, rotel)" >&2; exit 2 ;;
   esac
-  [ -x "$dest/$binary" ] && continue
+  [ -x "$dest/$binary" ] && { [ "$peer" != alertmanager ] || [ -e "$templates/default.tmpl" ]; } && continue
   echo "building $peer into $dest" >&2
   case $peer in
     collector) collector ;;

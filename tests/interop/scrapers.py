@@ -99,9 +99,11 @@ def through_every_scraper(work, check, serve, start_collector, points):
     honest(check, told, cpu)
     for encoding, assessment in assessments.items():
         judge(check, encoding, told, assessment)
-        messages = [alert["message"] for alert in services[encoding].rest.get("/alerts", agent=platform.node())["alerts"]]
-        if all(told[name] < degraded - 5 for name, (degraded, _) in BOUNDS.items()):
-            check(f"{encoding}: no alert", not messages, messages)
+        alerts = services[encoding].rest.get("/alerts", agent=platform.node())["alerts"]
+        # A machine that builds and tests may be busy for one scrape; what its CPU was is held above.
+        messages = [alert["message"] for alert in alerts if "cpu" not in alert["message"].lower()]
+        if all(told[name] < BOUNDS[name][0] - 5 for name in ("memory", "disk")):
+            check(f"{encoding}: no alert but of a busy CPU", not messages, messages)
     for encoding, service in services.items():
         check(f"{encoding}: vitals stops cleanly", service.stop() == 0)
 
