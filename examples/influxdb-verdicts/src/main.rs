@@ -25,13 +25,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let set = |name: &str| env::var(name).map_err(|_| format!("{name} is not set"));
     let bucket = set("INFLUX_BUCKET")?;
     let client = Client::new(set("INFLUX_URL")?, set("INFLUX_ORG")?, set("INFLUX_TOKEN")?);
-    // Flux takes a string in JSON's form.
+    // The client puts the fields of one point together. Flux takes a string in JSON's form.
     let flux = format!(
         r#"from(bucket: {bucket:?})
             |> range(start: -1h)
             |> filter(fn: (r) => r._measurement == "vitals_outlier")
-            |> filter(fn: (r) => r._field == "value" or r._field == "lower" or r._field == "upper")
-            |> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value")"#
+            |> filter(fn: (r) => r._field == "value" or r._field == "lower" or r._field == "upper")"#
     );
     let outliers = client.query::<Outlier>(Some(Query::new(flux))).await?;
     for found in &outliers {
