@@ -4,6 +4,7 @@ mod agree;
 mod commands;
 mod contract;
 mod data_folder;
+mod docs;
 mod examples;
 mod hostile;
 mod notify;
