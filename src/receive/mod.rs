@@ -4,7 +4,6 @@
 //! - `http`, `grpc`: the two protocols
 //! - `health`: the health service on the gRPC port
 //! - `body`: reading a body within the limits
-//! - `budget`: bytes in flight
 //! - `compression`: decompressing with a bound
 //! - `json`: OTLP/JSON to wire bytes
 //! - `status`: how failures are said
@@ -12,7 +11,6 @@
 //! Nothing here looks into a request: its bytes, as protobuf and decompressed, go to an [`Ingest`].
 
 mod body;
-mod budget;
 mod compression;
 mod grpc;
 mod health;
@@ -23,12 +21,11 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use budget::{Budget, Permit};
 pub use json::{Decoded, NotOtlpJson, otlp_json};
 
 use self::status::Failure;
 use crate::auth::Auth;
-use crate::web::CorsConfig;
+use crate::web::{Budget, CorsConfig};
 use ::http::StatusCode;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -83,41 +80,6 @@ impl Default for ReceiveConfig {
             keepalive_seconds: 60,
             cors: CorsConfig::default(),
         }
-    }
-}
-
-/// Why the listeners may not be opened.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "receive.{port} = \"{address}\" can be reached from other machines without a token; set auth.otlp = true, or receive.insecure = true if that is meant"
-)]
-pub struct Exposed {
-    /// `grpc` or `http`.
-    pub port: &'static str,
-    /// The address.
-    pub address: String,
-}
-
-impl ReceiveConfig {
-    /// Whether the listeners may be opened: on anything but loopback only with authentication, unless `insecure`
-    /// says otherwise.
-    ///
-    /// # Errors
-    /// When an address is open to others.
-    pub fn check(&self, authenticated: bool) -> Result<(), Exposed> {
-        if authenticated || self.insecure {
-            return Ok(());
-        }
-        for (port, address) in [("grpc", &self.grpc), ("http", &self.http)] {
-            let loopback = match address.parse::<SocketAddr>() {
-                Ok(parsed) => parsed.ip().is_loopback(),
-                Err(_) => address.rsplit_once(':').is_some_and(|(host, _)| host == "localhost"),
-            };
-            if !loopback {
-                return Err(Exposed { port, address: address.clone() });
-            }
-        }
-        Ok(())
     }
 }
 
