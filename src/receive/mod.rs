@@ -21,8 +21,6 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use json::{Decoded, NotOtlpJson, otlp_json};
-
 use self::status::Failure;
 use crate::auth::Auth;
 use crate::web::{Budget, CorsConfig};
@@ -98,9 +96,6 @@ pub enum Refused {
     /// It is not an OTLP request.
     #[error("{0}")]
     Malformed(String),
-    /// It holds more than fits.
-    #[error("{0}")]
-    TooLarge(String),
     /// There is more to do than can be done.
     #[error("more arrives than can be processed; try again in {} s", retry_after.as_secs_f64())]
     Overloaded {
@@ -110,9 +105,6 @@ pub enum Refused {
     /// The disk, or something else that is needed, does not work now.
     #[error("{0}")]
     Unavailable(String),
-    /// The caller may not do this.
-    #[error("{0}")]
-    Forbidden(String),
 }
 
 impl From<Refused> for Failure {
@@ -120,7 +112,6 @@ impl From<Refused> for Failure {
         let message = refused.to_string();
         match refused {
             Refused::Malformed(_) => Self::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, message),
-            Refused::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, message),
             Refused::Overloaded { retry_after } => Self {
                 retry_after: Some(retry_after),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted, message)
@@ -129,7 +120,6 @@ impl From<Refused> for Failure {
                 retry_after: Some(Duration::from_secs(5)),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
             },
-            Refused::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, Code::PermissionDenied, message),
         }
     }
 }

@@ -23,6 +23,7 @@ impl Budget {
     }
 
     /// Bytes in flight now.
+    #[cfg(test)]
     #[must_use]
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
