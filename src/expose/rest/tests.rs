@@ -933,6 +933,8 @@ async fn half_sent(service: &Service, token: &str) -> TcpStream {
          content-length: {LARGEST_BODY}\r\n\r\n{{"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
+    // It must not meet the bytes of the next request, or it would be the one that is refused.
+    tokio::time::sleep(Duration::from_millis(200)).await;
     stream
 }
 
