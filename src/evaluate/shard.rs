@@ -14,7 +14,7 @@ use super::vitals::Reading;
 use hashbrown::{HashMap, HashSet};
 use std::mem;
 use std::sync::Arc;
-use vitals_core::availability::{Beat, Clock, Interval, Own, Standing, State, Timing, planned_over};
+use vitals_core::availability::{Beat, Clock, Interval, Own, Standing, State, Timing};
 use vitals_core::board::{Board, Liveness};
 use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
@@ -24,7 +24,7 @@ use vitals_core::rules::alerts::Policy;
 use vitals_core::rules::health::{beside_report, is_bad};
 use vitals_core::rules::percent::percent;
 use vitals_core::rules::thresholds::judged_value;
-use vitals_core::seam::{AlertQuery, Checkpoint, Output, Store};
+use vitals_core::seam::{Acknowledgement, Checkpoint, Output, PastMaintenance, Store};
 use vitals_core::series::{MetricKind, Origin, Part, SeriesSpec, Shape};
 use vitals_core::verdict::{
     AgentHealth, Alert, AlertSeries, Event, Evidence, HealthStatus, OutlierVerdict, Verdict, VerdictBody,
@@ -392,9 +392,9 @@ impl Shard {
                 Record::Heartbeat(heartbeat) => {
                     sifted.add(self.heartbeat(heartbeat, delivery.ticket.reply, &mut round));
                 }
-                Record::Maintenance { agent, start, end, by } => {
+                Record::Maintenance { agent, start, end, by, at } => {
                     self.settle(&mut round);
-                    self.maintain(agent, start, end, &by);
+                    self.maintain(agent, (start, end), &by, at);
                     acts.extend(delivery.ticket.reply);
                 }
                 Record::Acknowledge { alert, agent, by, at } => {
@@ -711,7 +711,7 @@ impl Shard {
         self.agents.touch(at);
     }
 
-    fn maintain(&mut self, agent: AgentId, start: UnixNanos, end: UnixNanos, by: &str) {
+    fn maintain(&mut self, agent: AgentId, (start, end): (UnixNanos, UnixNanos), by: &str, set: UnixNanos) {
         let Some(desc) = self.around.registry.agent(agent) else { return };
         if !self.rebuilding {
             told::window(&desc, by, start, end);
@@ -720,18 +720,10 @@ impl Shard {
         if end <= start {
             return;
         }
-        let now = self.now();
-        if self.agents.all[at].tracker.is_none() && start < now && !self.rebuilding {
-            // Nothing of it is remembered here, but it may have been heard of once.
-            match self.around.store.intervals(agent, start, end.min(now)) {
-                Ok(known) => {
-                    let changes = planned_over(&known, start, end.min(now));
-                    self.out.intervals.extend(changes.into_iter().map(|change| (agent, change)));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, agent = desc.key, "a maintenance window could not change the past")
-                }
-            }
+        if self.agents.all[at].tracker.is_none() && start < set {
+            // Nothing of it is remembered here, but the store may have heard of it once. What is past is so by the record's
+            // own time, which is the same in a replay.
+            self.out.maintenance.push(PastMaintenance { agent, start, end: end.min(set) });
         }
         self.plan_window(at, Window { start, end, configured: false });
     }
@@ -750,24 +742,7 @@ impl Shard {
             return;
         }
         // It is over already: only the store knows it.
-        let Some(desc) = self.around.registry.agent(agent) else { return };
-        let query = AlertQuery {
-            tenant: desc.tenant.clone(),
-            agents: Some(vec![agent]),
-            open_only: false,
-            start: UnixNanos(i64::MIN),
-            end: UnixNanos(i64::MAX),
-            limit: 10_000,
-        };
-        match self.around.store.alerts(&query) {
-            Ok(alerts) => {
-                if let Some(mut alert) = alerts.into_iter().find(|a| a.id == alert) {
-                    alert.acknowledged.get_or_insert_with(|| (by.to_owned(), at));
-                    self.out.alerts.push(alert);
-                }
-            }
-            Err(error) => tracing::warn!(%error, alert, "an acknowledgement could not be kept"),
-        }
+        self.out.acknowledged.push(Acknowledgement { alert: alert.to_owned(), by: by.to_owned(), at });
     }
 
     /// Shows a tenant's new rows to its plugins. What they found is added to `found`.

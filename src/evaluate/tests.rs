@@ -8,7 +8,7 @@ use super::shard::{Shard, Surroundings};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use vitals_core::availability::{Interval, State, merged};
+use vitals_core::availability::{Interval, State, merged, planned_over};
 use vitals_core::board::{Board, Liveness};
 use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
@@ -129,6 +129,9 @@ struct Held {
     checkpoint: Checkpoint,
 }
 
+/// What a question to the store while records are evaluated ends in: it would wait for the disk.
+const READ: &str = "evaluation reads the store";
+
 #[derive(Default)]
 struct MemoryStore {
     now: Mutex<Held>,
@@ -148,6 +151,10 @@ impl Store for MemoryStore {
         Ok(self.durable.lock().unwrap().checkpoint.clone())
     }
 
+    fn stored(&self, _: Partition) -> Result<Position, StoreError> {
+        panic!("{READ}");
+    }
+
     fn write(&self, _: Partition, output: Output) {
         let mut held = self.now.lock().unwrap();
         held.agents.extend(output.agents.into_iter().map(|a| (a.id, a)));
@@ -162,6 +169,15 @@ impl Store for MemoryStore {
         held.verdicts.extend(output.verdicts);
         held.intervals.extend(output.intervals.into_iter().map(|(agent, i)| ((agent, i.start), i)));
         held.alerts.extend(output.alerts.into_iter().map(|a| (a.id.clone(), a)));
+        for window in output.maintenance {
+            let known: Vec<_> =
+                held.intervals.iter().filter(|((a, _), _)| *a == window.agent).map(|(_, i)| *i).collect();
+            let changes = planned_over(&known, window.start, window.end);
+            held.intervals.extend(changes.into_iter().map(|i| ((window.agent, i.start), i)));
+        }
+        for one in output.acknowledged {
+            held.alerts.get_mut(&one.alert).map(|alert| one.apply(alert));
+        }
     }
 
     fn seal(&self, _: Partition, checkpoint: Checkpoint, done: Box<dyn FnOnce() + Send>) {
@@ -174,19 +190,23 @@ impl Store for MemoryStore {
     }
 
     fn samples(&self, _: &SampleQuery) -> Result<Vec<(UnixNanos, f64)>, StoreError> {
-        Ok(Vec::new())
+        panic!("{READ}");
     }
 
     fn verdicts(&self, _: &VerdictQuery) -> Result<Vec<Verdict>, StoreError> {
-        Ok(self.now.lock().unwrap().verdicts.clone())
+        panic!("{READ}");
     }
 
     fn intervals(&self, _: AgentId, _: UnixNanos, _: UnixNanos) -> Result<Vec<Interval>, StoreError> {
-        Ok(self.now.lock().unwrap().intervals.values().copied().collect())
+        panic!("{READ}");
     }
 
     fn alerts(&self, _: &AlertQuery) -> Result<Vec<Alert>, StoreError> {
-        Ok(self.now.lock().unwrap().alerts.values().cloned().collect())
+        panic!("{READ}");
+    }
+
+    fn alert(&self, _: &TenantId, _: &str) -> Result<Option<Alert>, StoreError> {
+        panic!("{READ}");
     }
 
     fn maintain(&self, _: UnixNanos) -> Result<(), StoreError> {
@@ -417,6 +437,11 @@ fn started(received: i64, rows: &[(u32, i64, i64, f64)]) -> Record {
         record.starts.note(row, if start == NO_START { UnixNanos(0) } else { at(start) });
     }
     Record::Samples(record)
+}
+
+/// A maintenance window of the agent that sends heartbeats.
+fn planned(start: i64, end: i64, set: i64) -> Record {
+    Record::Maintenance { agent: AgentId(1), start: at(start), end: at(end), by: "ops".into(), at: at(set) }
 }
 
 fn heartbeat(time: i64, cpu: f64) -> Record {
@@ -882,7 +907,7 @@ fn what_an_agent_says_of_itself_is_kept_and_limits_its_health() {
     // In maintenance nobody is told.
     let told = world.told().len();
     world.take(reporting(0, 130, 5.0, HealthStatus::Maintenance));
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(110), end: at(600), by: "ops".into() });
+    world.take(planned(110, 600, 600));
     world.take(reporting(1, 120, 99.0, HealthStatus::Critical));
     let new: Vec<_> = world.told().split_off(told).into_iter().filter(|told| told.contains("raised")).collect();
     assert_eq!(new, Vec::<String>::new());
@@ -1063,7 +1088,7 @@ fn a_window_that_is_taken_out_of_the_configuration_ends() {
 #[test]
 fn a_window_set_before_an_agent_is_first_seen_is_kept_for_it() {
     let mut world = World::start(&[describe()], Held::default());
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(0), end: at(600), by: "ops".into() });
+    world.take(planned(0, 600, 600));
     // Also over a restart.
     world.checkpoint(true);
     let durable = world.store.durable.lock().unwrap().clone();
@@ -1279,7 +1304,7 @@ fn a_window_in_the_past_changes_the_past() {
             (-500, 600, &[(0, Some(600), M), (600, Some(900), D), (900, None, U)]),
         ] {
             let mut world = with_an_outage(until);
-            world.take(Record::Maintenance { agent: AgentId(1), start: at(start), end: at(end), by: "ops".into() });
+            world.take(planned(start, end, end));
             assert_eq!(line(&world), expect, "{until} {start} {end}");
             // It stays so, over a restart and with what comes.
             world.checkpoint(true);
@@ -1293,8 +1318,8 @@ fn a_window_in_the_past_changes_the_past() {
     let mut world = with_an_outage(9_000);
     let report = |world: &World| world.board.get(AgentId(1)).unwrap().sla.unwrap();
     assert_eq!(report(&world).risk, Risk::Breached);
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(200), end: at(700), by: "ops".into() });
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(600), end: at(1_000), by: "ops".into() });
+    world.take(planned(200, 700, 700));
+    world.take(planned(600, 1_000, 1_000));
     world.ticks(9_030..=9_060);
     assert_eq!((report(&world).risk, report(&world).availability), (Risk::Low, 100.0));
 }
@@ -1305,12 +1330,12 @@ fn a_window_over_the_beginning_of_an_outage_ends_its_alert() {
     (0..4).for_each(|n| drop(world.take(heartbeat(n * 30, 10.0))));
     world.ticks(90..=2_000);
     assert_eq!(alerts_of(&world, "availability"), [(120, None)]);
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(60), end: at(1_000), by: "ops".into() });
+    world.take(planned(60, 1_000, 1_000));
     assert_eq!(alerts_of(&world, "availability"), [(120, Some(120)), (1_000, None)]);
     let expect = [(0, Some(60), State::Up), (60, Some(1_000), State::Maintenance), (1_000, None, State::Silent)];
     assert_eq!(line(&world), expect);
     // Over all of it: there was no outage.
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(60), end: at(3_000), by: "ops".into() });
+    world.take(planned(60, 3_000, 3_000));
     assert_eq!(alerts_of(&world, "availability"), [(120, Some(120)), (1_000, Some(1_000))]);
     assert_eq!(world.board.get(AgentId(1)).unwrap().liveness, Liveness::Maintenance);
 }
@@ -1343,11 +1368,56 @@ fn a_window_in_the_past_of_an_agent_that_was_forgotten_changes_what_is_stored() 
         world.shard.tick(at(second));
     }
     assert_eq!(world.board.get(AgentId(1)), None);
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(300), end: at(900), by: "ops".into() });
+    world.take(planned(300, 900, gone));
     assert!(line(&world).contains(&(300, Some(900), State::Maintenance)), "{:?}", line(&world));
     // One that never beat has no past.
     let mut world = World::start(&[describe()], Held::default());
     world.ticks(0..=1_000);
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(300), end: at(900), by: "ops".into() });
+    world.take(planned(300, 900, 900));
     assert!(world.held().intervals.is_empty());
+}
+
+#[test]
+fn a_window_of_an_agent_that_was_forgotten_is_the_same_in_a_replay_and_reads_nothing() {
+    let mut world = with_an_outage(3_000);
+    let gone = minutes(31 * 24 * 60);
+    for second in (3_030..gone).step_by(50_000).chain([gone, gone + 1]) {
+        world.shard.tick(at(second));
+    }
+    assert_eq!(world.board.get(AgentId(1)), None);
+    world.checkpoint(true);
+    let durable = world.store.durable.lock().unwrap().clone();
+    // Nobody sends anything meanwhile: a replay does not know how late it was.
+    world.shard.tick(at(gone + 300));
+    let set = planned(gone + 100, gone + 500, gone + 300);
+    world.take(set.clone());
+    let expect = world.held().intervals;
+    assert!(line(&world).contains(&(gone + 100, Some(gone + 300), State::Maintenance)), "{:?}", line(&world));
+    let nothing = Record::Describe { agents: vec![], series: vec![] };
+    let mut records = vec![nothing; usize::try_from(durable.checkpoint.stored.0).unwrap()];
+    records.push(set);
+    for kept in [durable, world.held()] {
+        assert_eq!(World::start(&records, kept).held().intervals, expect);
+    }
+}
+
+#[test]
+fn an_alert_that_is_over_is_acknowledged_without_reading_and_the_same_in_a_replay() {
+    let mut records = vec![describe(), heartbeat(0, 97.0)];
+    records.extend((1..10).map(|n| heartbeat(30 * n, 10.0)));
+    let mut world = World::start(&records, Held::default());
+    world.checkpoint(true);
+    let durable = world.store.durable.lock().unwrap().clone();
+    let alert = world.held().alerts.into_values().find(|alert| alert.resolved.is_some()).unwrap();
+    for (by, second) in [("ops", 300), ("dev", 310)] {
+        let by = by.to_owned();
+        let record = Record::Acknowledge { alert: alert.id.clone(), agent: alert.agent, by, at: at(second) };
+        world.take(record.clone());
+        records.push(record);
+    }
+    let expect = Alert { acknowledged: Some(("ops".into(), at(300))), ..alert };
+    assert_eq!(world.held().alerts[&expect.id], expect);
+    for kept in [Held::default(), durable, world.held()] {
+        assert_eq!(World::start(&records, kept).held().alerts[&expect.id], expect);
+    }
 }

@@ -40,9 +40,12 @@ const MOST_LISTED: u32 = 10_000;
     get, path = "/api/v1/telemetry/health", operation_id = "service_health", tag = "telemetry", security(("token" = [])),
     responses((status = 200, body = ServiceHealth, description = "true at this moment"), TokenErrors, ParameterErrors, AnyErrors)
 )]
-pub async fn service_health(State(rest): State<Arc<Rest>>, Reader(caller): Reader) -> Json<ServiceHealth> {
-    let status = (rest.status)();
-    Json(ServiceHealth {
+pub async fn service_health(
+    State(rest): State<Arc<Rest>>,
+    Reader(caller): Reader,
+) -> Result<Json<ServiceHealth>, ApiError> {
+    let status = rest.status().await?;
+    Ok(Json(ServiceHealth {
         service: env!("CARGO_PKG_NAME").to_owned(),
         status: if status.ready { "healthy" } else { "unhealthy" }.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -50,7 +53,7 @@ pub async fn service_health(State(rest): State<Arc<Rest>>, Reader(caller): Reade
         database_status: status.database_status,
         processing_queue_status: status.processing_queue_status,
         queued_records: caller.may(Scope::Admin).then_some(status.queued),
-    })
+    }))
 }
 
 /// Live and ready, for probes
@@ -63,15 +66,15 @@ pub async fn service_health(State(rest): State<Arc<Rest>>, Reader(caller): Reade
         ParameterErrors
     )
 )]
-pub async fn probe(State(rest): State<Arc<Rest>>, _: Anyone) -> Response {
-    let ready = (rest.status)().ready;
+pub async fn probe(State(rest): State<Arc<Rest>>, _: Anyone) -> Result<Response, ApiError> {
+    let ready = rest.status().await?.ready;
     let waiting = rest.store.outbox().map(|outbox| Waiting {
         samples: outbox.samples,
         bytes: outbox.bytes,
         age_seconds: outbox.since.map_or(0, |since| rest.now().since(since).max(0)) as f64 / UnixNanos::SECOND as f64,
     });
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Probe { live: true, ready, waiting })).into_response()
+    Ok((status, Json(Probe { live: true, ready, waiting })).into_response())
 }
 
 /// The service's own metrics
