@@ -254,8 +254,8 @@ pub struct AlertQuery {
     pub tenant: TenantId,
     /// Of these agents; `None` is all of the tenant.
     pub agents: Option<Vec<AgentId>>,
-    /// Only those not resolved.
-    pub open_only: bool,
+    /// Only those that are resolved, or only those that are not; `None` is all.
+    pub resolved: Option<bool>,
     /// Begun at or after.
     pub start: UnixNanos,
     /// Begun before.

@@ -319,23 +319,25 @@ pub(super) fn alerts_change(subject: &Subject) {
     let folder = tempfile::tempdir().unwrap();
     let store = (subject.open)(folder.path());
     let put = |alerts| store.write(ZERO, Output { alerts, ..Output::default() });
-    let ask = |agents: Option<Vec<u32>>, open_only, limit| {
+    let ask = |agents: Option<Vec<u32>>, resolved, limit| {
         let agents = agents.map(|agents| agents.into_iter().map(AgentId).collect());
         let (start, end) = (UnixNanos(0), UnixNanos(1000));
-        store.alerts(&AlertQuery { tenant: "t".into(), agents, open_only, start, end, limit }).unwrap()
+        store.alerts(&AlertQuery { tenant: "t".into(), agents, resolved, start, end, limit }).unwrap()
     };
     put(vec![alert(1, 10, None), alert(2, 20, None), alert(3, 30, Some(35)), alert(4, 2000, None)]);
     put(vec![Alert { tenant: "other".into(), ..alert(5, 10, None) }]);
     for _ in 0..2 {
-        assert_eq!(ask(None, false, 10), [alert(3, 30, Some(35)), alert(2, 20, None), alert(1, 10, None)]);
-        assert_eq!(ask(None, true, 10), [alert(2, 20, None), alert(1, 10, None)]);
-        assert_eq!(ask(Some(vec![1]), true, 10), [alert(1, 10, None)]);
-        assert_eq!(ask(None, false, 1), [alert(3, 30, Some(35))]);
+        assert_eq!(ask(None, None, 10), [alert(3, 30, Some(35)), alert(2, 20, None), alert(1, 10, None)]);
+        assert_eq!(ask(None, Some(false), 10), [alert(2, 20, None), alert(1, 10, None)]);
+        assert_eq!(ask(None, Some(true), 10), [alert(3, 30, Some(35))]);
+        assert_eq!(ask(Some(vec![1]), Some(true), 10), []);
+        assert_eq!(ask(Some(vec![1]), Some(false), 10), [alert(1, 10, None)]);
+        assert_eq!(ask(None, None, 1), [alert(3, 30, Some(35))]);
         seal(&*store, ZERO, Checkpoint::default());
     }
     put(vec![alert(2, 20, Some(50))]);
     for _ in 0..2 {
-        assert_eq!(ask(None, true, 1), [alert(1, 10, None)], "what is resolved since takes no place");
+        assert_eq!(ask(None, Some(false), 1), [alert(1, 10, None)], "what is resolved since takes no place");
         seal(&*store, ZERO, Checkpoint::default());
     }
 }
@@ -379,7 +381,7 @@ pub(super) fn acknowledgements_change_what_is_stored(subject: &Subject) {
             _ => vec![own.clone(), by_a(alert(2, 20, Some(25)), 42), by_a(first, 40)],
         };
         let (start, end) = (UnixNanos(0), UnixNanos(1000));
-        let all = AlertQuery { tenant: "t".into(), agents: None, open_only: false, start, end, limit: 10 };
+        let all = AlertQuery { tenant: "t".into(), agents: None, resolved: None, start, end, limit: 10 };
         assert_eq!(store.alerts(&all).unwrap(), expect, "step {at}");
         for one in expect {
             assert_eq!(store.alert(&"t".into(), &one.id).unwrap().as_ref(), Some(&one), "step {at}");
@@ -503,7 +505,7 @@ pub(super) fn old_things_go(subject: &Subject) {
     let verdicts = VerdictQuery { tenant: "t".into(), agents: None, kind: None, start, end, limit: 10 };
     assert_eq!(store.verdicts(&verdicts).unwrap().len(), 1);
     assert_eq!(store.intervals(AgentId(1), start, end).unwrap().len(), 1);
-    let alerts = AlertQuery { tenant: "t".into(), agents: None, open_only: false, start, end, limit: 10 };
+    let alerts = AlertQuery { tenant: "t".into(), agents: None, resolved: None, start, end, limit: 10 };
     assert_eq!(store.alerts(&alerts).unwrap(), [alert(2, days(900), None)]);
 }
 

@@ -232,7 +232,7 @@ impl Shared {
                 alert.tenant == query.tenant
                     && query.start <= alert.started
                     && alert.started < query.end
-                    && !(query.open_only && alert.resolved.is_some())
+                    && query.resolved.is_none_or(|resolved| resolved == alert.resolved.is_some())
                     && wanted.as_ref().is_none_or(|wanted| wanted.contains(&alert.agent))
             })
             .collect();
@@ -393,11 +393,15 @@ fn stored_alerts(
     found: &mut HashMap<String, Alert>,
 ) -> Result<(), StoreError> {
     let mut ask = |agent: Option<AgentId>| -> Result<(), StoreError> {
-        let open = if query.open_only { "resolved IS NULL AND" } else { "" };
+        let state = match query.resolved {
+            Some(false) => "resolved IS NULL AND",
+            Some(true) => "resolved IS NOT NULL AND",
+            None => "",
+        };
         let which = if agent.is_some() { "agent = ?4 AND" } else { "" };
         let sql = format!(
             "SELECT body FROM alert
-             WHERE {open} {which} tenant = ?1 AND started >= ?2 AND started < ?3 ORDER BY started DESC, id"
+             WHERE {state} {which} tenant = ?1 AND started >= ?2 AND started < ?3 ORDER BY started DESC, id"
         );
         let mut values: Vec<Value> = vec![tenant.into(), query.start.0.into(), query.end.0.into()];
         values.extend(agent.map(|agent| Value::from(i64::from(agent.0))));

@@ -10,7 +10,7 @@ use super::wire::{
     Probe, SampleList, SamplePoint, SeriesItem, SeriesList, ServiceHealth, Span, VerdictItem, VerdictKind, VerdictList,
     Waiting,
 };
-use super::{Anyone, PathVariable, Query, Reader, none_wrong};
+use super::{Anyone, PathVariable, Query, Reader, blocking, none_wrong};
 use crate::expose::Rest;
 use axum::Json;
 use axum::extract::State;
@@ -30,7 +30,7 @@ const MOST_POINTS: u32 = 100_000;
 const DEFAULT_LISTED: u32 = 100;
 /// What the host says of a plugin that comes from the data of every tenant.
 const OF_ALL_TENANTS: [&str; 4] = ["calls", "failures", "quarantined", "last_error"];
-/// Most alerts that are searched for those in a state.
+/// Most open alerts that are searched for those in a state.
 const MOST_ALERTS: usize = 100_000;
 const DEFAULT_AGENTS: u32 = 1_000;
 const MOST_LISTED: u32 = 10_000;
@@ -85,8 +85,10 @@ pub async fn probe(State(rest): State<Arc<Rest>>, _: Anyone) -> Result<Response,
         ParameterErrors, AnyErrors
     )
 )]
-pub async fn metrics(State(rest): State<Arc<Rest>>, _: Anyone) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (rest.metrics)()).into_response()
+pub async fn metrics(State(rest): State<Arc<Rest>>, _: Anyone) -> Result<Response, ApiError> {
+    let metrics = rest.metrics.clone();
+    let text = blocking(move || metrics()).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
 /// Agents and systems
@@ -389,11 +391,14 @@ pub async fn alerts(
     let question = AlertQuery {
         tenant: caller.tenant.clone(),
         agents,
-        open_only: open.unwrap_or(false) || state.is_some_and(|state| state != AlertState::Resolved),
+        resolved: if open == Some(true) { Some(false) } else { state.map(|state| state == AlertState::Resolved) },
         start,
         end,
-        // The state is looked at here, so nothing may be cut off before.
-        limit: if state.is_some() { MOST_ALERTS } else { limit as usize },
+        // Whether an open one was acknowledged is looked at here, so nothing may be cut off before.
+        limit: match state {
+            None | Some(AlertState::Resolved) => limit as usize,
+            Some(_) => MOST_ALERTS,
+        },
     };
     let alerts = rest
         .ask(move |rest| {

@@ -48,10 +48,10 @@ struct Memory {
     verdicts: Mutex<Vec<Verdict>>,
     intervals: Mutex<Vec<(AgentId, Interval)>>,
     alerts: Mutex<Vec<Alert>>,
-    /// Alerts that were looked at to answer.
+    /// Alerts that were handed out.
     alerts_read: AtomicUsize,
-    /// The threads that asked how the service is.
-    status_asked: Mutex<Vec<ThreadId>>,
+    /// The threads that asked how the service is, or for its metrics.
+    asked_by: Mutex<Vec<ThreadId>>,
 }
 
 impl Store for Memory {
@@ -126,14 +126,14 @@ impl Store for Memory {
 
     fn alerts(&self, query: &AlertQuery) -> Result<Vec<Alert>, StoreError> {
         let mut found = self.alerts.lock().clone();
-        self.alerts_read.fetch_add(found.len(), Ordering::Relaxed);
         found.retain(|one| {
             one.tenant == query.tenant
                 && query.agents.as_ref().is_none_or(|agents| agents.contains(&one.agent))
-                && (!query.open_only || one.resolved.is_none())
+                && query.resolved.is_none_or(|resolved| resolved == one.resolved.is_some())
                 && (query.start..query.end).contains(&one.started)
         });
         found.truncate(query.limit);
+        self.alerts_read.fetch_add(found.len(), Ordering::Relaxed);
         Ok(found)
     }
 
@@ -304,7 +304,7 @@ impl Service {
             status: {
                 let store = store.clone();
                 Arc::new(move || {
-                    store.status_asked.lock().push(std::thread::current().id());
+                    store.asked_by.lock().push(std::thread::current().id());
                     ServiceStatus {
                         ready: true,
                         database_status: "connected".into(),
@@ -313,7 +313,13 @@ impl Service {
                     }
                 })
             },
-            metrics: Arc::new(|| "vitals_up 1\n".into()),
+            metrics: {
+                let store = store.clone();
+                Arc::new(move || {
+                    store.asked_by.lock().push(std::thread::current().id());
+                    "vitals_up 1\n".into()
+                })
+            },
             config,
             partitions: 2,
             clock: Arc::new(|| NOW),
@@ -564,7 +570,7 @@ async fn what_is_known_can_be_queried() {
 }
 
 #[tokio::test]
-async fn one_alert_is_acknowledged_without_reading_the_others() {
+async fn no_more_alerts_are_read_than_are_asked_for() {
     let service = Service::start().await;
     let token = service.token(None, None, None);
     service.post("heartbeat", &token, &beat("web-1")).await;
@@ -575,19 +581,24 @@ async fn one_alert_is_acknowledged_without_reading_the_others() {
         let answer = service.post(&format!("alerts/{id}/acknowledge"), &token, &json!(null)).await;
         assert_eq!(answer.status, status, "{id}: {}", answer.body);
     }
-    assert_eq!(service.store.alerts_read.load(Ordering::Relaxed), 2);
+    assert_eq!(service.store.alerts_read.swap(0, Ordering::Relaxed), 2);
+    let answer = service.get("alerts?state=resolved&limit=3", &token).await;
+    assert_eq!(answer.body["alerts"].as_array().unwrap().len(), 3, "{}", answer.body);
+    assert_eq!(service.store.alerts_read.load(Ordering::Relaxed), 3);
 }
 
 /// This test's own thread is the only worker.
 #[tokio::test]
-async fn no_async_worker_looks_at_the_disk_for_health() {
+async fn no_async_worker_looks_at_the_disk_for_probes() {
     let service = Service::start().await;
     let token = service.token(None, None, None);
     assert_eq!(service.get("health", &token).await.status, 200);
     let probe = service.raw(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     assert_eq!(probe.status, 200, "{}", probe.body);
-    let asked = service.store.status_asked.lock();
-    assert_eq!(asked.len(), 2);
+    let metrics = service.raw(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert_eq!((metrics.status, &metrics.body), (200, &json!("vitals_up 1\n")));
+    let asked = service.store.asked_by.lock();
+    assert_eq!(asked.len(), 3);
     assert!(!asked.contains(&std::thread::current().id()));
 }
 
