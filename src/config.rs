@@ -12,7 +12,7 @@ use crate::evaluate::host::{PluginConfig, PluginLimits};
 use crate::evaluate::{EvaluateConfig, LivenessConfig, MaintenanceWindow};
 use crate::expose::alerts::{self, ChannelConfig, ChannelError, ChannelKind};
 use crate::expose::otlp::ExportConfig;
-use crate::expose::{ExposeConfig, Thresholds};
+use crate::expose::{ExposeConfig, LARGEST_BODY, Thresholds};
 use crate::log::LogConfig;
 use crate::normalize::NormalizeConfig;
 use crate::receive::ReceiveConfig;
@@ -263,6 +263,7 @@ impl Config {
             ("export.interval_seconds", self.export.interval_seconds, 1),
             ("export.timeout_seconds", self.export.timeout_seconds, 1),
             ("export.queue_batches", self.export.queue_batches as u64, 1),
+            ("expose.max_body_bytes", self.expose.max_body_bytes as u64, LARGEST_BODY as u64),
         ];
         let too_little = least.into_iter().chain(self.telemetry.least()).filter(|(_, is, least)| is < least);
         problems.extend(too_little.map(|(key, is, least)| ConfigError::TooLittle { key, is, least }));
@@ -366,6 +367,13 @@ impl Config {
             },
             ..own.clone()
         }
+    }
+
+    /// What REST is told at a reload, after a start with `first`: settings that other rooms take over at the next start
+    /// only stay as they were, so that REST refuses exactly what the store would delete.
+    #[must_use]
+    pub fn live_expose(&self, first: &Self) -> ExposeConfig {
+        ExposeConfig { sample_retention_days: first.telemetry.metrics_retention_days, ..self.expose() }
     }
 
     /// What the walk is told, likewise.
@@ -642,6 +650,8 @@ mod tests {
         for (file, expect) in [
             ("[receive]\ngrpc = \"0.0.0.0:4317\"", Some("auth.insecure = true")),
             ("[receive]\nhttp = \"[::]:4318\"", Some("auth.otlp = true")),
+            ("[receive]\ngrpc = \"10.1.2.3:4317\"", Some("auth.otlp = true")),
+            ("[receive]\ngrpc = \"example.com:4317\"", Some("auth.otlp = true")),
             ("[receive]\ngrpc = \"0.0.0.0:4317\"\n[auth]\notlp = true", None),
             ("[receive]\ngrpc = \"0.0.0.0:4317\"\n[auth]\ninsecure = true", None),
             ("[receive]\ngrpc = \"[::1]:4317\"\nhttp = \"localhost:4318\"", None),
@@ -652,6 +662,10 @@ mod tests {
             ("[export]\nendpoint = \"http://localhost:4317\"", Some("receive.grpc")),
             ("[export]\nendpoint = \"http://localhost:5317\"", None),
             ("[export]\ntimeout_seconds = 0", Some("export.timeout_seconds")),
+            (
+                "[expose]\nmax_body_bytes = 10485759",
+                Some("expose.max_body_bytes is 10485759, must be at least 10485760"),
+            ),
             ("[evaluate.objective]\ntarget = 0", Some("evaluate.objective.target")),
             ("[telemetry]\nbatch_size = 0", Some("telemetry.batch_size is 0")),
             ("[telemetry]\nprocessing_timeout_ms = 10", Some("telemetry.processing_timeout_ms is 10")),

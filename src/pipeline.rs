@@ -1,16 +1,17 @@
 //! The only file that wires the rooms together: a running service, from its configuration to its last sync.
 
 use crate::auth::{self, Auth, AuthError};
-use crate::config::{self, Config};
+use crate::config::{self, Config, ConfigError};
 use crate::evaluate::host::{HostError, PluginSet};
 use crate::evaluate::{Evaluator, StartError as EvaluateError};
-use crate::expose::alerts::{ChannelError, Notifier};
+use crate::expose::alerts::{ChannelError, Notifier, PreparedChannels};
 use crate::expose::otlp::{ExportError, Exporter, Observer};
 use crate::expose::{self, Intake, IntakeError, Rest, ServiceStatus, Submitted};
 use crate::log::SqliteLog;
 use crate::normalize::{Normalizer, RulesError};
-use crate::receive::{self, Accepted, Budget, Ingest, Refused};
+use crate::receive::{self, Accepted, Ingest, Refused};
 use crate::store;
+use crate::web::Budget;
 use bytes::Bytes;
 use crossbeam_channel::Sender;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -94,15 +95,18 @@ pub enum StartError {
 /// Why new settings were not taken over. Nothing changed then.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
+    /// The settings do not go together.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A plugin cannot be loaded.
     #[error(transparent)]
     Plugin(#[from] HostError),
     /// A channel for notifications cannot be set up.
     #[error(transparent)]
     Channel(#[from] ChannelError),
-    /// Evaluation does not take its settings.
-    #[error("{0}")]
-    Evaluate(String),
+    /// More than one thing.
+    #[error("{}", config::listed(.0))]
+    Several(Vec<ReloadError>),
 }
 
 /// What new settings changed.
@@ -236,23 +240,40 @@ impl Service {
         let of_plugins =
             |config: &Config| (config.plugin_folder.clone(), config.plugin_limits.clone(), config.plugins.clone());
         let new_plugins = plugins_too || of_plugins(last) != of_plugins(&config);
-        let (evaluate, expose) = (config.evaluate(), config.expose());
-        evaluate.check().map_err(ReloadError::Evaluate)?;
+        // First all that can fail, so that a refusal names everything that is wrong and leaves everything as it was.
+        let settings = config.check().err().into_iter().flat_map(ConfigError::each);
+        // What is wrong with channels is found below, with their secrets.
+        let settings = settings.filter(|error| !matches!(error, ConfigError::Channel(_)));
+        let mut refusals: Vec<ReloadError> = settings.map(ReloadError::Config).collect();
         let plugins = if new_plugins {
             let (config, data) = (config.clone(), self.data.clone());
             match tokio::task::spawn_blocking(move || load_plugins(&config, Some(&data))).await {
-                Ok(plugins) => Some(plugins?),
+                Ok(Ok(plugins)) => Some(plugins),
+                Ok(Err(error)) => {
+                    refusals.push(error.into());
+                    None
+                }
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             }
         } else {
             None
         };
-        self.notifier.reload(&config.channels)?;
-        // From here on nothing can fail.
+        let channels = self.notifier.prepare(&config.channels).unwrap_or_else(|errors| {
+            refusals.extend(errors.into_iter().map(ReloadError::Channel));
+            PreparedChannels::default()
+        });
+        match refusals.len() {
+            0 => {}
+            1 => return Err(refusals.remove(0)),
+            _ => return Err(ReloadError::Several(refusals)),
+        }
+        // From here on nothing can fail, and nothing waits: a caller that gives up in between cannot leave half of it.
+        let expose = config.live_expose(&configured.first);
+        self.notifier.reload(channels);
         if let Some(plugins) = plugins {
             *self.plugins.write() = Arc::new(plugins);
         }
-        self.evaluator.reload(&evaluate, new_plugins).map_err(ReloadError::Evaluate)?;
+        self.evaluator.reload(&config.evaluate(), new_plugins);
         self.patience.store(config.telemetry.processing_timeout_ms, Ordering::Relaxed);
         self.rest.send_modify(|room| *room = Arc::new(Rest { config: expose, ..Rest::clone(room) }));
         let reloaded = Reloaded {

@@ -50,7 +50,7 @@ fn text(file: Option<&Path>) -> Option<String> {
 }
 
 async fn again(service: &Service, file: Option<&Path>, asked: bool) {
-    let applied = match Config::load(file) {
+    let applied = match Config::read(file) {
         Ok(config) => service.reload(config, asked).await.map_err(|error| error.to_string()),
         Err(error) => Err::<_, String>(ConfigError::to_string(&error)),
     };

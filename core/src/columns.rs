@@ -17,9 +17,6 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Bytes of one row in memory.
-    pub const ROW_BYTES: usize = 20;
-
     /// The number of rows.
     #[must_use]
     pub fn len(&self) -> usize {

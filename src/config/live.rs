@@ -63,6 +63,7 @@ fn leaves(config: &Config) -> BTreeMap<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::expose::ExposeConfig;
 
     #[test]
     fn what_needs_a_restart_is_named() {
@@ -86,6 +87,39 @@ mod tests {
         config.receive.grpc = "127.0.0.1:1".into();
         config.evaluate.objective.target = 90.0;
         assert_eq!(changed(&Config::default(), &config), ["evaluate.objective.target", "receive.grpc"]);
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_in_force_nowhere_before() {
+        let first = Config::default();
+        let settings = serde_json::to_value(&first).unwrap();
+        // The listener reads these once, when it starts.
+        let read_later = |expose: ExposeConfig| ExposeConfig {
+            max_connections: 0,
+            header_seconds: 0,
+            shutdown_seconds: 0,
+            ..expose
+        };
+        let mut tried = 0;
+        for (name, value) in leaves(&first) {
+            let other = match &value {
+                Value::Bool(is) => Value::from(!is),
+                Value::Number(number) => {
+                    number.as_u64().map_or_else(|| Value::from(number.as_f64().unwrap() + 1.0), |n| Value::from(n + 1))
+                }
+                _ => continue,
+            };
+            let mut changed = settings.clone();
+            *changed.pointer_mut(&format!("/{}", name.replace('.', "/"))).unwrap() = other;
+            let changed: Config = serde_json::from_value(changed).unwrap();
+            if needs_restart(&first, &changed).is_empty() {
+                continue;
+            }
+            tried += 1;
+            assert_eq!(changed.evaluate(), first.evaluate(), "{name}");
+            assert_eq!(read_later(changed.live_expose(&first)), read_later(first.expose()), "{name}");
+        }
+        assert!(tried > 20, "{tried}");
     }
 
     #[test]

@@ -143,17 +143,12 @@ impl Evaluator {
     }
 
     /// New settings, from each shard's next record on. With `new_plugins` each tenant's plugins are made anew, and take
-    /// over the state of those before.
-    ///
-    /// # Errors
-    /// When they make no sense; then nothing changes.
-    pub fn reload(&self, config: &EvaluateConfig, new_plugins: bool) -> Result<(), String> {
-        config.check()?;
+    /// over the state of those before. The settings must have passed [`EvaluateConfig::check`].
+    pub fn reload(&self, config: &EvaluateConfig, new_plugins: bool) {
         let config = Arc::new(config.clone());
         for (control, _) in &self.shards {
             let _ = control.send(Control::Reload(config.clone(), new_plugins));
         }
-        Ok(())
     }
 
     /// Evaluates what has been delivered, makes it durable, and ends.

@@ -25,7 +25,7 @@ use vitals_core::seam::Store;
 use crate::auth::Auth;
 use crate::web::{CorsConfig, CorsError};
 
-pub use rest::serve;
+pub use rest::{LARGEST_BODY, serve};
 
 /// The REST listener's configuration, and what its answers are measured against.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

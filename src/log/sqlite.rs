@@ -76,6 +76,14 @@ impl SqliteLog {
             .ok_or_else(|| LogError::Io(format!("there is no partition {}, the log has {of}", partition.0)))
     }
 
+    /// What `read` says of each open connection.
+    #[cfg(test)]
+    pub(super) fn connections<T: Send + 'static>(&self, read: fn(&Connection) -> T) -> Vec<T> {
+        let (sender, of_writer) = crossbeam_channel::bounded(1);
+        self.tamper(move |writer| sender.send(read(writer)).unwrap());
+        vec![of_writer.recv().unwrap(), read(&self.reader.lock())]
+    }
+
     #[cfg(test)]
     pub(super) fn tamper(&self, tamper: impl FnOnce(&Connection) + Send + 'static) {
         self.queue.send(Message::Tamper(Box::new(tamper))).unwrap();

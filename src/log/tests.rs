@@ -31,6 +31,24 @@ fn a_second_process_is_refused() {
     one(folder.path(), LogConfig::default()).unwrap();
 }
 
+/// `PRAGMA synchronous` and `PRAGMA journal_mode`, as the connection has them.
+fn pragmas(connection: &rusqlite::Connection) -> (u8, String) {
+    let synchronous = connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
+    (synchronous, connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap())
+}
+
+#[test]
+fn commits_are_synced_as_durability_says() {
+    // 2 is FULL: each commit is synced. 1 is NORMAL: only what is copied back into the file is.
+    for (durability, synchronous) in [(Durability::default(), 2), (Durability::Fsync, 2), (Durability::Os, 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let log = one(folder.path(), LogConfig { durability, ..LogConfig::default() }).unwrap();
+        append(&log, ZERO, samples(1, 10)).unwrap();
+        let expect = (synchronous, "wal".to_owned());
+        assert_eq!(log.connections(pragmas), [expect.clone(), expect], "{durability:?}");
+    }
+}
+
 #[test]
 fn the_cap_refuses_until_a_cut() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,9 +1,9 @@
 //! A request's body, for both protocols: read and decompressed within the bytes in flight.
 
 use super::ReceiveConfig;
-use super::budget::Permit;
 use super::compression::{CompressionError, Encoding};
 use super::status::Failure;
+use crate::web::Permit;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body_util::BodyExt as _;

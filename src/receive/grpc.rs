@@ -5,13 +5,13 @@
 //! behind the first, both with OK.
 
 use super::body::Limits;
-use super::budget::{Budget, Permit};
 use super::compression::Encoding;
 use super::http::response;
 use super::server::Answer;
 use super::status::Failure;
 use super::{Accepted, Ingest, ReceiveConfig, counted, permitted};
 use crate::auth::Auth;
+use crate::web::{Budget, Permit};
 use bytes::{Bytes, BytesMut};
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};

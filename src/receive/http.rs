@@ -1,14 +1,13 @@
 //! OTLP/HTTP: `POST /v1/metrics`, protobuf or JSON.
 
 use super::body::{Limits, drain};
-use super::budget::{Budget, Permit};
 use super::compression::Encoding;
 use super::json::otlp_json;
 use super::server::Answer;
 use super::status::Failure;
 use super::{Accepted, Ingest, ReceiveConfig, counted, permitted};
 use crate::auth::Auth;
-use crate::web::{MOST_HEAD_BYTES, head_bytes, waits_for_continue};
+use crate::web::{Budget, MOST_HEAD_BYTES, Permit, head_bytes, waits_for_continue};
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,

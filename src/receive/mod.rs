@@ -4,7 +4,6 @@
 //! - `http`, `grpc`: the two protocols
 //! - `health`: the health service on the gRPC port
 //! - `body`: reading a body within the limits
-//! - `budget`: bytes in flight
 //! - `compression`: decompressing with a bound
 //! - `json`: OTLP/JSON to wire bytes
 //! - `status`: how failures are said
@@ -12,7 +11,6 @@
 //! Nothing here looks into a request: its bytes, as protobuf and decompressed, go to an [`Ingest`].
 
 mod body;
-mod budget;
 mod compression;
 mod grpc;
 mod health;
@@ -23,12 +21,9 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use budget::{Budget, Permit};
-pub use json::{Decoded, NotOtlpJson, otlp_json};
-
 use self::status::Failure;
 use crate::auth::Auth;
-use crate::web::CorsConfig;
+use crate::web::{Budget, CorsConfig};
 use ::http::StatusCode;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -86,41 +81,6 @@ impl Default for ReceiveConfig {
     }
 }
 
-/// Why the listeners may not be opened.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "receive.{port} = \"{address}\" can be reached from other machines without a token; set auth.otlp = true, or receive.insecure = true if that is meant"
-)]
-pub struct Exposed {
-    /// `grpc` or `http`.
-    pub port: &'static str,
-    /// The address.
-    pub address: String,
-}
-
-impl ReceiveConfig {
-    /// Whether the listeners may be opened: on anything but loopback only with authentication, unless `insecure`
-    /// says otherwise.
-    ///
-    /// # Errors
-    /// When an address is open to others.
-    pub fn check(&self, authenticated: bool) -> Result<(), Exposed> {
-        if authenticated || self.insecure {
-            return Ok(());
-        }
-        for (port, address) in [("grpc", &self.grpc), ("http", &self.http)] {
-            let loopback = match address.parse::<SocketAddr>() {
-                Ok(parsed) => parsed.ip().is_loopback(),
-                Err(_) => address.rsplit_once(':').is_some_and(|(host, _)| host == "localhost"),
-            };
-            if !loopback {
-                return Err(Exposed { port, address: address.clone() });
-            }
-        }
-        Ok(())
-    }
-}
-
 /// What became of a request that was taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
@@ -136,9 +96,6 @@ pub enum Refused {
     /// It is not an OTLP request.
     #[error("{0}")]
     Malformed(String),
-    /// It holds more than fits.
-    #[error("{0}")]
-    TooLarge(String),
     /// There is more to do than can be done.
     #[error("more arrives than can be processed; try again in {} s", retry_after.as_secs_f64())]
     Overloaded {
@@ -148,9 +105,6 @@ pub enum Refused {
     /// The disk, or something else that is needed, does not work now.
     #[error("{0}")]
     Unavailable(String),
-    /// The caller may not do this.
-    #[error("{0}")]
-    Forbidden(String),
 }
 
 impl From<Refused> for Failure {
@@ -158,7 +112,6 @@ impl From<Refused> for Failure {
         let message = refused.to_string();
         match refused {
             Refused::Malformed(_) => Self::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, message),
-            Refused::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, message),
             Refused::Overloaded { retry_after } => Self {
                 retry_after: Some(retry_after),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted, message)
@@ -167,7 +120,6 @@ impl From<Refused> for Failure {
                 retry_after: Some(Duration::from_secs(5)),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
             },
-            Refused::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, Code::PermissionDenied, message),
         }
     }
 }

@@ -20,6 +20,12 @@ impl Readers {
         Self { path: path.to_owned(), idle: Mutex::default() }
     }
 
+    /// What `read` says of each connection that waits for a question.
+    #[cfg(test)]
+    pub(super) fn idle<T>(&self, read: fn(&Connection) -> T) -> Vec<T> {
+        self.idle.lock().iter().map(read).collect()
+    }
+
     /// A read transaction that sees the file as it is now.
     pub(super) fn begin(&self) -> Result<Snapshot<'_>, StoreError> {
         let idle = self.idle.lock().pop();

@@ -31,6 +31,25 @@ fn a_second_process_is_refused() {
     assert!(reason.contains("in use by another process"), "{reason}");
 }
 
+/// `PRAGMA synchronous` and `PRAGMA journal_mode`, as the connection has them.
+fn pragmas(connection: &Connection) -> (u8, String) {
+    let synchronous = connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
+    (synchronous, connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap())
+}
+
+#[test]
+fn seals_are_synced() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    store.write(ZERO, rows(&[(0, NOON, 1.0)]));
+    seal(&store, ZERO, Checkpoint::default());
+    assert_eq!(store.checkpoint(ZERO).unwrap().stored, Position(0));
+    // 2 is FULL: the log is cut behind a seal, so each commit must be on the disk.
+    let expect = (2, "wal".to_owned());
+    assert_eq!(pragmas(&store.shared.writer.lock().connection), expect);
+    assert_eq!(store.shared.readers.idle(pragmas), [expect]);
+}
+
 fn blocks(store: &EmbeddedStore) -> Vec<(u32, i64)> {
     let writer = store.shared.writer.lock();
     let mut statement = writer.connection.prepare("SELECT level, count(*) FROM block GROUP BY level").unwrap();

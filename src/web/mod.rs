@@ -1,7 +1,9 @@
-//! What the HTTP listeners of several rooms share: limits on a request's head, how a connection ends, CORS.
+//! What the HTTP listeners of several rooms share: limits on a request's head, bytes in flight, how a connection ends, CORS.
 
+mod budget;
 mod linger;
 
+pub use budget::{Budget, Permit};
 pub use linger::Lingering;
 
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};

@@ -83,6 +83,10 @@ enum Ready {
     Webhook(Endpoint),
 }
 
+/// Channels that can be used, ready to be put in force.
+#[derive(Default)]
+pub struct PreparedChannels(Vec<(ChannelConfig, Ready)>);
+
 impl Notifier {
     /// Starts sending on the current tokio runtime, beginning with what an earlier run left in the folder `data`. Without a
     /// folder, what waits is lost with the process.
@@ -106,44 +110,58 @@ impl Notifier {
         let (outbox, left) = data.map_or_else(|| (Outbox::in_memory(), HashMap::new()), Outbox::open);
         let (outbox, replaying) = (Arc::new(outbox), AtomicBool::new(true));
         let notifier = Self { registry, backoff, outbox, lines: RwLock::default(), replaying };
-        notifier.apply(channels, left)?;
+        // One of them is enough here: the service names all before it starts.
+        let prepared = notifier.prepare(channels).map_err(|mut errors| errors.remove(0))?;
+        notifier.apply(prepared, left);
         Ok(Arc::new(notifier))
+    }
+
+    /// Makes all that these channels need, with their secrets read, and changes nothing yet.
+    ///
+    /// # Errors
+    /// All that is wrong with them; at least one thing.
+    pub fn prepare(&self, channels: &[ChannelConfig]) -> Result<PreparedChannels, Vec<ChannelError>> {
+        let mut errors = problems(channels);
+        let mut prepared = Vec::new();
+        if errors.is_empty() {
+            for channel in channels {
+                match self.ready(channel) {
+                    Ok(ready) => prepared.push((channel.clone(), ready)),
+                    Err(error) => errors.push(error),
+                }
+            }
+        } else {
+            // A channel that is wrong as it is written has no client, but may have a secret.
+            errors.extend(unusable(channels));
+        }
+        if errors.is_empty() { Ok(PreparedChannels(prepared)) } else { Err(errors) }
     }
 
     /// Uses these channels from now on. What waits for one that is still there is sent as it is set now; what waits for one
     /// that is gone is given up. To be called on the tokio runtime.
-    ///
-    /// # Errors
-    /// When a channel cannot be used; then nothing changes.
-    pub fn reload(&self, channels: &[ChannelConfig]) -> Result<(), ChannelError> {
-        self.apply(channels, HashMap::new())
+    pub fn reload(&self, channels: PreparedChannels) {
+        self.apply(channels, HashMap::new());
     }
 
-    fn apply(&self, channels: &[ChannelConfig], mut left: HashMap<String, Left>) -> Result<(), ChannelError> {
-        if let Some(problem) = problems(channels).into_iter().next() {
-            return Err(problem);
-        }
-        let ready: Vec<_> = channels.iter().map(|channel| self.ready(channel)).collect::<Result<_, _>>()?;
-        // From here on nothing can fail.
+    fn apply(&self, channels: PreparedChannels, mut left: HashMap<String, Left>) {
         let mut lines = self.lines.write();
         let mut before = std::mem::take(&mut *lines);
-        for (channel, ready) in channels.iter().zip(ready) {
+        for (channel, ready) in channels.0 {
             let left = left.remove(&channel.name).unwrap_or_default();
             let line = match (before.remove(&channel.name), ready) {
                 (Some(line), Ready::Webhook(endpoint)) if line.config.kind == channel.kind => {
-                    line.changed(channel, endpoint)
+                    line.changed(&channel, endpoint)
                 }
-                (Some(line), Ready::Alertmanager(_)) if line.config == *channel => line,
+                (Some(line), Ready::Alertmanager(_)) if line.config == channel => line,
                 (gone, ready) => {
                     gone.into_iter().for_each(|line| self.gone(line));
-                    self.open(channel, ready, left)
+                    self.open(&channel, ready, left)
                 }
             };
-            lines.insert(channel.name.clone(), line);
+            lines.insert(channel.name, line);
         }
         before.into_values().for_each(|line| self.gone(line));
         left.into_iter().for_each(|(name, left)| self.give_up(&name, left.waiting.len()));
-        Ok(())
     }
 
     fn ready(&self, channel: &ChannelConfig) -> Result<Ready, ChannelError> {

@@ -69,6 +69,8 @@ enum Change {
 enum Job {
     Change(Change),
     Settle(Sender<()>),
+    #[cfg(test)]
+    Look(Box<dyn FnOnce(&Connection) + Send>),
 }
 
 /// The journal of what waits. Without a file it keeps nothing.
@@ -222,6 +224,8 @@ impl Writer {
         match job {
             Job::Change(change) => self.unwritten.push(change),
             Job::Settle(settled) => waiting.push(settled),
+            #[cfg(test)]
+            Job::Look(look) => look(&self.connection),
         }
     }
 
@@ -379,6 +383,23 @@ mod tests {
         let (_, left) = Outbox::open(data.path());
         assert_eq!(left["x"].waiting, [kept("2"), kept("3")]);
         assert!(!left.contains_key("y"));
+    }
+
+    #[test]
+    fn what_is_settled_is_synced() {
+        let data = tempfile::tempdir().unwrap();
+        let (outbox, _) = Outbox::open(data.path());
+        outbox.keep(&channel(), kept("1"));
+        outbox.settle();
+        let (sender, pragmas) = bounded(1);
+        let look = move |connection: &Connection| {
+            let synchronous: u8 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
+            let journal: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+            sender.send((synchronous, journal)).unwrap();
+        };
+        outbox.jobs.lock().as_ref().unwrap().send(Job::Look(Box::new(look))).unwrap();
+        // 2 is FULL: a checkpoint counts on what is settled.
+        assert_eq!(pragmas.recv().unwrap(), (2, "wal".to_owned()));
     }
 
     #[test]

@@ -345,10 +345,16 @@ async fn channels_change_while_notices_come() {
     first.bodies(1).await;
     // One that cannot be used changes nothing.
     let bad = ChannelConfig { secret_file: Some("/nonexistent".into()), ..channel(ChannelKind::Webhook, other, &file) };
-    assert!(matches!(notifier.reload(&[bad]), Err(ChannelError::Secret { .. })));
+    let worse = ChannelConfig { name: "other".into(), ..bad.clone() };
+    let errors = notifier.prepare(&[bad.clone(), worse]).err().unwrap();
+    assert!(matches!(&errors[..], [ChannelError::Secret { .. }, ChannelError::Secret { name, .. }] if name == "other"));
+    // Those with a wrong entry of the table are named with those whose secret is missing.
+    let nameless = ChannelConfig { name: String::new(), ..channel(ChannelKind::Webhook, other, &file) };
+    let errors = notifier.prepare(&[bad, nameless]).err().unwrap();
+    assert!(matches!(&errors[..], [ChannelError::Nameless, ChannelError::Secret { .. }]), "{errors:?}");
     say(&notifier, Event::Raised, alert("b", Severity::Warning));
     first.bodies(2).await;
-    notifier.reload(&[channel(ChannelKind::Webhook, other, &file)]).unwrap();
+    notifier.reload(notifier.prepare(&[channel(ChannelKind::Webhook, other, &file)]).unwrap());
     say(&notifier, Event::Raised, alert("c", Severity::Warning));
     assert_eq!(second.bodies(1).await[0]["alert_id"], "c");
     assert_eq!(first.requests.lock().len(), 2);
@@ -496,10 +502,10 @@ async fn a_stop_keeps_what_waits_and_a_channel_that_is_gone_does_not() {
     metric_when(&recorder, "vitals_alerts_queued", |left| left < 1.1).await;
     assert!(metric(&recorder, "vitals_alerts_dead_total") < 0.1);
     // Without the channel nobody would ever send what waits for it.
-    notifier.reload(&[]).unwrap();
+    notifier.reload(notifier.prepare(&[]).unwrap());
     metric_when(&recorder, "vitals_alerts_dead_total", |dead| dead > 0.9).await;
     assert!(metric(&recorder, "vitals_alerts_queued") < 0.1);
-    notifier.reload(&channels).unwrap();
+    notifier.reload(notifier.prepare(&channels).unwrap());
     say(&notifier, Event::Raised, alert_of("c"));
     got.until(|ids| ids.contains(&"c-raised-7".to_owned())).await;
     say(&notifier, Event::Raised, alert_of("b"));
@@ -526,10 +532,10 @@ async fn what_waits_is_tried_with_new_settings_at_once() {
     say(&notifier, Event::Raised, alert_of("a"));
     first.until(|ids| ids.len() == 1).await;
     // The same settings change nothing.
-    notifier.reload(&[channel(ChannelKind::Webhook, one, &file)]).unwrap();
+    notifier.reload(notifier.prepare(&[channel(ChannelKind::Webhook, one, &file)]).unwrap());
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(first.ids().len(), 1);
-    notifier.reload(&[channel(ChannelKind::Webhook, other, &new)]).unwrap();
+    notifier.reload(notifier.prepare(&[channel(ChannelKind::Webhook, other, &new)]).unwrap());
     second.until(|ids| ids == ["a-raised-7"]).await;
     let (headers, body) = second.requests.lock()[0].clone();
     let text = |name: &str| headers[name].to_str().unwrap().to_owned();

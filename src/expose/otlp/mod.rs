@@ -197,12 +197,7 @@ impl Exporter {
         }))
     }
 
-    /// Takes what evaluation made. Never blocks on the network.
-    pub fn observe(&self, output: &Arc<Output>) {
-        observe(&self.outputs, output);
-    }
-
-    /// [`Exporter::observe`] as a function of its own, for evaluation to keep.
+    /// What evaluation calls with everything it makes. Never blocks on the network.
     #[must_use]
     pub fn observer(&self) -> Observer {
         let outputs = self.outputs.clone();

@@ -335,7 +335,7 @@ async fn refused_then_accepted() {
     let (registry, web, job, series) = registry();
     let exporter = Exporter::start_with(&config(receiver.listen().await), registry, SOON).unwrap().unwrap();
     let begun = std::time::Instant::now();
-    exporter.observe(&Arc::new(output(web, job, series[0])));
+    exporter.observer()(&Arc::new(output(web, job, series[0])));
     receiver.until(3).await;
     assert!(begun.elapsed() > Duration::from_millis(1100), "the receiver's delay was not respected");
     exporter.stop().await;
@@ -366,7 +366,7 @@ async fn a_pause_longer_than_the_time_to_retry_is_cut_short() {
     let (registry, web, job, series) = registry();
     let config = ExportConfig { retry_seconds: 2, ..config(receiver.listen().await) };
     let exporter = Exporter::start_with(&config, registry, SOON).unwrap().unwrap();
-    exporter.observe(&Arc::new(output(web, job, series[0])));
+    exporter.observer()(&Arc::new(output(web, job, series[0])));
     receiver.until(2).await;
     exporter.stop().await;
     let attempts = receiver.attempts.lock();
@@ -382,7 +382,7 @@ async fn refused_for_good() {
     let exporter = Exporter::start_with(&config(receiver.listen().await), registry, SOON).unwrap().unwrap();
     exporter.observer()(&observed);
     receiver.until(1).await;
-    exporter.observe(&observed);
+    exporter.observer()(&observed);
     exporter.stop().await;
     let attempts = receiver.attempts.lock();
     assert!(attempts.len() >= 2);
@@ -393,7 +393,7 @@ async fn refused_for_good() {
 async fn stopping_does_not_wait_for_an_endpoint_that_is_gone() {
     let (registry, web, job, series) = registry();
     let exporter = Exporter::start(&config("http://127.0.0.1:9".to_owned()), registry).unwrap().unwrap();
-    exporter.observe(&Arc::new(output(web, job, series[0])));
+    exporter.observer()(&Arc::new(output(web, job, series[0])));
     tokio::time::timeout(Duration::from_secs(15), exporter.stop()).await.expect("stopping hangs");
 }
 

@@ -30,7 +30,7 @@ pub use prefix::is_sane as is_sane_prefix;
 use self::error::ApiError;
 use super::{Rest, ServiceStatus};
 use crate::auth::Denied;
-use crate::web::{CORRELATION, Lingering, MOST_HEAD_BYTES, MOST_HEADERS, waits_for_continue};
+use crate::web::{Budget, CORRELATION, Lingering, MOST_HEAD_BYTES, MOST_HEADERS, Permit, waits_for_continue};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
@@ -57,7 +57,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use time::Time;
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tracing::Instrument as _;
 use vitals_core::caller::{Caller, Scope};
 use vitals_core::ids::UnixNanos;
@@ -74,8 +74,8 @@ pub const MOST_POINTS: usize = 5_000;
 /// A client's own correlation id is kept up to this length.
 const LONGEST_CORRELATION: usize = 128;
 
-/// Every route, with what goes around them.
-pub fn router(rest: Arc<Rest>) -> Router {
+/// Every route, with what goes around them. `bodies` is shared by the routers that follow each other as settings change.
+fn router(rest: Arc<Rest>, bodies: Arc<Budget>) -> Router {
     let telemetry = [
         ("/heartbeat", post(ingest::heartbeat)),
         ("/system-metrics", post(ingest::system_metrics)),
@@ -100,7 +100,7 @@ pub fn router(rest: Arc<Rest>) -> Router {
         .merge(docs::routes())
         .fallback(|| async { ApiError::NotFound("there is no such route".to_owned()) })
         .method_not_allowed_fallback(|| async { ApiError::Method })
-        .layer(axum::Extension(Room(Arc::new(Semaphore::new(rest.config.max_body_bytes)))))
+        .layer(axum::Extension(BodyBudget(bodies)))
         .layer(from_fn_with_state(rest.clone(), bounded))
         .layer(from_fn(correlated))
         .with_state(rest);
@@ -138,7 +138,9 @@ pub async fn serve(
 ) -> io::Result<()> {
     let first = rest.borrow_and_update().clone();
     let config = first.config.clone();
-    let current = Arc::new(RwLock::new(router(first)));
+    // One over all reloads: a body that is held by a request of before counts against the requests after it.
+    let bodies = Budget::new(config.max_body_bytes);
+    let current = Arc::new(RwLock::new(router(first, bodies.clone())));
     let mut server = http1::Builder::new();
     // Also bounds how long a connection may stay idle: the next head must come within it.
     server
@@ -159,7 +161,9 @@ pub async fn serve(
         let (accepted, place) = tokio::select! {
             () = &mut shutdown => break,
             Ok(()) = rest.changed() => {
-                *current.write() = router(rest.borrow_and_update().clone());
+                let rest = rest.borrow_and_update().clone();
+                bodies.set_limit(rest.config.max_body_bytes);
+                *current.write() = router(rest, bodies.clone());
                 continue;
             }
             next = next => match next {
@@ -483,7 +487,7 @@ fn none_wrong(problems: Vec<Problem>) -> Result<(), ApiError> {
 
 /// Bytes of bodies that may be held at a time. They are held until the answer is made.
 #[derive(Clone)]
-struct Room(Arc<Semaphore>);
+struct BodyBudget(Arc<Budget>);
 
 /// When to come back if there is no room for a body.
 const ROOM_RETRY: Duration = Duration::from_secs(1);
@@ -491,7 +495,7 @@ const ROOM_RETRY: Duration = Duration::from_secs(1);
 /// A body with its place.
 struct Held {
     bytes: Bytes,
-    _place: Option<OwnedSemaphorePermit>,
+    _place: Option<Permit>,
 }
 
 /// The whole body, within the limits.
@@ -510,12 +514,12 @@ async fn body(request: Request<Body>) -> Result<Held, ApiError> {
         return Err(too_large());
     }
     // A body that does not say how long it is may be as long as one can be.
-    let weight = u32::try_from(announced.unwrap_or(LARGEST_BODY)).unwrap_or(u32::MAX);
+    let length = announced.unwrap_or(LARGEST_BODY);
     let full = || ApiError::Intake(super::IntakeError::Overloaded { retry_after: ROOM_RETRY });
-    let place = match request.extensions().get::<Room>() {
-        Some(Room(room)) => Some(room.clone().try_acquire_many_owned(weight).map_err(|_| full())?),
-        None => None,
-    };
+    let mut place = request.extensions().get::<BodyBudget>().map(|BodyBudget(budget)| budget.permit());
+    if place.as_mut().is_some_and(|place| !place.reserve(length)) {
+        return Err(full());
+    }
     let bytes = axum::body::to_bytes(request.into_body(), LARGEST_BODY).await.map_err(|error| {
         let mut source: Option<&dyn std::error::Error> = Some(&error);
         while let Some(cause) = source {
@@ -544,7 +548,7 @@ struct Parsed {
     value: Value,
     length: usize,
     /// Kept until the answer is made.
-    _place: Option<OwnedSemaphorePermit>,
+    _place: Option<Permit>,
 }
 
 /// The JSON body.

@@ -259,6 +259,7 @@ struct Service {
     store: Arc<Memory>,
     judge: Arc<Judge>,
     registry: Arc<Registry>,
+    rest: tokio::sync::watch::Sender<Arc<Rest>>,
     _stop: tokio::sync::oneshot::Sender<()>,
 }
 
@@ -327,11 +328,16 @@ impl Service {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let (_, rest) = tokio::sync::watch::channel(Arc::new(rest));
-        tokio::spawn(serve(listener, rest, async {
+        let (rest, current) = tokio::sync::watch::channel(Arc::new(rest));
+        tokio::spawn(serve(listener, current, async {
             let _ = stopped.await;
         }));
-        Self { address, auth, store, judge, registry, _stop: stop }
+        Self { address, auth, store, judge, registry, rest, _stop: stop }
+    }
+
+    /// New settings, as a reload of the service gives them.
+    fn reload(&self, config: ExposeConfig) {
+        self.rest.send_modify(|rest| *rest = Arc::new(Rest { config, ..Rest::clone(rest) }));
     }
 
     fn token(&self, tenant: Option<&str>, agents: Option<&[&str]>, scope: Option<&str>) -> String {
@@ -979,6 +985,58 @@ async fn bodies_have_bounded_room() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("the room was not given back");
+}
+
+/// A request with a body as long as one can be, of which only the first byte is sent.
+async fn half_sent(service: &Service, token: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(service.address).await.unwrap();
+    let head = format!(
+        "POST /api/v1/telemetry/batch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+         content-length: {LARGEST_BODY}\r\n\r\n{{"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+/// Sends heartbeats until one is answered with `status`; the status of the last.
+async fn beat_until(service: &Service, token: &str, status: u16) -> u16 {
+    for _ in 0..50 {
+        if service.post("heartbeat", token, &beat("web-1")).await.status == status {
+            return status;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    service.post("heartbeat", token, &beat("web-1")).await.status
+}
+
+#[tokio::test]
+async fn bodies_in_flight_count_over_a_reload() {
+    let with = |max_body_bytes: usize, request_seconds: u64| ExposeConfig {
+        max_body_bytes,
+        request_seconds,
+        ..ExposeConfig::default()
+    };
+    let service = Service::with(with(LARGEST_BODY, 30)).await;
+    let token = service.token(None, None, None);
+    let first = half_sent(&service, &token).await;
+    assert_eq!(beat_until(&service, &token, 429).await, 429);
+
+    // Another setting changes: the body of before is held all the same.
+    service.reload(with(LARGEST_BODY, 29));
+    assert_eq!(beat_until(&service, &token, 201).await, 429);
+
+    // A larger budget is there at once, and only the difference of it.
+    service.reload(with(2 * LARGEST_BODY, 29));
+    assert_eq!(beat_until(&service, &token, 201).await, 201);
+    let second = half_sent(&service, &token).await;
+    assert_eq!(beat_until(&service, &token, 429).await, 429);
+
+    // A smaller one interrupts nobody, and takes nothing new until enough has come back.
+    service.reload(with(LARGEST_BODY, 29));
+    drop(first);
+    assert_eq!(beat_until(&service, &token, 201).await, 429);
+    drop(second);
+    assert_eq!(beat_until(&service, &token, 201).await, 201);
 }
 
 #[tokio::test]
