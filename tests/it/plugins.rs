@@ -184,8 +184,8 @@ fn a_closed_series_comes_back_without_a_past() {
     let set = load(&[]).unwrap();
     let wasm = || -> Box<dyn Judges> { set.instances(&tenant()) };
     let native = || -> Box<dyn Judges> { Box::new(NativeJudges::default()) };
-    let makers: [(&str, &dyn Fn() -> Box<dyn Judges>); 2] = [("wasm", &wasm), ("native", &native)];
-    for (name, make) in makers {
+    let makers: [&dyn Fn() -> Box<dyn Judges>; 2] = [&wasm, &native];
+    for (name, make) in ["wasm", "native"].into_iter().zip(makers) {
         let restarted = |judges: &mut dyn Judges| {
             let mut again = make();
             again.restore(&judges.snapshot());
