@@ -4,6 +4,7 @@
 
 use super::agents::{Agent, Agents, Measured, Subject, Window, vital};
 use super::config::EvaluateConfig;
+use super::heard::LastHeard;
 use super::intake::{Arrived, Intake, Kept, NO_CHILDREN, NO_GAUGE, Sifted, flag};
 use super::judges::{AgentView, DerivedSeries, Judges, SlaView};
 use super::maintenance::Planned;
@@ -118,6 +119,8 @@ struct Round {
     /// Whose heartbeats are among them.
     beating: HashSet<AgentId>,
     asks: Vec<Ask>,
+    /// Outliers found so far.
+    found: Vec<(UnixNanos, OutlierVerdict)>,
 }
 
 /// Most rows of one call of the scorers.
@@ -151,6 +154,7 @@ pub(super) struct Shard {
     by_tenant: HashMap<TenantId, usize>,
     children: Vec<Vec<Child>>,
     agents: Agents,
+    heard: LastHeard,
     scratch: Scratch,
     out: Output,
     /// The last record taken.
@@ -186,6 +190,7 @@ impl Shard {
             by_tenant: HashMap::new(),
             children: Vec::new(),
             agents: Agents::default(),
+            heard: LastHeard::default(),
             scratch: Scratch::default(),
             out: Output::default(),
             position: Position(0),
@@ -319,6 +324,7 @@ impl Shard {
     pub(super) fn rebuild(&mut self, checkpoint: &Checkpoint) -> Result<(), StateError> {
         let saved: PluginState = state::read(checkpoint.state.as_deref().unwrap_or_default())?;
         self.intake.restore(&saved.intake);
+        self.heard.restore(saved.heard);
         for (tenant, snapshot) in saved.tenants {
             let at = self.tenant(&tenant);
             self.tenants[at].snapshot = snapshot;
@@ -363,6 +369,7 @@ impl Shard {
         }
         self.ticked = self.ticked.max(now);
         self.follow_plan(now);
+        self.close_silent(now);
         let now = self.now();
         for agent in &mut self.agents.all {
             agent.repeat(now, &self.config, &mut self.out);
@@ -409,14 +416,13 @@ impl Shard {
             sifted.count();
         }
         self.settle(&mut round);
-        let mut found = Vec::new();
         for at in 0..self.tenants.len() {
-            self.judge(at, &mut found);
+            self.judge(at, &mut round.found);
         }
         self.emit();
         for ask in round.asks {
             let mut outcome = ask.outcome;
-            outcome.outliers = among(&found, &ask.columns);
+            outcome.outliers = among(&round.found, &ask.columns);
             (ask.reply)(outcome);
         }
         for reply in acts {
@@ -439,6 +445,7 @@ impl Shard {
             self.beat(agent, &samples.tenant, Beat::EXPORT, now);
         }
         let at = self.tenant(&samples.tenant);
+        self.hear_samples(at, &samples, round);
         let from = self.tenants[at].fresh.len();
         let sifted = self.sift(at, &samples.columns, &samples.starts, samples.received_at);
         self.compare_clocks(&samples);
@@ -458,6 +465,66 @@ impl Shard {
             round.asks.push(Ask { columns: samples.columns, outcome, reply });
         }
         sifted
+    }
+
+    /// Hears of the agents that samples are about: those that send them, else the one that others report on.
+    fn hear_samples(&mut self, at: usize, samples: &Samples, round: &mut Round) {
+        for &agent in &samples.alive {
+            self.hear(agent, at, samples.received_at, round);
+        }
+        if samples.alive.is_empty()
+            && let Some(series) =
+                samples.columns.series.first().and_then(|&id| self.around.registry.series(SeriesId(id)))
+        {
+            self.hear(series.agent, at, samples.received_at, round);
+        }
+    }
+
+    /// Hears of an agent. After too long a silence its series start without a past, also if no tick came between.
+    fn hear(&mut self, agent: AgentId, tenant: usize, received: UnixNanos, round: &mut Round) {
+        if self.heard.hear(agent, received, nanos(self.config.forget_seconds)) {
+            // What came before the silence is judged by its past, also if it is in the same batch.
+            self.judge(tenant, &mut round.found);
+            self.close(tenant, &[agent]);
+        }
+    }
+
+    /// The plugins forget the series of agents that have been silent for too long.
+    fn close_silent(&mut self, now: UnixNanos) {
+        let mut silent: HashMap<TenantId, Vec<AgentId>> = HashMap::new();
+        for id in self.heard.take_silent(now, nanos(self.config.forget_seconds)) {
+            if let Some(agent) = self.around.registry.agent(id) {
+                silent.entry(agent.tenant.clone()).or_default().push(id);
+            }
+        }
+        for (tenant, agents) in silent {
+            let at = self.tenant(&tenant);
+            self.close(at, &agents);
+        }
+    }
+
+    /// Closes the series of agents in their tenant's plugins, which are fetched back if they were put away: their state
+    /// has to forget too. What comes later is told of anew.
+    fn close(&mut self, at: usize, agents: &[AgentId]) {
+        let mut closed = HashSet::new();
+        for series in agents.iter().flat_map(|&agent| self.around.registry.series_of(agent)) {
+            if let Some(state) = self.intake.series.get_mut(series.id.0 as usize) {
+                state.flags &= !flag::OPEN;
+            }
+            closed.insert(series.id);
+        }
+        let tenant = &mut self.tenants[at];
+        tenant.opened.retain(|id| !closed.contains(id));
+        let are_away = tenant.judges.is_none();
+        if are_away && tenant.snapshot.is_empty() {
+            return;
+        }
+        let mut judges = self.judges(at);
+        judges.close(&closed.into_iter().collect::<Vec<_>>());
+        self.tenants[at].judges = Some(judges);
+        if are_away {
+            self.put_down(at);
+        }
     }
 
     fn sift(&mut self, tenant: usize, rows: &Columns, starts: &Starts, received: UnixNanos) -> Sifted {
@@ -488,6 +555,7 @@ impl Shard {
             self.settle(round);
         }
         let at = self.tenant(&heartbeat.tenant);
+        self.hear(heartbeat.agent, at, heartbeat.received_at, round);
         let sifted = self.sift(at, &heartbeat.columns, &Starts::default(), heartbeat.received_at);
         let view = self.view(&heartbeat);
         let new = self.is_newest(&heartbeat);
@@ -1126,6 +1194,7 @@ impl Shard {
                 self.around.board.remove(agent.id);
             }
         }
+        self.close_silent(now);
         self.report(now);
         self.put_away(now);
         self.emit();
@@ -1245,7 +1314,8 @@ impl Shard {
                 };
                 (tenant.id.clone(), snapshot)
             });
-            state::write(&PluginState { intake: intake.clone(), tenants: tenants.collect() })
+            let tenants = tenants.collect();
+            state::write(&PluginState { intake: intake.clone(), heard: self.heard.save(), tenants })
         });
         if with_state {
             self.included = self.position;

@@ -55,6 +55,12 @@ impl Judges for Fake {
         self.1.push(series.id);
     }
 
+    fn close(&mut self, series: &[SeriesId]) {
+        self.1.retain(|id| !series.contains(id));
+        self.0.counters.retain(|id, _| !series.contains(&SeriesId(*id)));
+        self.0.seen.retain(|id, _| !series.contains(&SeriesId(*id)));
+    }
+
     fn derive(&mut self, batch: &Columns) -> Vec<Derived> {
         let mut series: Vec<DerivedSeries> = Vec::new();
         let mut rows = Vec::new();
@@ -632,6 +638,109 @@ fn idle_plugins_are_put_away_with_their_state() {
     assert_eq!(world.outliers(), [("gauge".into(), 6_000, 2)]);
 }
 
+/// Agents are forgotten after ten minutes.
+fn forgetful() -> EvaluateConfig {
+    EvaluateConfig { forget_seconds: 600, ..config() }
+}
+
+/// Agent 0 (a gauge and a counter) falls silent at second 3 and comes back at 800; of agent 1 something comes all the time.
+fn a_silence() -> Vec<Record> {
+    let mut records = vec![describe()];
+    records.extend((0..4).map(|second| {
+        let count = second as f64;
+        samples(second, &[(0, second, 1.0), (1, second, count)])
+    }));
+    records.extend((1..5).map(|step| reported(step * 180, &[(4, step * 180, 20.0)])));
+    records.push(samples(800, &[(0, 800, 2_000.0), (1, 800, 5_000.0)]));
+    records.push(reported(801, &[(4, 801, 1_001.0)]));
+    records.push(samples(810, &[(0, 810, 3_000.0), (1, 810, 5_100.0)]));
+    records
+}
+
+/// What the plugins found of [`a_silence`]: of agent 0 with a past that began at 800, of agent 1 with all of its own.
+fn found_after_a_silence(world: &World, how: &str) {
+    let rate = |second: i64| world.samples().get(&("rate1".to_owned(), second)).copied();
+    let expect = [("gauge".to_owned(), 800, 1), ("gauge".to_owned(), 810, 2), ("load".to_owned(), 801, 5)];
+    assert_eq!(world.outliers(), expect, "{how}");
+    assert_eq!([rate(3), rate(800), rate(810)], [Some(1.0), None, Some(10.0)], "{how}");
+}
+
+#[test]
+fn a_forgotten_agent_comes_back_without_a_past() {
+    let story = a_silence();
+    for (how, idle, second) in [("ticks", 10_000, true), ("no ticks", 10_000, false), ("put away", 60, true)] {
+        let config = EvaluateConfig { idle_seconds: idle, ..forgetful() };
+        let mut world = World::with(config, &story[..1], Held::default());
+        for record in &story[1..] {
+            let last = world.shard.seen().0 / S - 1_000_000;
+            world.take(record.clone());
+            let until = world.shard.seen().0 / S - 1_000_000;
+            if second && last > 0 {
+                world.ticks(last..=until - 1);
+            }
+        }
+        found_after_a_silence(&world, how);
+    }
+    // All in one batch.
+    let mut world = World::with(forgetful(), &story[..1], Held::default());
+    let delivery = |(record, n): (&Record, u64)| {
+        let (position, ticket) = (Position(n), Ticket::default());
+        Delivery { position, record: record.clone(), ticket }
+    };
+    world.shard.take(&mut story[1..].iter().zip(2..).map(delivery).collect());
+    found_after_a_silence(&world, "one batch");
+}
+
+#[test]
+fn a_forgotten_agent_is_gone_from_the_plugins_state() {
+    let story = a_silence();
+    let snapshot = |world: &mut World| {
+        world.checkpoint(true);
+        let durable = world.store.durable.lock().unwrap().clone();
+        let state: super::state::PluginState = super::state::read(&durable.checkpoint.state.unwrap()).unwrap();
+        serde_json::from_slice::<Memory>(&state.tenants[0].1).unwrap()
+    };
+    for idle in [10_000, 60] {
+        let config = EvaluateConfig { idle_seconds: idle, ..forgetful() };
+        let mut world = World::with(config, &story[..1], Held::default());
+        story[1..9].iter().for_each(|record| drop(world.take(record.clone())));
+        world.shard.tick(at(602));
+        let before = snapshot(&mut world);
+        assert!(before.counters.contains_key(&1) && before.seen.contains_key(&0), "{idle}");
+        // Its derived series is its own too.
+        assert_eq!(before.seen.len(), 3, "{idle}");
+        world.shard.tick(at(604));
+        let after = snapshot(&mut world);
+        assert_eq!((after.counters.len(), after.seen), (0, [(4, 4)].into()), "{idle}");
+    }
+}
+
+#[test]
+fn a_forgotten_agent_stays_forgotten_over_a_crash() {
+    let story = a_silence();
+    for crash in 1..=story.len() {
+        for (state_every, seal_every) in [(usize::MAX, usize::MAX), (5, 2), (7, 3), (1, 1), (usize::MAX, 2)] {
+            for ticks in [false, true] {
+                let mut world = World::with(forgetful(), &story[..1], Held::default());
+                for (n, record) in story[1..crash].iter().enumerate() {
+                    world.take(record.clone());
+                    if ticks {
+                        let seen = world.shard.seen();
+                        world.shard.tick(seen);
+                    }
+                    if n % seal_every == seal_every - 1 {
+                        world.checkpoint(n % state_every == state_every - 1);
+                    }
+                }
+                let durable = world.store.durable.lock().unwrap().clone();
+                let again = World::with(forgetful(), &story, durable);
+                let how = format!("crash after {crash}, state every {state_every}, seal every {seal_every}, {ticks}");
+                found_after_a_silence(&again, &how);
+            }
+        }
+    }
+}
+
 fn story() -> Vec<Record> {
     let mut records = vec![describe()];
     for step in 0..12_i64 {
@@ -949,7 +1058,8 @@ fn the_threads_replay_evaluate_and_stop_with_everything_durable() {
     let (send, input) = crossbeam_channel::unbounded();
     let (events, last) = (Arc::new(Mutex::new(Vec::new())), story.len() as u64);
     let evaluator = super::Evaluator::start(
-        &EvaluateConfig::default(),
+        // The records are decades older than the clock of this machine, by which the threads go.
+        &EvaluateConfig { forget_seconds: u64::MAX, ..EvaluateConfig::default() },
         Arc::new(|_| Box::new(Fake::default())),
         registry.clone(),
         log.clone(),
