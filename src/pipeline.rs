@@ -422,22 +422,7 @@ impl Rooms {
 
     fn status(&self) -> Arc<dyn Fn() -> ServiceStatus + Send + Sync> {
         let (log, store, shards) = (self.log.clone(), self.store.clone(), self.shards.clone());
-        Arc::new(move || {
-            let waiting: usize = shards.iter().map(Sender::len).sum();
-            // Asking for a checkpoint touches the disk, so that the answer is the truth and not a memory.
-            let (usable, database_status) = match store.checkpoint(Partition(0)) {
-                Ok(_) => (true, store.outbox().map_or_else(|| "connected".to_owned(), |outbox| describe(&outbox))),
-                Err(error) => (false, error.to_string()),
-            };
-            let queued = log.stats().queued + waiting as u64;
-            let processing_queue_status = match log.last(Partition(0)) {
-                Err(error) => error.to_string(),
-                Ok(_) if queued > BUSY => "overloaded".to_owned(),
-                Ok(_) => "healthy".to_owned(),
-            };
-            let ready = usable && processing_queue_status == "healthy";
-            ServiceStatus { ready, database_status, processing_queue_status, queued }
-        })
+        Arc::new(move || service_status(log.as_ref(), store.as_ref(), shards.iter().map(Sender::len).sum()))
     }
 
     fn metrics(&self) -> Arc<dyn Fn() -> String + Send + Sync> {
@@ -538,6 +523,23 @@ fn observed_by(exporter: Option<Observer>, notifier: Observer) -> Observer {
         }
         notifier(output);
     })
+}
+
+/// How the service is, with `waiting` records on their way to the shards. Reads the disk, but little of it.
+fn service_status(log: &dyn Log, store: &dyn Store, waiting: usize) -> ServiceStatus {
+    // Asking for a position touches the disk, so that the answer is the truth and not a memory.
+    let (usable, database_status) = match store.stored(Partition(0)) {
+        Ok(_) => (true, store.outbox().map_or_else(|| "connected".to_owned(), |outbox| describe(&outbox))),
+        Err(error) => (false, error.to_string()),
+    };
+    let queued = log.stats().queued + waiting as u64;
+    let processing_queue_status = match log.last(Partition(0)) {
+        Err(error) => error.to_string(),
+        Ok(_) if queued > BUSY => "overloaded".to_owned(),
+        Ok(_) => "healthy".to_owned(),
+    };
+    let ready = usable && processing_queue_status == "healthy";
+    ServiceStatus { ready, database_status, processing_queue_status, queued }
 }
 
 /// OTLP requests: walked, logged, acknowledged.
@@ -728,12 +730,42 @@ mod tests {
         fn close(&self) {}
     }
 
+    /// Overwrites the pages of a file that hold nothing but `byte`, behind the number of the page that follows.
+    fn damage_pages_of(path: &std::path::Path, byte: u8) -> usize {
+        const PAGE: usize = 16 * 1024;
+        let mut file = std::fs::read(path).unwrap();
+        let whole = |page: &&mut [u8]| page[4..].iter().all(|&other| other == byte);
+        let damaged = file.chunks_mut(PAGE).filter(whole).map(|page| page.fill(0xFF)).count();
+        std::fs::write(path, file).unwrap();
+        damaged
+    }
+
+    #[test]
+    fn health_reads_no_state() {
+        use vitals_core::seam::Checkpoint;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let open = || store::EmbeddedStore::open(&path, &store::StoreConfig::default()).unwrap();
+        let before = open();
+        let state = Some(vec![0xAB; 1 << 20]);
+        let checkpoint = Checkpoint { stored: Position(7), state, ..Checkpoint::default() };
+        let (sender, sealed) = std::sync::mpsc::channel();
+        before.seal(Partition(0), checkpoint, Box::new(move || sender.send(()).unwrap()));
+        sealed.recv_timeout(Duration::from_secs(30)).unwrap();
+        drop(before);
+        assert!(damage_pages_of(&path, 0xAB) > 50);
+        let after = open();
+        assert!(after.checkpoint(Partition(0)).is_err(), "who reads the state finds it damaged");
+        let status = service_status(&Stuck, &after, 0);
+        assert_eq!((status.ready, status.database_status.as_str()), (true, "connected"));
+    }
+
     #[tokio::test]
     async fn rest_waits_no_longer_than_the_processing_timeout() {
         let patience = Arc::new(AtomicU64::new(20));
         let intake = RestIntake { log: Arc::new(Stuck), budget: Arc::new(Semaphore::new(100)), patience };
         let (start, end, by) = (UnixNanos(0), UnixNanos(1), "ops".to_owned());
-        let record = Record::Maintenance { agent: AgentId(0), start, end, by };
+        let record = Record::Maintenance { agent: AgentId(0), start, end, by, at: start };
         let answer = intake.submit(Partition(0), record, 1).await;
         assert_eq!(answer, Err(IntakeError::Unavailable("not evaluated within 20 ms".to_owned())));
     }

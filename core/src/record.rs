@@ -32,6 +32,8 @@ pub enum Record {
         end: UnixNanos,
         /// The token's subject.
         by: String,
+        /// When it was set.
+        at: UnixNanos,
     },
     /// What a person did to an alert by REST.
     Acknowledge {

@@ -116,6 +116,37 @@ pub enum StoreError {
     },
 }
 
+/// A person has seen an alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledgement {
+    /// The alert's id.
+    pub alert: String,
+    /// The token's subject.
+    pub by: String,
+    /// When.
+    pub at: UnixNanos,
+}
+
+impl Acknowledgement {
+    /// Marks `alert`, unless someone acknowledged it before; whether that changed it.
+    pub fn apply(&self, alert: &mut Alert) -> bool {
+        let is_first = alert.acknowledged.is_none();
+        alert.acknowledged.get_or_insert_with(|| (self.by.clone(), self.at));
+        is_first
+    }
+}
+
+/// A maintenance window over a part of the past that only the store remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PastMaintenance {
+    /// The agent.
+    pub agent: AgentId,
+    /// Inclusive.
+    pub start: UnixNanos,
+    /// Exclusive.
+    pub end: UnixNanos,
+}
+
 /// What evaluation adds to the store. Samples are sorted by (series, time).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Output {
@@ -131,6 +162,14 @@ pub struct Output {
     pub intervals: Vec<(AgentId, Interval)>,
     /// Alerts, new or changed; the key is the id.
     pub alerts: Vec<Alert>,
+    /// Acknowledgements of alerts that evaluation no longer holds. The store marks each alert that it has and that
+    /// nobody acknowledged before, and ignores other ids.
+    pub acknowledged: Vec<Acknowledgement>,
+    /// Maintenance of agents that evaluation no longer follows. The store applies [`planned_over`] to the agent's
+    /// intervals.
+    ///
+    /// [`planned_over`]: crate::availability::planned_over
+    pub maintenance: Vec<PastMaintenance>,
     /// What someone should hear of alerts; not kept.
     pub notices: Vec<Notice>,
 }
@@ -215,8 +254,8 @@ pub struct AlertQuery {
     pub tenant: TenantId,
     /// Of these agents; `None` is all of the tenant.
     pub agents: Option<Vec<AgentId>>,
-    /// Only those not resolved.
-    pub open_only: bool,
+    /// Only those that are resolved, or only those that are not; `None` is all.
+    pub resolved: Option<bool>,
     /// Begun at or after.
     pub start: UnixNanos,
     /// Begun before.
@@ -270,6 +309,11 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When the store cannot be read.
     fn checkpoint(&self, partition: Partition) -> Result<Checkpoint, StoreError>;
+    /// The `stored` position of a partition's checkpoint. Reads the disk, but neither state nor liveness.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn stored(&self, partition: Partition) -> Result<Position, StoreError>;
     /// Takes what evaluation made. Does no I/O.
     fn write(&self, partition: Partition, output: Output);
     /// Makes everything written to this partition so far durable, together with `checkpoint`, in the
@@ -296,6 +340,11 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When the store cannot be read.
     fn alerts(&self, query: &AlertQuery) -> Result<Vec<Alert>, StoreError>;
+    /// One alert of a tenant, found by its id without reading others.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn alert(&self, tenant: &TenantId, id: &str) -> Result<Option<Alert>, StoreError>;
     /// Deletes what is older than the configured retention, and merges small blocks.
     ///
     /// # Errors

@@ -35,7 +35,7 @@ pub struct EvaluateConfig {
     pub max_ahead_seconds: u64,
     /// A measurement older than this does not count as an agent's present state.
     pub stale_seconds: u64,
-    /// An agent silent for this long is forgotten: nothing is reported of it any more.
+    /// An agent silent for this long is forgotten: nothing is reported of it any more, and the plugins forget its series.
     pub forget_seconds: u64,
     /// Memory of an agent whose total is unknown, megabytes.
     pub memory_total_mb: f64,

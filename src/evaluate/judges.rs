@@ -72,8 +72,12 @@ pub struct SlaView {
 /// One tenant's plugins on one shard. Called from one thread. A plugin that fails answers nothing for that
 /// call; the implementation keeps account of it. Batches are sorted by (series, time).
 pub trait Judges {
-    /// Tells of a series before its first row is shown; once for each instance, after [`Judges::restore`] if that is called.
+    /// Tells of a series before its first row is shown; once for each instance, after [`Judges::restore`] if that is
+    /// called, and again after [`Judges::close`].
     fn open(&mut self, series: &Arc<SeriesDesc>);
+    /// The plugins forget these series, whether they were told of them or restored their state. A series that comes back is
+    /// told of by [`Judges::open`] again and starts without a past.
+    fn close(&mut self, series: &[SeriesId]);
     /// New samples from cumulative series.
     fn derive(&mut self, batch: &Columns) -> Vec<Derived>;
     /// Outliers among `batch`.

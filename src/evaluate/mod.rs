@@ -10,6 +10,7 @@
 //! - `histograms`: running totals of the buckets of delta histograms
 //! - `sort`: rows into the order of (series, time)
 //! - `vitals`: from series to an agent's CPU, memory, disk, errors
+//! - `heard`: when each agent was last heard of, and whose series the plugins forget
 //! - `agents`: availability, health and alerts of each agent
 //! - `state`: what a checkpoint keeps
 //! - `told`: lines of the log about alerts, acknowledgements and windows
@@ -20,6 +21,7 @@
 
 mod agents;
 mod config;
+mod heard;
 mod histograms;
 pub mod host;
 mod intake;

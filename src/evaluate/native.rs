@@ -61,6 +61,16 @@ impl Judges for NativeJudges {
         }
     }
 
+    fn close(&mut self, series: &[SeriesId]) {
+        for id in series {
+            self.detector.close(id.0);
+            self.rates.close(id.0);
+            if let Some(name) = self.names.get_mut(id.0 as usize) {
+                *name = None;
+            }
+        }
+    }
+
     fn derive(&mut self, batch: &Columns) -> Vec<Derived> {
         let (mut series, mut rows) = (Vec::<DerivedSeries>::new(), Vec::new());
         for (id, time, value) in batch.rows() {

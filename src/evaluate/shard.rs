@@ -4,6 +4,7 @@
 
 use super::agents::{Agent, Agents, Measured, Subject, Window, vital};
 use super::config::EvaluateConfig;
+use super::heard::LastHeard;
 use super::intake::{Arrived, Intake, Kept, NO_CHILDREN, NO_GAUGE, Sifted, flag};
 use super::judges::{AgentView, DerivedSeries, Judges, SlaView};
 use super::maintenance::Planned;
@@ -14,7 +15,7 @@ use super::vitals::Reading;
 use hashbrown::{HashMap, HashSet};
 use std::mem;
 use std::sync::Arc;
-use vitals_core::availability::{Beat, Clock, Interval, Own, Standing, State, Timing, planned_over};
+use vitals_core::availability::{Beat, Clock, Interval, Own, Standing, State, Timing};
 use vitals_core::board::{Board, Liveness};
 use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
@@ -24,7 +25,7 @@ use vitals_core::rules::alerts::Policy;
 use vitals_core::rules::health::{beside_report, is_bad};
 use vitals_core::rules::percent::percent;
 use vitals_core::rules::thresholds::judged_value;
-use vitals_core::seam::{AlertQuery, Checkpoint, Output, Store};
+use vitals_core::seam::{Acknowledgement, Checkpoint, Output, PastMaintenance, Store};
 use vitals_core::series::{MetricKind, Origin, Part, SeriesSpec, Shape};
 use vitals_core::verdict::{
     AgentHealth, Alert, AlertSeries, Event, Evidence, HealthStatus, OutlierVerdict, Verdict, VerdictBody,
@@ -118,6 +119,8 @@ struct Round {
     /// Whose heartbeats are among them.
     beating: HashSet<AgentId>,
     asks: Vec<Ask>,
+    /// Outliers found so far.
+    found: Vec<(UnixNanos, OutlierVerdict)>,
 }
 
 /// Most rows of one call of the scorers.
@@ -151,6 +154,7 @@ pub(super) struct Shard {
     by_tenant: HashMap<TenantId, usize>,
     children: Vec<Vec<Child>>,
     agents: Agents,
+    heard: LastHeard,
     scratch: Scratch,
     out: Output,
     /// The last record taken.
@@ -186,6 +190,7 @@ impl Shard {
             by_tenant: HashMap::new(),
             children: Vec::new(),
             agents: Agents::default(),
+            heard: LastHeard::default(),
             scratch: Scratch::default(),
             out: Output::default(),
             position: Position(0),
@@ -319,6 +324,7 @@ impl Shard {
     pub(super) fn rebuild(&mut self, checkpoint: &Checkpoint) -> Result<(), StateError> {
         let saved: PluginState = state::read(checkpoint.state.as_deref().unwrap_or_default())?;
         self.intake.restore(&saved.intake);
+        self.heard.restore(saved.heard);
         for (tenant, snapshot) in saved.tenants {
             let at = self.tenant(&tenant);
             self.tenants[at].snapshot = snapshot;
@@ -363,6 +369,7 @@ impl Shard {
         }
         self.ticked = self.ticked.max(now);
         self.follow_plan(now);
+        self.close_silent(now);
         let now = self.now();
         for agent in &mut self.agents.all {
             agent.repeat(now, &self.config, &mut self.out);
@@ -392,9 +399,9 @@ impl Shard {
                 Record::Heartbeat(heartbeat) => {
                     sifted.add(self.heartbeat(heartbeat, delivery.ticket.reply, &mut round));
                 }
-                Record::Maintenance { agent, start, end, by } => {
+                Record::Maintenance { agent, start, end, by, at } => {
                     self.settle(&mut round);
-                    self.maintain(agent, start, end, &by);
+                    self.maintain(agent, (start, end), &by, at);
                     acts.extend(delivery.ticket.reply);
                 }
                 Record::Acknowledge { alert, agent, by, at } => {
@@ -409,14 +416,13 @@ impl Shard {
             sifted.count();
         }
         self.settle(&mut round);
-        let mut found = Vec::new();
         for at in 0..self.tenants.len() {
-            self.judge(at, &mut found);
+            self.judge(at, &mut round.found);
         }
         self.emit();
         for ask in round.asks {
             let mut outcome = ask.outcome;
-            outcome.outliers = among(&found, &ask.columns);
+            outcome.outliers = among(&round.found, &ask.columns);
             (ask.reply)(outcome);
         }
         for reply in acts {
@@ -439,6 +445,7 @@ impl Shard {
             self.beat(agent, &samples.tenant, Beat::EXPORT, now);
         }
         let at = self.tenant(&samples.tenant);
+        self.hear_samples(at, &samples, round);
         let from = self.tenants[at].fresh.len();
         let sifted = self.sift(at, &samples.columns, &samples.starts, samples.received_at);
         self.compare_clocks(&samples);
@@ -458,6 +465,66 @@ impl Shard {
             round.asks.push(Ask { columns: samples.columns, outcome, reply });
         }
         sifted
+    }
+
+    /// Hears of the agents that samples are about: those that send them, else the one that others report on.
+    fn hear_samples(&mut self, at: usize, samples: &Samples, round: &mut Round) {
+        for &agent in &samples.alive {
+            self.hear(agent, at, samples.received_at, round);
+        }
+        if samples.alive.is_empty()
+            && let Some(series) =
+                samples.columns.series.first().and_then(|&id| self.around.registry.series(SeriesId(id)))
+        {
+            self.hear(series.agent, at, samples.received_at, round);
+        }
+    }
+
+    /// Hears of an agent. After too long a silence its series start without a past, also if no tick came between.
+    fn hear(&mut self, agent: AgentId, tenant: usize, received: UnixNanos, round: &mut Round) {
+        if self.heard.hear(agent, received, nanos(self.config.forget_seconds)) {
+            // What came before the silence is judged by its past, also if it is in the same batch.
+            self.judge(tenant, &mut round.found);
+            self.close(tenant, &[agent]);
+        }
+    }
+
+    /// The plugins forget the series of agents that have been silent for too long.
+    fn close_silent(&mut self, now: UnixNanos) {
+        let mut silent: HashMap<TenantId, Vec<AgentId>> = HashMap::new();
+        for id in self.heard.take_silent(now, nanos(self.config.forget_seconds)) {
+            if let Some(agent) = self.around.registry.agent(id) {
+                silent.entry(agent.tenant.clone()).or_default().push(id);
+            }
+        }
+        for (tenant, agents) in silent {
+            let at = self.tenant(&tenant);
+            self.close(at, &agents);
+        }
+    }
+
+    /// Closes the series of agents in their tenant's plugins, which are fetched back if they were put away: their state
+    /// has to forget too. What comes later is told of anew.
+    fn close(&mut self, at: usize, agents: &[AgentId]) {
+        let mut closed = HashSet::new();
+        for series in agents.iter().flat_map(|&agent| self.around.registry.series_of(agent)) {
+            if let Some(state) = self.intake.series.get_mut(series.id.0 as usize) {
+                state.flags &= !flag::OPEN;
+            }
+            closed.insert(series.id);
+        }
+        let tenant = &mut self.tenants[at];
+        tenant.opened.retain(|id| !closed.contains(id));
+        let are_away = tenant.judges.is_none();
+        if are_away && tenant.snapshot.is_empty() {
+            return;
+        }
+        let mut judges = self.judges(at);
+        judges.close(&closed.into_iter().collect::<Vec<_>>());
+        self.tenants[at].judges = Some(judges);
+        if are_away {
+            self.put_down(at);
+        }
     }
 
     fn sift(&mut self, tenant: usize, rows: &Columns, starts: &Starts, received: UnixNanos) -> Sifted {
@@ -488,6 +555,7 @@ impl Shard {
             self.settle(round);
         }
         let at = self.tenant(&heartbeat.tenant);
+        self.hear(heartbeat.agent, at, heartbeat.received_at, round);
         let sifted = self.sift(at, &heartbeat.columns, &Starts::default(), heartbeat.received_at);
         let view = self.view(&heartbeat);
         let new = self.is_newest(&heartbeat);
@@ -711,7 +779,7 @@ impl Shard {
         self.agents.touch(at);
     }
 
-    fn maintain(&mut self, agent: AgentId, start: UnixNanos, end: UnixNanos, by: &str) {
+    fn maintain(&mut self, agent: AgentId, (start, end): (UnixNanos, UnixNanos), by: &str, set: UnixNanos) {
         let Some(desc) = self.around.registry.agent(agent) else { return };
         if !self.rebuilding {
             told::window(&desc, by, start, end);
@@ -720,18 +788,10 @@ impl Shard {
         if end <= start {
             return;
         }
-        let now = self.now();
-        if self.agents.all[at].tracker.is_none() && start < now && !self.rebuilding {
-            // Nothing of it is remembered here, but it may have been heard of once.
-            match self.around.store.intervals(agent, start, end.min(now)) {
-                Ok(known) => {
-                    let changes = planned_over(&known, start, end.min(now));
-                    self.out.intervals.extend(changes.into_iter().map(|change| (agent, change)));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, agent = desc.key, "a maintenance window could not change the past")
-                }
-            }
+        if self.agents.all[at].tracker.is_none() && start < set {
+            // Nothing of it is remembered here, but the store may have heard of it once. What is past is so by the record's
+            // own time, which is the same in a replay.
+            self.out.maintenance.push(PastMaintenance { agent, start, end: end.min(set) });
         }
         self.plan_window(at, Window { start, end, configured: false });
     }
@@ -750,24 +810,7 @@ impl Shard {
             return;
         }
         // It is over already: only the store knows it.
-        let Some(desc) = self.around.registry.agent(agent) else { return };
-        let query = AlertQuery {
-            tenant: desc.tenant.clone(),
-            agents: Some(vec![agent]),
-            open_only: false,
-            start: UnixNanos(i64::MIN),
-            end: UnixNanos(i64::MAX),
-            limit: 10_000,
-        };
-        match self.around.store.alerts(&query) {
-            Ok(alerts) => {
-                if let Some(mut alert) = alerts.into_iter().find(|a| a.id == alert) {
-                    alert.acknowledged.get_or_insert_with(|| (by.to_owned(), at));
-                    self.out.alerts.push(alert);
-                }
-            }
-            Err(error) => tracing::warn!(%error, alert, "an acknowledgement could not be kept"),
-        }
+        self.out.acknowledged.push(Acknowledgement { alert: alert.to_owned(), by: by.to_owned(), at });
     }
 
     /// Shows a tenant's new rows to its plugins. What they found is added to `found`.
@@ -1151,6 +1194,7 @@ impl Shard {
                 self.around.board.remove(agent.id);
             }
         }
+        self.close_silent(now);
         self.report(now);
         self.put_away(now);
         self.emit();
@@ -1270,7 +1314,8 @@ impl Shard {
                 };
                 (tenant.id.clone(), snapshot)
             });
-            state::write(&PluginState { intake: intake.clone(), tenants: tenants.collect() })
+            let tenants = tenants.collect();
+            state::write(&PluginState { intake: intake.clone(), heard: self.heard.save(), tenants })
         });
         if with_state {
             self.included = self.position;

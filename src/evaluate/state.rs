@@ -4,15 +4,17 @@ use super::agents::Agent;
 use super::intake::SavedIntake;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use vitals_core::ids::{TenantId, UnixNanos};
+use vitals_core::ids::{AgentId, TenantId, UnixNanos};
 
 /// Goes up with every change of the types below.
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
 
 /// The plugins' state, with what decides which rows they are shown next.
 #[derive(Serialize, Deserialize, Default)]
 pub(super) struct PluginState {
     pub(super) intake: SavedIntake,
+    /// When each agent was last heard of.
+    pub(super) heard: Vec<(AgentId, UnixNanos)>,
     pub(super) tenants: Vec<(TenantId, Vec<u8>)>,
 }
 

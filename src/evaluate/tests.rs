@@ -8,7 +8,7 @@ use super::shard::{Shard, Surroundings};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use vitals_core::availability::{Interval, State, merged};
+use vitals_core::availability::{Interval, State, merged, planned_over};
 use vitals_core::board::{Board, Liveness};
 use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
@@ -53,6 +53,12 @@ impl Judges for Fake {
     fn open(&mut self, series: &Arc<SeriesDesc>) {
         assert!(!self.1.contains(&series.id), "opened twice");
         self.1.push(series.id);
+    }
+
+    fn close(&mut self, series: &[SeriesId]) {
+        self.1.retain(|id| !series.contains(id));
+        self.0.counters.retain(|id, _| !series.contains(&SeriesId(*id)));
+        self.0.seen.retain(|id, _| !series.contains(&SeriesId(*id)));
     }
 
     fn derive(&mut self, batch: &Columns) -> Vec<Derived> {
@@ -129,6 +135,9 @@ struct Held {
     checkpoint: Checkpoint,
 }
 
+/// What a question to the store while records are evaluated ends in: it would wait for the disk.
+const READ: &str = "evaluation reads the store";
+
 #[derive(Default)]
 struct MemoryStore {
     now: Mutex<Held>,
@@ -148,6 +157,10 @@ impl Store for MemoryStore {
         Ok(self.durable.lock().unwrap().checkpoint.clone())
     }
 
+    fn stored(&self, _: Partition) -> Result<Position, StoreError> {
+        panic!("{READ}");
+    }
+
     fn write(&self, _: Partition, output: Output) {
         let mut held = self.now.lock().unwrap();
         held.agents.extend(output.agents.into_iter().map(|a| (a.id, a)));
@@ -162,6 +175,15 @@ impl Store for MemoryStore {
         held.verdicts.extend(output.verdicts);
         held.intervals.extend(output.intervals.into_iter().map(|(agent, i)| ((agent, i.start), i)));
         held.alerts.extend(output.alerts.into_iter().map(|a| (a.id.clone(), a)));
+        for window in output.maintenance {
+            let known: Vec<_> =
+                held.intervals.iter().filter(|((a, _), _)| *a == window.agent).map(|(_, i)| *i).collect();
+            let changes = planned_over(&known, window.start, window.end);
+            held.intervals.extend(changes.into_iter().map(|i| ((window.agent, i.start), i)));
+        }
+        for one in output.acknowledged {
+            held.alerts.get_mut(&one.alert).map(|alert| one.apply(alert));
+        }
     }
 
     fn seal(&self, _: Partition, checkpoint: Checkpoint, done: Box<dyn FnOnce() + Send>) {
@@ -174,19 +196,23 @@ impl Store for MemoryStore {
     }
 
     fn samples(&self, _: &SampleQuery) -> Result<Vec<(UnixNanos, f64)>, StoreError> {
-        Ok(Vec::new())
+        panic!("{READ}");
     }
 
     fn verdicts(&self, _: &VerdictQuery) -> Result<Vec<Verdict>, StoreError> {
-        Ok(self.now.lock().unwrap().verdicts.clone())
+        panic!("{READ}");
     }
 
     fn intervals(&self, _: AgentId, _: UnixNanos, _: UnixNanos) -> Result<Vec<Interval>, StoreError> {
-        Ok(self.now.lock().unwrap().intervals.values().copied().collect())
+        panic!("{READ}");
     }
 
     fn alerts(&self, _: &AlertQuery) -> Result<Vec<Alert>, StoreError> {
-        Ok(self.now.lock().unwrap().alerts.values().cloned().collect())
+        panic!("{READ}");
+    }
+
+    fn alert(&self, _: &TenantId, _: &str) -> Result<Option<Alert>, StoreError> {
+        panic!("{READ}");
     }
 
     fn maintain(&self, _: UnixNanos) -> Result<(), StoreError> {
@@ -419,6 +445,11 @@ fn started(received: i64, rows: &[(u32, i64, i64, f64)]) -> Record {
     Record::Samples(record)
 }
 
+/// A maintenance window of the agent that sends heartbeats.
+fn planned(start: i64, end: i64, set: i64) -> Record {
+    Record::Maintenance { agent: AgentId(1), start: at(start), end: at(end), by: "ops".into(), at: at(set) }
+}
+
 fn heartbeat(time: i64, cpu: f64) -> Record {
     reporting(1, time, cpu, HealthStatus::Healthy)
 }
@@ -605,6 +636,109 @@ fn idle_plugins_are_put_away_with_their_state() {
     world.shard.tick(at(5_001));
     world.take(samples(6_000, &[(0, 6_000, 2_000.0)]));
     assert_eq!(world.outliers(), [("gauge".into(), 6_000, 2)]);
+}
+
+/// Agents are forgotten after ten minutes.
+fn forgetful() -> EvaluateConfig {
+    EvaluateConfig { forget_seconds: 600, ..config() }
+}
+
+/// Agent 0 (a gauge and a counter) falls silent at second 3 and comes back at 800; of agent 1 something comes all the time.
+fn a_silence() -> Vec<Record> {
+    let mut records = vec![describe()];
+    records.extend((0..4).map(|second| {
+        let count = second as f64;
+        samples(second, &[(0, second, 1.0), (1, second, count)])
+    }));
+    records.extend((1..5).map(|step| reported(step * 180, &[(4, step * 180, 20.0)])));
+    records.push(samples(800, &[(0, 800, 2_000.0), (1, 800, 5_000.0)]));
+    records.push(reported(801, &[(4, 801, 1_001.0)]));
+    records.push(samples(810, &[(0, 810, 3_000.0), (1, 810, 5_100.0)]));
+    records
+}
+
+/// What the plugins found of [`a_silence`]: of agent 0 with a past that began at 800, of agent 1 with all of its own.
+fn found_after_a_silence(world: &World, how: &str) {
+    let rate = |second: i64| world.samples().get(&("rate1".to_owned(), second)).copied();
+    let expect = [("gauge".to_owned(), 800, 1), ("gauge".to_owned(), 810, 2), ("load".to_owned(), 801, 5)];
+    assert_eq!(world.outliers(), expect, "{how}");
+    assert_eq!([rate(3), rate(800), rate(810)], [Some(1.0), None, Some(10.0)], "{how}");
+}
+
+#[test]
+fn a_forgotten_agent_comes_back_without_a_past() {
+    let story = a_silence();
+    for (how, idle, second) in [("ticks", 10_000, true), ("no ticks", 10_000, false), ("put away", 60, true)] {
+        let config = EvaluateConfig { idle_seconds: idle, ..forgetful() };
+        let mut world = World::with(config, &story[..1], Held::default());
+        for record in &story[1..] {
+            let last = world.shard.seen().0 / S - 1_000_000;
+            world.take(record.clone());
+            let until = world.shard.seen().0 / S - 1_000_000;
+            if second && last > 0 {
+                world.ticks(last..=until - 1);
+            }
+        }
+        found_after_a_silence(&world, how);
+    }
+    // All in one batch.
+    let mut world = World::with(forgetful(), &story[..1], Held::default());
+    let delivery = |(record, n): (&Record, u64)| {
+        let (position, ticket) = (Position(n), Ticket::default());
+        Delivery { position, record: record.clone(), ticket }
+    };
+    world.shard.take(&mut story[1..].iter().zip(2..).map(delivery).collect());
+    found_after_a_silence(&world, "one batch");
+}
+
+#[test]
+fn a_forgotten_agent_is_gone_from_the_plugins_state() {
+    let story = a_silence();
+    let snapshot = |world: &mut World| {
+        world.checkpoint(true);
+        let durable = world.store.durable.lock().unwrap().clone();
+        let state: super::state::PluginState = super::state::read(&durable.checkpoint.state.unwrap()).unwrap();
+        serde_json::from_slice::<Memory>(&state.tenants[0].1).unwrap()
+    };
+    for idle in [10_000, 60] {
+        let config = EvaluateConfig { idle_seconds: idle, ..forgetful() };
+        let mut world = World::with(config, &story[..1], Held::default());
+        story[1..9].iter().for_each(|record| drop(world.take(record.clone())));
+        world.shard.tick(at(602));
+        let before = snapshot(&mut world);
+        assert!(before.counters.contains_key(&1) && before.seen.contains_key(&0), "{idle}");
+        // Its derived series is its own too.
+        assert_eq!(before.seen.len(), 3, "{idle}");
+        world.shard.tick(at(604));
+        let after = snapshot(&mut world);
+        assert_eq!((after.counters.len(), after.seen), (0, [(4, 4)].into()), "{idle}");
+    }
+}
+
+#[test]
+fn a_forgotten_agent_stays_forgotten_over_a_crash() {
+    let story = a_silence();
+    for crash in 1..=story.len() {
+        for (state_every, seal_every) in [(usize::MAX, usize::MAX), (5, 2), (7, 3), (1, 1), (usize::MAX, 2)] {
+            for ticks in [false, true] {
+                let mut world = World::with(forgetful(), &story[..1], Held::default());
+                for (n, record) in story[1..crash].iter().enumerate() {
+                    world.take(record.clone());
+                    if ticks {
+                        let seen = world.shard.seen();
+                        world.shard.tick(seen);
+                    }
+                    if n % seal_every == seal_every - 1 {
+                        world.checkpoint(n % state_every == state_every - 1);
+                    }
+                }
+                let durable = world.store.durable.lock().unwrap().clone();
+                let again = World::with(forgetful(), &story, durable);
+                let how = format!("crash after {crash}, state every {state_every}, seal every {seal_every}, {ticks}");
+                found_after_a_silence(&again, &how);
+            }
+        }
+    }
 }
 
 fn story() -> Vec<Record> {
@@ -882,7 +1016,7 @@ fn what_an_agent_says_of_itself_is_kept_and_limits_its_health() {
     // In maintenance nobody is told.
     let told = world.told().len();
     world.take(reporting(0, 130, 5.0, HealthStatus::Maintenance));
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(110), end: at(600), by: "ops".into() });
+    world.take(planned(110, 600, 600));
     world.take(reporting(1, 120, 99.0, HealthStatus::Critical));
     let new: Vec<_> = world.told().split_off(told).into_iter().filter(|told| told.contains("raised")).collect();
     assert_eq!(new, Vec::<String>::new());
@@ -924,7 +1058,8 @@ fn the_threads_replay_evaluate_and_stop_with_everything_durable() {
     let (send, input) = crossbeam_channel::unbounded();
     let (events, last) = (Arc::new(Mutex::new(Vec::new())), story.len() as u64);
     let evaluator = super::Evaluator::start(
-        &EvaluateConfig::default(),
+        // The records are decades older than the clock of this machine, by which the threads go.
+        &EvaluateConfig { forget_seconds: u64::MAX, ..EvaluateConfig::default() },
         Arc::new(|_| Box::new(Fake::default())),
         registry.clone(),
         log.clone(),
@@ -1063,7 +1198,7 @@ fn a_window_that_is_taken_out_of_the_configuration_ends() {
 #[test]
 fn a_window_set_before_an_agent_is_first_seen_is_kept_for_it() {
     let mut world = World::start(&[describe()], Held::default());
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(0), end: at(600), by: "ops".into() });
+    world.take(planned(0, 600, 600));
     // Also over a restart.
     world.checkpoint(true);
     let durable = world.store.durable.lock().unwrap().clone();
@@ -1279,7 +1414,7 @@ fn a_window_in_the_past_changes_the_past() {
             (-500, 600, &[(0, Some(600), M), (600, Some(900), D), (900, None, U)]),
         ] {
             let mut world = with_an_outage(until);
-            world.take(Record::Maintenance { agent: AgentId(1), start: at(start), end: at(end), by: "ops".into() });
+            world.take(planned(start, end, end));
             assert_eq!(line(&world), expect, "{until} {start} {end}");
             // It stays so, over a restart and with what comes.
             world.checkpoint(true);
@@ -1293,8 +1428,8 @@ fn a_window_in_the_past_changes_the_past() {
     let mut world = with_an_outage(9_000);
     let report = |world: &World| world.board.get(AgentId(1)).unwrap().sla.unwrap();
     assert_eq!(report(&world).risk, Risk::Breached);
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(200), end: at(700), by: "ops".into() });
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(600), end: at(1_000), by: "ops".into() });
+    world.take(planned(200, 700, 700));
+    world.take(planned(600, 1_000, 1_000));
     world.ticks(9_030..=9_060);
     assert_eq!((report(&world).risk, report(&world).availability), (Risk::Low, 100.0));
 }
@@ -1305,12 +1440,12 @@ fn a_window_over_the_beginning_of_an_outage_ends_its_alert() {
     (0..4).for_each(|n| drop(world.take(heartbeat(n * 30, 10.0))));
     world.ticks(90..=2_000);
     assert_eq!(alerts_of(&world, "availability"), [(120, None)]);
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(60), end: at(1_000), by: "ops".into() });
+    world.take(planned(60, 1_000, 1_000));
     assert_eq!(alerts_of(&world, "availability"), [(120, Some(120)), (1_000, None)]);
     let expect = [(0, Some(60), State::Up), (60, Some(1_000), State::Maintenance), (1_000, None, State::Silent)];
     assert_eq!(line(&world), expect);
     // Over all of it: there was no outage.
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(60), end: at(3_000), by: "ops".into() });
+    world.take(planned(60, 3_000, 3_000));
     assert_eq!(alerts_of(&world, "availability"), [(120, Some(120)), (1_000, Some(1_000))]);
     assert_eq!(world.board.get(AgentId(1)).unwrap().liveness, Liveness::Maintenance);
 }
@@ -1343,11 +1478,56 @@ fn a_window_in_the_past_of_an_agent_that_was_forgotten_changes_what_is_stored() 
         world.shard.tick(at(second));
     }
     assert_eq!(world.board.get(AgentId(1)), None);
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(300), end: at(900), by: "ops".into() });
+    world.take(planned(300, 900, gone));
     assert!(line(&world).contains(&(300, Some(900), State::Maintenance)), "{:?}", line(&world));
     // One that never beat has no past.
     let mut world = World::start(&[describe()], Held::default());
     world.ticks(0..=1_000);
-    world.take(Record::Maintenance { agent: AgentId(1), start: at(300), end: at(900), by: "ops".into() });
+    world.take(planned(300, 900, 900));
     assert!(world.held().intervals.is_empty());
+}
+
+#[test]
+fn a_window_of_an_agent_that_was_forgotten_is_the_same_in_a_replay_and_reads_nothing() {
+    let mut world = with_an_outage(3_000);
+    let gone = minutes(31 * 24 * 60);
+    for second in (3_030..gone).step_by(50_000).chain([gone, gone + 1]) {
+        world.shard.tick(at(second));
+    }
+    assert_eq!(world.board.get(AgentId(1)), None);
+    world.checkpoint(true);
+    let durable = world.store.durable.lock().unwrap().clone();
+    // Nobody sends anything meanwhile: a replay does not know how late it was.
+    world.shard.tick(at(gone + 300));
+    let set = planned(gone + 100, gone + 500, gone + 300);
+    world.take(set.clone());
+    let expect = world.held().intervals;
+    assert!(line(&world).contains(&(gone + 100, Some(gone + 300), State::Maintenance)), "{:?}", line(&world));
+    let nothing = Record::Describe { agents: vec![], series: vec![] };
+    let mut records = vec![nothing; usize::try_from(durable.checkpoint.stored.0).unwrap()];
+    records.push(set);
+    for kept in [durable, world.held()] {
+        assert_eq!(World::start(&records, kept).held().intervals, expect);
+    }
+}
+
+#[test]
+fn an_alert_that_is_over_is_acknowledged_without_reading_and_the_same_in_a_replay() {
+    let mut records = vec![describe(), heartbeat(0, 97.0)];
+    records.extend((1..10).map(|n| heartbeat(30 * n, 10.0)));
+    let mut world = World::start(&records, Held::default());
+    world.checkpoint(true);
+    let durable = world.store.durable.lock().unwrap().clone();
+    let alert = world.held().alerts.into_values().find(|alert| alert.resolved.is_some()).unwrap();
+    for (by, second) in [("ops", 300), ("dev", 310)] {
+        let by = by.to_owned();
+        let record = Record::Acknowledge { alert: alert.id.clone(), agent: alert.agent, by, at: at(second) };
+        world.take(record.clone());
+        records.push(record);
+    }
+    let expect = Alert { acknowledged: Some(("ops".into(), at(300))), ..alert };
+    assert_eq!(world.held().alerts[&expect.id], expect);
+    for kept in [Held::default(), durable, world.held()] {
+        assert_eq!(World::start(&records, kept).held().alerts[&expect.id], expect);
+    }
 }

@@ -9,7 +9,10 @@ use std::time::Duration;
 use vitals_core::availability::{Interval, State};
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, UnixNanos};
-use vitals_core::seam::{Aggregation, AlertQuery, Checkpoint, Output, SampleQuery, Store, StoreError, VerdictQuery};
+use vitals_core::seam::{
+    Acknowledgement, Aggregation, AlertQuery, Checkpoint, Output, PastMaintenance, SampleQuery, Store, StoreError,
+    VerdictQuery,
+};
 use vitals_core::series::{
     AgentDesc, AgentProfile, Attributes, MetricKind, Origin, Part, Scope, SeriesDesc, SeriesSpec, Shape,
 };
@@ -316,25 +319,108 @@ pub(super) fn alerts_change(subject: &Subject) {
     let folder = tempfile::tempdir().unwrap();
     let store = (subject.open)(folder.path());
     let put = |alerts| store.write(ZERO, Output { alerts, ..Output::default() });
-    let ask = |agents: Option<Vec<u32>>, open_only, limit| {
+    let ask = |agents: Option<Vec<u32>>, resolved, limit| {
         let agents = agents.map(|agents| agents.into_iter().map(AgentId).collect());
         let (start, end) = (UnixNanos(0), UnixNanos(1000));
-        store.alerts(&AlertQuery { tenant: "t".into(), agents, open_only, start, end, limit }).unwrap()
+        store.alerts(&AlertQuery { tenant: "t".into(), agents, resolved, start, end, limit }).unwrap()
     };
     put(vec![alert(1, 10, None), alert(2, 20, None), alert(3, 30, Some(35)), alert(4, 2000, None)]);
     put(vec![Alert { tenant: "other".into(), ..alert(5, 10, None) }]);
     for _ in 0..2 {
-        assert_eq!(ask(None, false, 10), [alert(3, 30, Some(35)), alert(2, 20, None), alert(1, 10, None)]);
-        assert_eq!(ask(None, true, 10), [alert(2, 20, None), alert(1, 10, None)]);
-        assert_eq!(ask(Some(vec![1]), true, 10), [alert(1, 10, None)]);
-        assert_eq!(ask(None, false, 1), [alert(3, 30, Some(35))]);
+        assert_eq!(ask(None, None, 10), [alert(3, 30, Some(35)), alert(2, 20, None), alert(1, 10, None)]);
+        assert_eq!(ask(None, Some(false), 10), [alert(2, 20, None), alert(1, 10, None)]);
+        assert_eq!(ask(None, Some(true), 10), [alert(3, 30, Some(35))]);
+        assert_eq!(ask(Some(vec![1]), Some(true), 10), []);
+        assert_eq!(ask(Some(vec![1]), Some(false), 10), [alert(1, 10, None)]);
+        assert_eq!(ask(None, None, 1), [alert(3, 30, Some(35))]);
         seal(&*store, ZERO, Checkpoint::default());
     }
     put(vec![alert(2, 20, Some(50))]);
     for _ in 0..2 {
-        assert_eq!(ask(None, true, 1), [alert(1, 10, None)], "what is resolved since takes no place");
+        assert_eq!(ask(None, Some(false), 1), [alert(1, 10, None)], "what is resolved since takes no place");
         seal(&*store, ZERO, Checkpoint::default());
     }
+}
+
+/// Each step is also looked at once it is durable, and the last one by a store that was opened again.
+fn step_by_step(subject: &Subject, steps: Vec<Output>, check: impl Fn(&dyn Store, usize)) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = (subject.open)(folder.path());
+    for (at, step) in steps.into_iter().enumerate() {
+        store.write(ZERO, step);
+        check(&*store, at);
+        seal(&*store, ZERO, Checkpoint::default());
+        check(&*store, at);
+        drop(store);
+        store = (subject.open)(folder.path());
+        check(&*store, at);
+    }
+}
+
+pub(super) fn acknowledgements_change_what_is_stored(subject: &Subject) {
+    let seen = |id: u32, by: &str, at| {
+        let alert = format!("{id:032x}");
+        Acknowledgement { alert, by: by.to_owned(), at: UnixNanos(at) }
+    };
+    let with = |alerts, acknowledged| Output { alerts, acknowledged, ..Output::default() };
+    let own = Alert { acknowledged: Some(("own".into(), UnixNanos(4))), ..alert(3, 30, Some(35)) };
+    let steps = vec![
+        with(vec![alert(1, 10, Some(15)), own.clone()], vec![]),
+        // Of one that is stored, of one that comes with it, of one that has been seen, and of one that nobody knows.
+        with(
+            vec![alert(2, 20, Some(25))],
+            vec![seen(1, "a", 40), seen(1, "b", 41), seen(2, "a", 42), seen(3, "a", 43), seen(9, "a", 44)],
+        ),
+        with(vec![], vec![seen(1, "c", 50), seen(2, "c", 51)]),
+    ];
+    step_by_step(subject, steps, |store, at| {
+        let by_a = |alert: Alert, time| Alert { acknowledged: Some(("a".into(), UnixNanos(time))), ..alert };
+        let first = alert(1, 10, Some(15));
+        let expect = match at {
+            0 => vec![own.clone(), first],
+            _ => vec![own.clone(), by_a(alert(2, 20, Some(25)), 42), by_a(first, 40)],
+        };
+        let (start, end) = (UnixNanos(0), UnixNanos(1000));
+        let all = AlertQuery { tenant: "t".into(), agents: None, resolved: None, start, end, limit: 10 };
+        assert_eq!(store.alerts(&all).unwrap(), expect, "step {at}");
+        for one in expect {
+            assert_eq!(store.alert(&"t".into(), &one.id).unwrap().as_ref(), Some(&one), "step {at}");
+            assert_eq!(store.alert(&"other".into(), &one.id).unwrap(), None, "of another tenant");
+        }
+        assert_eq!(store.alert(&"t".into(), &format!("{:032x}", 9)).unwrap(), None);
+    });
+}
+
+pub(super) fn maintenance_changes_what_is_stored(subject: &Subject) {
+    let interval =
+        |start: i64, end: Option<i64>, state| Interval { start: UnixNanos(start), end: end.map(UnixNanos), state };
+    let known = [interval(0, Some(100), State::Up), interval(100, None, State::Silent)];
+    let of = |agent: u32| known.map(|one| (AgentId(agent), one)).to_vec();
+    let planned =
+        |agent, start, end| PastMaintenance { agent: AgentId(agent), start: UnixNanos(start), end: UnixNanos(end) };
+    let with = |intervals, maintenance| Output { intervals, maintenance, ..Output::default() };
+    let steps = vec![
+        with([of(1), of(3)].concat(), vec![]),
+        // What is known of agent 1 is stored, that of agent 2 comes with the window; again changes nothing.
+        with(of(2), vec![planned(1, 50, 150), planned(2, 50, 150), planned(1, 50, 150), planned(4, 0, 10)]),
+        with(vec![], vec![planned(2, 50, 150)]),
+    ];
+    step_by_step(subject, steps, |store, at| {
+        let ask = |agent, start, end| store.intervals(AgentId(agent), UnixNanos(start), UnixNanos(end)).unwrap();
+        let changed = [
+            interval(0, Some(50), State::Up),
+            interval(50, Some(100), State::Maintenance),
+            interval(100, Some(150), State::Maintenance),
+            interval(150, None, State::Silent),
+        ];
+        if at == 0 {
+            assert_eq!(ask(1, 0, 1000), known);
+        } else {
+            assert_eq!((ask(1, 0, 1000), ask(2, 0, 1000)), (changed.to_vec(), changed.to_vec()), "step {at}");
+            assert_eq!(ask(1, 60, 90), changed[1..2], "step {at}");
+        }
+        assert_eq!((ask(3, 0, 1000), ask(4, 0, 1000)), (known.to_vec(), vec![]), "step {at}");
+    });
 }
 
 pub(super) fn the_catalogue_comes_back(subject: &Subject) {
@@ -368,6 +454,7 @@ pub(super) fn a_seal_is_what_survives(subject: &Subject) {
     let folder = tempfile::tempdir().unwrap();
     let store = (subject.open)(folder.path());
     assert_eq!(store.checkpoint(ZERO).unwrap(), Checkpoint::default());
+    assert_eq!(store.stored(ZERO).unwrap(), Position(0));
     let first = Checkpoint { stored: Position(9), included: Position(7), state: Some(vec![1]), liveness: vec![2] };
     let write = |time| {
         let verdicts = vec![verdict(1, time, "h", health(1.0))];
@@ -380,6 +467,7 @@ pub(super) fn a_seal_is_what_survives(subject: &Subject) {
     let second = Checkpoint { stored: Position(12), included: Position(11), state: None, liveness: vec![3] };
     seal(&*store, ZERO, second.clone());
     let kept = Checkpoint { included: Position(7), state: Some(vec![1]), ..second };
+    assert_eq!(store.stored(ZERO).unwrap(), Position(12));
     assert_eq!(store.checkpoint(ZERO).unwrap(), kept, "no new state keeps the earlier one");
     seal(&*store, Partition(3), Checkpoint { stored: Position(1), included: Position(1), ..Checkpoint::default() });
     assert_eq!(store.checkpoint(Partition(3)).unwrap().included, Position(0), "nothing to include");
@@ -417,7 +505,7 @@ pub(super) fn old_things_go(subject: &Subject) {
     let verdicts = VerdictQuery { tenant: "t".into(), agents: None, kind: None, start, end, limit: 10 };
     assert_eq!(store.verdicts(&verdicts).unwrap().len(), 1);
     assert_eq!(store.intervals(AgentId(1), start, end).unwrap().len(), 1);
-    let alerts = AlertQuery { tenant: "t".into(), agents: None, open_only: false, start, end, limit: 10 };
+    let alerts = AlertQuery { tenant: "t".into(), agents: None, resolved: None, start, end, limit: 10 };
     assert_eq!(store.alerts(&alerts).unwrap(), [alert(2, days(900), None)]);
 }
 
@@ -538,6 +626,8 @@ macro_rules! suite {
             verdicts_newest_first_and_once,
             intervals_that_overlap,
             alerts_change,
+            acknowledgements_change_what_is_stored,
+            maintenance_changes_what_is_stored,
             the_catalogue_comes_back,
             a_seal_is_what_survives,
             old_things_go,

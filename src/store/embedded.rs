@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use vitals_core::availability::Interval;
-use vitals_core::ids::{AgentId, Partition, UnixNanos};
+use vitals_core::ids::{AgentId, Partition, Position, TenantId, UnixNanos};
 use vitals_core::seam::{
     AlertQuery, Catalogue, Checkpoint, Output, SampleQuery, Store, StoreError, StoreStats, VerdictQuery,
 };
@@ -83,6 +83,10 @@ impl Store for EmbeddedStore {
         self.shared.checkpoint(partition)
     }
 
+    fn stored(&self, partition: Partition) -> Result<Position, StoreError> {
+        self.shared.stored(partition)
+    }
+
     fn write(&self, partition: Partition, output: Output) {
         self.shared.slot(partition).write(output);
     }
@@ -114,6 +118,10 @@ impl Store for EmbeddedStore {
 
     fn alerts(&self, query: &AlertQuery) -> Result<Vec<Alert>, StoreError> {
         self.shared.alerts(query)
+    }
+
+    fn alert(&self, tenant: &TenantId, id: &str) -> Result<Option<Alert>, StoreError> {
+        self.shared.alert(tenant, id)
     }
 
     fn maintain(&self, now: UnixNanos) -> Result<(), StoreError> {

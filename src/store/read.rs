@@ -12,14 +12,19 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use vitals_core::availability::Interval;
+use vitals_core::availability::{Interval, planned_over};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
-use vitals_core::seam::{Aggregation, AlertQuery, Catalogue, Checkpoint, SampleQuery, StoreError, VerdictQuery};
+use vitals_core::seam::{
+    Acknowledgement, Aggregation, AlertQuery, Catalogue, Checkpoint, PastMaintenance, SampleQuery, StoreError,
+    VerdictQuery,
+};
 use vitals_core::series::{AgentDesc, Attributes, Scope, SeriesDesc};
 use vitals_core::verdict::{Alert, Evidence, Verdict};
 
 /// A question that names more agents than this is answered from the tenant's rows.
 const AGENTS_ONE_BY_ONE: usize = 64;
+
+pub(super) const ALERT_BY_ID: &str = "SELECT body FROM alert WHERE id = ?1";
 
 impl Shared {
     /// Shows the tails, and gives the file as of the same moment.
@@ -83,6 +88,15 @@ impl Shared {
             })
             .optional();
         Ok(found.map_err(io)?.unwrap_or_default())
+    }
+
+    pub(super) fn stored(&self, partition: Partition) -> Result<Position, StoreError> {
+        let snapshot = self.readers.begin()?;
+        // The columns before the state, which is in pages of its own when it is large.
+        let mut statement =
+            snapshot.get()?.prepare_cached("SELECT stored FROM checkpoint WHERE partition = ?1").map_err(io)?;
+        let found = statement.query_row([partition.0], |row| row.get::<_, i64>(0)).optional().map_err(io)?;
+        Ok(Position(found.unwrap_or_default().cast_unsigned()))
     }
 
     pub(super) fn samples(&self, query: &SampleQuery) -> Result<Vec<(UnixNanos, f64)>, StoreError> {
@@ -172,22 +186,21 @@ impl Shared {
         end: UnixNanos,
     ) -> Result<Vec<Interval>, StoreError> {
         let mut late: BTreeMap<UnixNanos, Interval> = BTreeMap::new();
+        let mut maintenance: Vec<PastMaintenance> = Vec::new();
         let snapshot = self.view(|tail| {
             let own = tail.intervals.iter().filter(|((of, _), _)| *of == agent);
             late.extend(own.map(|((_, start), interval)| (*start, *interval)));
+            maintenance.extend(tail.maintenance.iter().filter(|window| window.agent == agent));
         })?;
         let connection = snapshot.get()?;
-        let sql = "SELECT start, end, state FROM interval
-                   WHERE agent = ?1 AND start < ?3 AND (end IS NULL OR end > ?2)";
-        let mut statement = connection.prepare_cached(sql).map_err(io)?;
-        let mut rows = statement.query(params![agent.0, start.0, end.0]).map_err(io)?;
-        let mut found = BTreeMap::new();
-        while let Some(row) = rows.next().map_err(io)? {
-            let start = UnixNanos(row.get(0).map_err(io)?);
-            let end = row.get::<_, Option<i64>>(1).map_err(io)?.map(UnixNanos);
-            found.insert(start, Interval { start, end, state: state(row.get(2).map_err(io)?)? });
-        }
+        let stored = stored_intervals(connection, agent, start, end)?;
+        let mut found: BTreeMap<UnixNanos, Interval> = stored.into_iter().map(|one| (one.start, one)).collect();
         found.extend(late);
+        for window in maintenance {
+            let known: Vec<Interval> = found.values().copied().collect();
+            let changes = planned_over(&known, window.start, window.end);
+            found.extend(changes.into_iter().map(|change| (change.start, change)));
+        }
         found.retain(|from, interval| *from < end && interval.end.is_none_or(|to| to > start));
         Ok(found.into_values().collect())
     }
@@ -195,8 +208,11 @@ impl Shared {
     pub(super) fn alerts(&self, query: &AlertQuery) -> Result<Vec<Alert>, StoreError> {
         let wanted: Option<HashSet<AgentId>> = query.agents.as_ref().map(|agents| agents.iter().copied().collect());
         let mut late: HashMap<String, Alert> = HashMap::new();
-        let snapshot =
-            self.view(|tail| late.extend(tail.alerts.iter().map(|(id, alert)| (id.clone(), alert.clone()))))?;
+        let mut acknowledged: Vec<Acknowledgement> = Vec::new();
+        let snapshot = self.view(|tail| {
+            late.extend(tail.alerts.iter().map(|(id, alert)| (id.clone(), alert.clone())));
+            acknowledged.extend(tail.acknowledged.values().cloned());
+        })?;
         let connection = snapshot.get()?;
         let mut found: HashMap<String, Alert> = HashMap::new();
         if let Some(tenant) = tenant_id(connection, &query.tenant)? {
@@ -205,13 +221,18 @@ impl Shared {
             stored_alerts(connection, query, wanted.as_ref(), tenant, most, &mut found)?;
         }
         found.extend(late);
+        for one in acknowledged {
+            if let Some(alert) = found.get_mut(&one.alert) {
+                one.apply(alert);
+            }
+        }
         let mut found: Vec<Alert> = found
             .into_values()
             .filter(|alert| {
                 alert.tenant == query.tenant
                     && query.start <= alert.started
                     && alert.started < query.end
-                    && !(query.open_only && alert.resolved.is_some())
+                    && query.resolved.is_none_or(|resolved| resolved == alert.resolved.is_some())
                     && wanted.as_ref().is_none_or(|wanted| wanted.contains(&alert.agent))
             })
             .collect();
@@ -219,6 +240,54 @@ impl Shared {
         found.truncate(query.limit);
         Ok(found)
     }
+
+    pub(super) fn alert(&self, tenant: &TenantId, id: &str) -> Result<Option<Alert>, StoreError> {
+        let mut late: Option<Alert> = None;
+        let mut acknowledged: Vec<Acknowledgement> = Vec::new();
+        let snapshot = self.view(|tail| {
+            if let Some(alert) = tail.alerts.get(id) {
+                late = Some(alert.clone());
+            }
+            acknowledged.extend(tail.acknowledged.get(id).cloned());
+        })?;
+        let mut found = match late {
+            Some(alert) => Some(alert),
+            None => stored_alert(snapshot.get()?, id)?,
+        };
+        if let Some(alert) = &mut found {
+            for one in acknowledged {
+                one.apply(alert);
+            }
+        }
+        Ok(found.filter(|alert| alert.tenant == *tenant))
+    }
+}
+
+/// The alert with this id, by the table's key.
+pub(super) fn stored_alert(connection: &Connection, id: &str) -> Result<Option<Alert>, StoreError> {
+    let mut statement = connection.prepare_cached(ALERT_BY_ID).map_err(io)?;
+    let mut rows = statement.query([id]).map_err(io)?;
+    rows.next().map_err(io)?.map(|row| decode(row, 0)).transpose()
+}
+
+/// The intervals of an agent that overlap `start..end`, in any order.
+pub(super) fn stored_intervals(
+    connection: &Connection,
+    agent: AgentId,
+    start: UnixNanos,
+    end: UnixNanos,
+) -> Result<Vec<Interval>, StoreError> {
+    let sql = "SELECT start, end, state FROM interval
+               WHERE agent = ?1 AND start < ?3 AND (end IS NULL OR end > ?2)";
+    let mut statement = connection.prepare_cached(sql).map_err(io)?;
+    let mut rows = statement.query(params![agent.0, start.0, end.0]).map_err(io)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(io)? {
+        let end = row.get::<_, Option<i64>>(1).map_err(io)?.map(UnixNanos);
+        let start = UnixNanos(row.get(0).map_err(io)?);
+        found.push(Interval { start, end, state: state(row.get(2).map_err(io)?)? });
+    }
+    Ok(found)
 }
 
 /// Newest first, then whatever tells verdicts of one time apart.
@@ -324,11 +393,15 @@ fn stored_alerts(
     found: &mut HashMap<String, Alert>,
 ) -> Result<(), StoreError> {
     let mut ask = |agent: Option<AgentId>| -> Result<(), StoreError> {
-        let open = if query.open_only { "resolved IS NULL AND" } else { "" };
+        let state = match query.resolved {
+            Some(false) => "resolved IS NULL AND",
+            Some(true) => "resolved IS NOT NULL AND",
+            None => "",
+        };
         let which = if agent.is_some() { "agent = ?4 AND" } else { "" };
         let sql = format!(
             "SELECT body FROM alert
-             WHERE {open} {which} tenant = ?1 AND started >= ?2 AND started < ?3 ORDER BY started DESC, id"
+             WHERE {state} {which} tenant = ?1 AND started >= ?2 AND started < ?3 ORDER BY started DESC, id"
         );
         let mut values: Vec<Value> = vec![tenant.into(), query.start.0.into(), query.end.0.into()];
         values.extend(agent.map(|agent| Value::from(i64::from(agent.0))));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use vitals_core::availability::Interval;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, UnixNanos};
-use vitals_core::seam::Output;
+use vitals_core::seam::{Acknowledgement, Output, PastMaintenance};
 use vitals_core::series::{AgentDesc, SeriesDesc};
 use vitals_core::verdict::{Alert, Verdict};
 
@@ -20,11 +20,16 @@ pub(super) struct Tail {
     pub(super) verdicts: Vec<Verdict>,
     pub(super) intervals: HashMap<(AgentId, UnixNanos), Interval>,
     pub(super) alerts: HashMap<String, Alert>,
+    /// By alert, the first of each. Applied to what the tails and the file say together.
+    pub(super) acknowledged: HashMap<String, Acknowledgement>,
+    /// Applied to what the tails and the file say together.
+    pub(super) maintenance: Vec<PastMaintenance>,
 }
 
 impl Tail {
     fn add(&mut self, output: Output) {
-        let Output { agents, series, samples, verdicts, intervals, alerts, notices: _ } = output;
+        let Output { agents, series, samples, verdicts, intervals, alerts, acknowledged, maintenance, notices: _ } =
+            output;
         self.agents.extend(agents);
         self.series.extend(series);
         self.rows += samples.iter().map(|columns| columns.len()).sum::<usize>();
@@ -32,6 +37,10 @@ impl Tail {
         self.verdicts.extend(verdicts);
         self.intervals.extend(intervals.into_iter().map(|(agent, interval)| ((agent, interval.start), interval)));
         self.alerts.extend(alerts.into_iter().map(|alert| (alert.id.clone(), alert)));
+        for one in acknowledged {
+            self.acknowledged.entry(one.alert.clone()).or_insert(one);
+        }
+        self.maintenance.extend(maintenance);
     }
 
     /// Hands the rows of `series` in `start..end` to `row`, in the order of writing.

@@ -136,6 +136,16 @@ fn a_seal_that_fails_is_tried_until_it_succeeds() {
 }
 
 #[test]
+fn one_alert_is_found_by_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let writer = store.shared.writer.lock();
+    let sql = format!("EXPLAIN QUERY PLAN {}", super::read::ALERT_BY_ID);
+    let plan: String = writer.connection.query_row(&sql, ["a"], |row| row.get(3)).unwrap();
+    assert_eq!(plan, "SEARCH alert USING PRIMARY KEY (id=?)");
+}
+
+#[test]
 fn damage_is_an_error_not_a_panic() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path());

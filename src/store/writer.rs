@@ -2,6 +2,7 @@
 
 use super::block::{self, Effort};
 use super::outbox;
+use super::read::{stored_alert, stored_intervals};
 use super::schema::{damaged, io, kind_number, series_of, state_number};
 use super::sorted::{Lane, Sorted};
 use super::tail::Tail;
@@ -9,7 +10,8 @@ use hashbrown::HashMap;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use std::ops::Range;
 use std::sync::Arc;
-use vitals_core::ids::{Partition, TenantId, UnixNanos};
+use vitals_core::availability::{Interval, planned_over};
+use vitals_core::ids::{AgentId, Partition, TenantId, UnixNanos};
 use vitals_core::seam::{Checkpoint, StoreError};
 use vitals_core::series::{Attributes, SeriesDesc};
 use vitals_core::verdict::{Alert, Evidence, Verdict};
@@ -139,18 +141,25 @@ impl Writer {
         for verdict in &tail.verdicts {
             verdicts += write_verdict(&transaction, tenants, evidence, verdict)?;
         }
-        for ((agent, start), interval) in &tail.intervals {
-            let sql = "INSERT OR REPLACE INTO interval(agent, start, end, state) VALUES (?1, ?2, ?3, ?4)";
-            let values = params![agent.0, start.0, interval.end.map(|end| end.0), state_number(interval.state)];
-            transaction.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(io)?;
-            if outbox {
-                outbox::mark_interval(&transaction, *agent, *start, *next_seq)?;
+        // In this order: maintenance and acknowledgements change what is stored, this tail's own part included.
+        let mark = outbox.then_some(*next_seq);
+        for ((agent, _), interval) in &tail.intervals {
+            write_interval(&transaction, *agent, interval, mark)?;
+        }
+        for window in &tail.maintenance {
+            let known = stored_intervals(&transaction, window.agent, window.start, window.end)?;
+            for change in planned_over(&known, window.start, window.end) {
+                write_interval(&transaction, window.agent, &change, mark)?;
             }
         }
         for alert in tail.alerts.values() {
-            write_alert(&transaction, tenants, alert)?;
-            if outbox {
-                outbox::mark_alert(&transaction, &alert.id, *next_seq)?;
+            write_alert(&transaction, tenants, alert, mark)?;
+        }
+        for one in tail.acknowledged.values() {
+            if let Some(mut alert) = stored_alert(&transaction, &one.alert)?
+                && one.apply(&mut alert)
+            {
+                write_alert(&transaction, tenants, &alert, mark)?;
             }
         }
         write_checkpoint(&transaction, partition, checkpoint)?;
@@ -240,10 +249,25 @@ fn write_verdict(
     transaction.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(io)
 }
 
+/// With `mark`, the number of the seal, the interval is to be sent again.
+fn write_interval(
+    transaction: &Transaction<'_>,
+    agent: AgentId,
+    interval: &Interval,
+    mark: Option<i64>,
+) -> Result<(), StoreError> {
+    let sql = "INSERT OR REPLACE INTO interval(agent, start, end, state) VALUES (?1, ?2, ?3, ?4)";
+    let values = params![agent.0, interval.start.0, interval.end.map(|end| end.0), state_number(interval.state)];
+    transaction.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(io)?;
+    mark.map_or(Ok(()), |seq| outbox::mark_interval(transaction, agent, interval.start, seq))
+}
+
+/// With `mark`, the number of the seal, the alert is to be sent again.
 fn write_alert(
     transaction: &Transaction<'_>,
     tenants: &mut HashMap<TenantId, i64>,
     alert: &Alert,
+    mark: Option<i64>,
 ) -> Result<(), StoreError> {
     let tenant = tenant_id(transaction, tenants, &alert.tenant)?;
     let body = postcard::to_stdvec(alert).map_err(damaged)?;
@@ -252,7 +276,7 @@ fn write_alert(
     let values =
         params![alert.id, tenant, alert.agent.0, alert.started.0, alert.resolved.map(|at: UnixNanos| at.0), body];
     transaction.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(io)?;
-    Ok(())
+    mark.map_or(Ok(()), |seq| outbox::mark_alert(transaction, &alert.id, seq))
 }
 
 fn write_checkpoint(

@@ -1,6 +1,8 @@
 //! A plugin can hurt only itself: one guest for each limit (`plugins/hostile`), one test of the same name.
 
+use crate::generous;
 use crate::plugins::{cache_dir, desc, load, tenant};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -10,6 +12,8 @@ use vitals::evaluate::judges::Judges;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{SeriesId, UnixNanos};
 use vitals_core::series::{Part, Shape};
+use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
+use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 /// The hostile guests, built once.
 fn guests() -> &'static Path {
@@ -30,9 +34,12 @@ fn guests() -> &'static Path {
     })
 }
 
+fn file(name: &str) -> PathBuf {
+    guests().join(format!("{}.wasm", name.replace('-', "_")))
+}
+
 fn config(name: &str) -> PluginConfig {
-    let path = guests().join(format!("{}.wasm", name.replace('-', "_")));
-    PluginConfig { name: name.to_owned(), path: Some(path), ..PluginConfig::default() }
+    PluginConfig { name: name.to_owned(), path: Some(file(name)), ..PluginConfig::default() }
 }
 
 fn limits() -> PluginLimits {
@@ -45,6 +52,8 @@ struct Stage {
     set: PluginSet,
     judges: Box<dyn Judges + Send>,
     time: i64,
+    /// Of each row.
+    value: f64,
 }
 
 impl Stage {
@@ -52,7 +61,7 @@ impl Stage {
         let set = PluginSet::load(limits, None, &[config(name)], Some(&cache_dir())).expect("it starts");
         let mut judges = set.instances(&tenant());
         judges.open(&desc(3, Shape::Cumulative { monotonic: true }, Part::Value));
-        Self { name: name.to_owned(), set, judges, time: 0 }
+        Self { name: name.to_owned(), set, judges, time: 0, value: 1.0 }
     }
 
     /// One batch of two rows; the findings of the guest.
@@ -60,7 +69,7 @@ impl Stage {
         let mut batch = Columns::default();
         for _ in 0..2 {
             self.time += UnixNanos::SECOND;
-            batch.push(SeriesId(3), UnixNanos(self.time), 1.0);
+            batch.push(SeriesId(3), UnixNanos(self.time), self.value);
         }
         let derived = self.judges.derive(&batch);
         assert!(derived.iter().any(|made| made.evidence.plugin == "rate"), "the others work");
@@ -76,7 +85,11 @@ impl Stage {
 
 /// The guest loses its turn, for a reason that says `why`; the others do not notice.
 fn loses_its_turn(name: &str, why: &str) {
-    let mut stage = Stage::new(name, &limits());
+    loses_its_turn_with(name, 1.0, why);
+}
+
+fn loses_its_turn_with(name: &str, value: f64, why: &str) {
+    let mut stage = Stage { value, ..Stage::new(name, &limits()) };
     assert_eq!(stage.turn(), 0);
     let info = stage.info();
     assert_eq!((info.calls, info.failures, info.stale, info.state), (1, 1, true, PluginState::Ok));
@@ -85,9 +98,11 @@ fn loses_its_turn(name: &str, why: &str) {
     assert!(stage.set.list().iter().all(|plugin| plugin.name == name || plugin.failures == 0));
 }
 
-/// The guest tries something and gets nothing.
-fn gets_nothing(name: &str) {
-    let mut stage = Stage::new(name, &limits());
+/// The guest tries `attempts` things with rows of `value`. In a host that gives them it gets each of them, here none.
+fn gets_nothing(name: &str, attempts: u32, value: f64, give: impl FnOnce(&mut WasiCtxBuilder)) {
+    let got = generous::detect(&file(name), value, give).expect("it runs");
+    assert_eq!(format!("{got:b}"), "1".repeat(attempts as usize), "what it got in a host that gives it");
+    let mut stage = Stage { value, ..Stage::new(name, &limits()) };
     assert_eq!(stage.turn(), 0);
     let info = stage.info();
     assert_eq!((info.calls, info.failures), (1, 0), "{info:?}");
@@ -164,28 +179,88 @@ fn trap() {
 #[test]
 fn flood() {
     loses_its_turn("flood", "printed more than 65536 bytes");
+    // It goes on for as long as somebody takes it.
+    let taken = MemoryOutputPipe::new(1 << 20);
+    let error = generous::detect(&file("flood"), 1.0, |wasi| {
+        wasi.stdout(taken.clone());
+    })
+    .expect_err("it never ends");
+    assert!(taken.contents().len() > 1_000_000, "{error:#}");
 }
 
 #[test]
 fn sleep() {
     let start = Instant::now();
-    loses_its_turn("sleep", "wants to wait");
+    loses_its_turn_with("sleep", 3600.0, "wants to wait");
     assert!(start.elapsed() < Duration::from_secs(60));
+    // Where it can wait, it does.
+    let start = Instant::now();
+    let waited = generous::detect(&file("sleep"), 1.5, |wasi| {
+        wasi.allow_blocking_current_thread(true);
+    });
+    assert_eq!(waited.expect("it runs"), 1);
+    assert!(start.elapsed() >= Duration::from_millis(1500));
 }
 
 #[test]
 fn open_file() {
-    gets_nothing("open-file");
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["etc", "tmp"] {
+        std::fs::create_dir(folder.path().join(name)).expect("made");
+    }
+    for name in ["etc/passwd", "passwd"] {
+        std::fs::write(folder.path().join(name), "root").expect("written");
+    }
+    gets_nothing("open-file", 4, 1.0, |wasi| {
+        wasi.preopened_dir(folder.path(), "/", FsPerms::ReadWrite).expect("given");
+    });
+    assert_eq!(std::fs::read(folder.path().join("tmp/hostile")).expect("written by the guest"), b"x");
 }
 
 #[test]
 fn open_socket() {
-    gets_nothing("open-socket");
+    // Somebody listens, in both hosts.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    gets_nothing("open-socket", 4, port.into(), |wasi| {
+        wasi.inherit_network().allow_tcp(true).allow_udp(true).allow_ip_name_lookup(true);
+    });
+    listener.set_nonblocking(true).expect("set");
+    assert!(listener.accept().is_ok(), "the guest in the generous host connected");
+    assert!(listener.accept().is_err(), "the other one did not");
 }
 
 #[test]
 fn read_env() {
-    gets_nothing("read-env");
+    gets_nothing("read-env", 2, 1.0, |wasi| {
+        wasi.env("HOME", "/root").arg("vitals");
+    });
+}
+
+#[test]
+fn read_clock() {
+    gets_nothing("read-clock", 1, 1.0, |_| {});
+}
+
+#[test]
+fn trap_close() {
+    let mut stage = Stage::new("trap-close", &limits());
+    assert_eq!(stage.turn(), 1);
+    stage.judges.snapshot();
+    let close = |stage: &mut Stage| {
+        stage.judges.close(&[SeriesId(3)]);
+        stage.judges.open(&desc(3, Shape::Cumulative { monotonic: true }, Part::Value));
+    };
+    close(&mut stage);
+    let info = stage.info();
+    assert_eq!((info.failures, info.stale), (1, true));
+    assert!(info.last_error.expect("an error").contains("trapped"));
+    // It may not go on with a state that knows the series; without that state it can.
+    assert_eq!(stage.turn(), 0);
+    assert_eq!(stage.turn(), 1);
+    let info = stage.info();
+    assert_eq!((info.failures, info.stale), (2, false));
+    assert!(stage.set.list().iter().all(|plugin| plugin.name == "trap-close" || plugin.failures == 0));
 }
 
 #[test]

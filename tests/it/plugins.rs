@@ -149,6 +149,76 @@ fn wasm_and_native_agree_and_state_survives() {
     assert!(set.list().iter().all(|plugin| plugin.failures == 0 && plugin.state == PluginState::Ok));
 }
 
+/// Twenty rows of each series: gauges 5 and 9 stand still, counters 6 and 10 go up.
+fn a_past(judges: &mut dyn Judges) {
+    for n in 0..20_i32 {
+        let time = UnixNanos(i64::from(n) * UnixNanos::SECOND);
+        let (mut gauges, mut counters) = (Columns::default(), Columns::default());
+        [5, 9].into_iter().for_each(|id| gauges.push(SeriesId(id), time, 1.0));
+        [6, 10].into_iter().for_each(|id| counters.push(SeriesId(id), time, f64::from(n)));
+        judges.derive(&counters);
+        judges.detect(&gauges);
+    }
+}
+
+fn open_four(judges: &mut dyn Judges) {
+    let counter = Shape::Cumulative { monotonic: true };
+    for (id, shape) in [(5, Shape::Gauge), (6, counter), (9, Shape::Gauge), (10, counter)] {
+        judges.open(&desc(id, shape, Part::Value));
+    }
+}
+
+/// What is found at second `second`: (series, window) of outliers, and the series that have a rate.
+fn at_second(judges: &mut dyn Judges, second: i64, value: f64) -> (Vec<(u32, u32)>, Vec<u32>) {
+    let time = UnixNanos(second * UnixNanos::SECOND);
+    let (mut gauges, mut counters) = (Columns::default(), Columns::default());
+    [5, 9].into_iter().for_each(|id| gauges.push(SeriesId(id), time, value));
+    [6, 10].into_iter().for_each(|id| counters.push(SeriesId(id), time, 100.0));
+    let (rates, found) = seen(judges.derive(&counters), judges.detect(&gauges));
+    let found = found.into_iter().flatten().map(|(_, outlier)| (outlier.series.0, outlier.window));
+    (found.collect(), rates.into_iter().map(|(from, ..)| from.0).collect())
+}
+
+#[test]
+fn a_closed_series_comes_back_without_a_past() {
+    let set = load(&[]).unwrap();
+    let wasm = || -> Box<dyn Judges> { set.instances(&tenant()) };
+    let native = || -> Box<dyn Judges> { Box::new(NativeJudges::default()) };
+    let makers: [&dyn Fn() -> Box<dyn Judges>; 2] = [&wasm, &native];
+    for (name, make) in ["wasm", "native"].into_iter().zip(makers) {
+        let restarted = |judges: &mut dyn Judges| {
+            let mut again = make();
+            again.restore(&judges.snapshot());
+            again
+        };
+        for (before, after) in [(false, false), (true, false), (false, true), (true, true)] {
+            let how = format!("{name}, restart before {before}, after {after}");
+            let mut judges = make();
+            open_four(judges.as_mut());
+            a_past(judges.as_mut());
+            let size = judges.snapshot().len();
+            if before {
+                judges = restarted(judges.as_mut());
+            }
+            judges.close(&[SeriesId(5), SeriesId(6), SeriesId(77)]);
+            if after {
+                judges = restarted(judges.as_mut());
+            }
+            if !before {
+                assert!(judges.snapshot().len() < size, "{how}");
+            }
+            open_four(judges.as_mut());
+            // Too few values for a verdict, none for a rate; of the others all are there.
+            assert_eq!(at_second(judges.as_mut(), 20, 50.0), (vec![(9, 20)], vec![10]), "{how}");
+            for second in 21..35 {
+                at_second(judges.as_mut(), second, 1.0);
+            }
+            assert_eq!(at_second(judges.as_mut(), 35, 70.0), (vec![(5, 15), (9, 35)], vec![6, 10]), "{how}");
+        }
+    }
+    assert!(set.list().iter().all(|plugin| plugin.failures == 0), "{:?}", set.list());
+}
+
 #[test]
 fn wasm_and_native_agree_on_agents() {
     let set = load(&[]).unwrap();

@@ -1,7 +1,10 @@
-//! It tries to read and to write files.
+//! It tries to list, to read and to write files.
 
 hostile::detector!("open-file", |_| {
-    let read =
-        std::fs::read_dir("/").is_ok() || std::fs::read("/etc/passwd").is_ok() || std::fs::read("passwd").is_ok();
-    (read || std::fs::write("/tmp/hostile", "x").is_ok()).then(hostile::got_it)
+    hostile::got(&[
+        std::fs::read_dir("/").is_ok(),
+        std::fs::read("/etc/passwd").is_ok(),
+        std::fs::read("passwd").is_ok(),
+        std::fs::write("/tmp/hostile", "x").is_ok(),
+    ])
 });

@@ -1,6 +1,6 @@
-//! It waits for an hour.
+//! It waits for as many seconds as a row's value says.
 
-hostile::detector!("sleep", |_| {
-    std::thread::sleep(std::time::Duration::from_secs(3600));
-    Some(hostile::got_it())
+hostile::detector!("sleep", |row| {
+    std::thread::sleep(std::time::Duration::from_secs_f64(row.value));
+    hostile::got(&[true])
 });

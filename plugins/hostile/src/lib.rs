@@ -64,10 +64,11 @@ macro_rules! liar {
 #[serde(crate = "vitals_plugin::serde")]
 pub struct Nothing {}
 
-/// A finding that a guest answers when it got something that it must not get.
+/// A finding that a guest answers when it got something that it must not get. Its window has a bit for each attempt.
 #[must_use]
-pub fn got_it() -> Finding {
-    Finding { lower: 0.0, upper: 1.0, score: 1.0, window: 1 }
+pub fn got(attempts: &[bool]) -> Option<Finding> {
+    let bits = (0..).zip(attempts).map(|(bit, &got)| u32::from(got) << bit).sum();
+    (bits != 0).then_some(Finding { lower: 0.0, upper: 1.0, score: 1.0, window: bits })
 }
 
 /// Columns of so many rows, each after the other.

@@ -24,7 +24,7 @@ pub trait Plugin: Sized {
         let _ = series;
     }
 
-    /// Forgets a series.
+    /// Forgets a series, of which it may hold nothing. One that comes back is opened again.
     fn close(&mut self, number: u32) {
         let _ = number;
     }

@@ -5,12 +5,13 @@ use super::error::Limit;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::AsyncWrite;
 use wasmtime::component::{Linker, Resource, ResourceTable};
 use wasmtime::{Engine, ResourceLimiter};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{DynPollable, OutputStream, Pollable, StreamError, StreamResult};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
 /// The host's side of one instance.
 pub(super) struct Guest {
@@ -23,10 +24,12 @@ pub(super) struct Guest {
 impl Guest {
     pub(super) fn new(limits: &PluginLimits) -> Self {
         let log = Log { text: Arc::default(), limit: limits.log_bytes };
-        // No file, no argument, no variable, no address, no name: that is the builder's own default, said again.
+        // No file, no argument, no variable, no address, no name: that is the builder's own default, said again. Its clock is
+        // not: it would tell the time.
         let wasi = WasiCtx::builder()
             .stdout(log.clone())
             .stderr(log.clone())
+            .wall_clock(Stopped)
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
@@ -40,6 +43,19 @@ impl Guest {
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// A clock that never tells the time of day: what a plugin finds must come out the same in a replay.
+struct Stopped;
+
+impl HostWallClock for Stopped {
+    fn resolution(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::ZERO
     }
 }
 

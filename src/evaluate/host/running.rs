@@ -27,6 +27,7 @@ pub(super) struct Running {
     deadline: Duration,
     memory: usize,
     open: Func,
+    close: Func,
     snapshot: Func,
     restore: Func,
     work: Func,
@@ -81,6 +82,7 @@ impl Running {
             deadline,
             memory: limits.memory_mb.saturating_mul(1 << 20),
             open: lifecycle(&mut store, "open-series")?,
+            close: lifecycle(&mut store, "close-series")?,
             snapshot: lifecycle(&mut store, "snapshot")?,
             restore: lifecycle(&mut store, "restore")?,
             work,
@@ -99,6 +101,7 @@ impl Running {
         }
         type Columns<'a> = (&'a [u32], &'a [i64], &'a [f64]);
         check::<(&[abi::SeriesInfo<'_>],), ()>(self.open, &self.store)?;
+        check::<(&[u32],), ()>(self.close, &self.store)?;
         check::<(), (Vec<u8>,)>(self.snapshot, &self.store)?;
         check::<(&[u8],), (Result<(), String>,)>(self.restore, &self.store)?;
         match kind {
@@ -111,6 +114,10 @@ impl Running {
 
     pub(super) fn open_series(&mut self, series: &[abi::SeriesInfo<'_>]) -> Result<(), Failure> {
         self.call(self.open, (series,), ANSWER_BYTES)
+    }
+
+    pub(super) fn close_series(&mut self, numbers: &[u32]) -> Result<(), Failure> {
+        self.call(self.close, (numbers,), ANSWER_BYTES)
     }
 
     pub(super) fn snapshot(&mut self) -> Result<Vec<u8>, Failure> {

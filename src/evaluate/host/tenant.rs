@@ -8,6 +8,7 @@ use super::plugin::Plugin;
 use super::running::{Restored, Running};
 use crate::evaluate::judges::{AgentView, Derived, DerivedSeries, Findings, Judges, SlaView};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ use vitals_core::verdict::{AgentHealth, Evidence, OutlierVerdict, SlaVerdict};
 
 /// Series told of in one call.
 const OPEN_AT_ONCE: usize = 1024;
+/// Series closed in one call.
+const CLOSE_AT_ONCE: usize = 16_384;
 /// No number, no place.
 const NONE: u32 = u32::MAX;
 
@@ -57,6 +60,13 @@ impl Instances {
 impl Judges for Instances {
     fn open(&mut self, series: &Arc<SeriesDesc>) {
         self.series.open(series);
+    }
+
+    fn close(&mut self, series: &[SeriesId]) {
+        let numbers: BTreeSet<u32> = series.iter().filter_map(|id| self.series.close(*id)).collect();
+        if !numbers.is_empty() {
+            self.slots.iter_mut().for_each(|slot| slot.close(&self.tenant, &numbers));
+        }
     }
 
     fn derive(&mut self, batch: &Columns) -> Vec<Derived> {
@@ -151,7 +161,11 @@ impl Judges for Instances {
         let plugins = self
             .slots
             .iter_mut()
-            .map(|slot| Saved { name: slot.plugin.evidence.plugin.clone(), state: slot.save(&tenant) })
+            .map(|slot| {
+                let state = slot.save(&tenant);
+                let closed = slot.closed.iter().copied().collect();
+                Saved { name: slot.plugin.evidence.plugin.clone(), state, closed }
+            })
             .collect();
         let saved = SavedAll { series: self.series.known.iter().map(|known| known.id.0).collect(), plugins };
         // Vectors of numbers and bytes: there is nothing that cannot be written.
@@ -170,8 +184,10 @@ impl Judges for Instances {
         for slot in &mut self.slots {
             slot.forget();
             slot.good.clear();
+            slot.closed.clear();
             if let Some(own) = saved.plugins.iter().find(|one| one.name == slot.plugin.evidence.plugin) {
                 slot.good.clone_from(&own.state);
+                slot.closed.extend(&own.closed);
             }
         }
     }
@@ -189,6 +205,8 @@ struct Saved {
     name: String,
     /// Compressed.
     state: Vec<u8>,
+    /// Numbers of series that were closed since that state.
+    closed: Vec<u32>,
 }
 
 /// Series by small dense numbers, the same for all plugins of the tenant.
@@ -221,6 +239,14 @@ impl Numbers {
             None => self.add(desc.id),
         };
         self.known[number as usize].desc = Some(desc.clone());
+    }
+
+    /// Shows a series to nobody until it is opened again; its number, if it has one. The series keeps it: no state that a plugin
+    /// may still have of it can become the state of another series.
+    fn close(&mut self, id: SeriesId) -> Option<u32> {
+        let number = self.get(id)?;
+        self.known[number as usize].desc = None;
+        Some(number)
     }
 
     fn add(&mut self, id: SeriesId) -> u32 {
@@ -307,6 +333,8 @@ struct Slot {
     running: Option<Running>,
     /// The last good state, compressed.
     good: Vec<u8>,
+    /// Numbers of series that were closed since that state was taken: an instance that starts from it is told of them.
+    closed: BTreeSet<u32>,
     /// By series number: whether the instance was told of it.
     opened: Vec<bool>,
     outputs: Outputs,
@@ -330,6 +358,7 @@ impl Slot {
             limits,
             running: None,
             good: Vec::new(),
+            closed: BTreeSet::new(),
             opened: Vec::new(),
             outputs: Outputs::default(),
             failures: 0,
@@ -372,28 +401,41 @@ impl Slot {
         self.forget();
         let mut running = Running::start(&self.plugin.compiled, &self.plugin.config, &self.limits)?;
         if self.good.is_empty() {
+            self.closed.clear();
             return Ok(running);
         }
         let name = &self.plugin.evidence.plugin;
         let Some(state) = decompress(&self.good, self.limits.memory_mb) else {
             tracing::error!(%tenant, plugin = name, "the plugin's saved state is damaged; it starts empty");
-            self.good.clear();
+            self.drop_state();
             return Ok(running);
         };
-        match running.restore(&state, &self.limits) {
+        let restored = running.restore(&state, &self.limits);
+        let closed: Vec<u32> = self.closed.iter().copied().collect();
+        let restored = restored.and_then(|restored| match restored {
+            Restored::Yes => close_all(&mut running, &closed).map(|()| Restored::Yes),
+            refused => Ok(refused),
+        });
+        match restored {
             Ok(Restored::Yes) => Ok(running),
             Ok(Restored::Refused(reason)) => {
                 tracing::warn!(%tenant, plugin = name, reason, "the plugin does not take its saved state; it starts empty");
-                self.good.clear();
+                self.drop_state();
                 // What it is like after half a state is not known.
                 Running::start(&self.plugin.compiled, &self.plugin.config, &self.limits)
             }
             Err(failure) => {
                 // Next time without that state.
-                self.good.clear();
+                self.drop_state();
                 Err(failure)
             }
         }
+    }
+
+    /// The next instance starts empty.
+    fn drop_state(&mut self) {
+        self.good.clear();
+        self.closed.clear();
     }
 
     /// What a new instance does not know.
@@ -463,6 +505,27 @@ impl Slot {
         fresh.chunks(OPEN_AT_ONCE).try_for_each(|some| running.open_series(some))
     }
 
+    /// Forgets series. A running instance is told at once; the next one is told when it starts from an earlier state.
+    fn close(&mut self, tenant: &TenantId, numbers: &BTreeSet<u32>) {
+        if !matches!(self.plugin.compiled.kind, PluginKind::MetricDeriver | PluginKind::OutlierDetector) {
+            return;
+        }
+        self.closed.extend(numbers);
+        let Some(mut running) = self.running.take() else { return };
+        let told = |number: &u32| self.opened.get(*number as usize).copied().unwrap_or_default();
+        let known: Vec<u32> = numbers.iter().copied().filter(|number| told(number) || !self.good.is_empty()).collect();
+        match close_all(&mut running, &known) {
+            Ok(()) => self.running = Some(running),
+            Err(failure) => return self.failed(tenant, &failure),
+        }
+        for &number in numbers {
+            if let Some(opened) = self.opened.get_mut(number as usize) {
+                *opened = false;
+            }
+        }
+        self.outputs.close(numbers);
+    }
+
     /// The plugin's state, compressed; the last good one when it has none now.
     fn save(&mut self, tenant: &TenantId) -> Vec<u8> {
         let Some(mut running) = self.running.take() else { return self.good.clone() };
@@ -470,6 +533,7 @@ impl Slot {
             Ok(state) => {
                 self.running = Some(running);
                 self.good = compress(&state);
+                self.closed.clear();
             }
             Err(failure) => self.failed(tenant, &failure),
         }
@@ -484,6 +548,11 @@ impl Drop for Slot {
         stats.stale -= u64::from(self.failures > 0);
         stats.quarantined -= u64::from(self.quarantine.is_some_and(|quarantine| quarantine.counted));
     }
+}
+
+/// Tells an instance that series are closed.
+fn close_all(running: &mut Running, numbers: &[u32]) -> Result<(), Failure> {
+    numbers.chunks(CLOSE_AT_ONCE).try_for_each(|some| running.close_series(some))
 }
 
 /// States are floats and small numbers; the fastest level already takes most of what there is to take.
@@ -557,6 +626,18 @@ impl Outputs {
         touched.iter().for_each(|&number| self.declared[number as usize].place = NONE);
         result?;
         Ok((used, rows))
+    }
+
+    /// What was declared of these series belongs to nothing any more; they may declare as much again.
+    fn close(&mut self, numbers: &BTreeSet<u32>) {
+        for output in self.declared.iter_mut().filter(|output| numbers.contains(&output.source)) {
+            output.source = NONE;
+        }
+        for &number in numbers {
+            if let Some(count) = self.of_source.get_mut(number as usize) {
+                *count = 0;
+            }
+        }
     }
 
     fn declare(&mut self, new: abi::OutputSeries, series: &Numbers, per_series: usize) -> Result<(), Lie> {

@@ -209,7 +209,7 @@ impl Board<'_> {
         let query = AlertQuery {
             tenant: self.caller.tenant.clone(),
             agents: Some(keys.keys().copied().collect()),
-            open_only: true,
+            resolved: Some(false),
             start: UnixNanos(i64::MIN),
             end: self.range.1,
             limit: MOST_COUNTED,

@@ -27,14 +27,11 @@ use vitals_core::record::{Heartbeat, Outcome, Record, Samples, Vitals};
 use vitals_core::registry::RegistryError;
 use vitals_core::rules::quality::{heartbeat_quality, metric_quality};
 use vitals_core::rules::units::canonical;
-use vitals_core::seam::AlertQuery;
 use vitals_core::series::{AgentProfile, Attributes, MetricKind, Origin, Part, Scope, SeriesSpec, Shape};
 
 const MILLISECOND: i64 = 1_000_000;
 /// Longer intervals than ten years are taken for ten years.
 const LONGEST_INTERVAL_MS: f64 = 3.2e11;
-/// How many alerts are searched for the one to acknowledge.
-const ALERTS_SEARCHED: usize = 100_000;
 
 /// Why one item was not taken.
 enum Refusal {
@@ -808,7 +805,8 @@ pub async fn maintenance(
         return Err(ApiError::Invalid(vec![Problem::new("value_error", ["body", "start_time"], msg, Some(&input))]));
     }
     let by = caller.subject.clone().unwrap_or_else(|| "anonymous".to_owned());
-    let record = Record::Maintenance { agent, start: window.start_time.0, end: window.end_time.0, by };
+    let (start, end) = (window.start_time.0, window.end_time.0);
+    let record = Record::Maintenance { agent, start, end, by, at: rest.now() };
     rest.intake.submit(Partition::of(agent, rest.partitions), record, size_of::<Record>()).await?;
     Ok(with_status(StatusCode::CREATED, window))
 }
@@ -829,17 +827,8 @@ pub async fn acknowledge(
     Writer(caller): Writer,
     PathVariable(id): PathVariable,
 ) -> Result<Json<AlertInfo>, ApiError> {
-    let query = AlertQuery {
-        tenant: caller.tenant.clone(),
-        agents: None,
-        open_only: false,
-        start: UnixNanos(i64::MIN),
-        end: UnixNanos(i64::MAX),
-        limit: ALERTS_SEARCHED,
-    };
-    let wanted = id.clone();
-    let found =
-        rest.ask(move |rest| Ok(rest.store.alerts(&query)?.into_iter().find(|alert| alert.id == wanted))).await?;
+    let (tenant, wanted) = (caller.tenant.clone(), id.clone());
+    let found = rest.ask(move |rest| rest.store.alert(&tenant, &wanted)).await?;
     let missing = || ApiError::NotFound(format!("there is no alert {id}"));
     let mut alert = found.ok_or_else(missing)?;
     // An id says nothing of whose it is, and the answer must not either.

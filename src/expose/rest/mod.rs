@@ -28,7 +28,7 @@ mod tests;
 pub use prefix::is_sane as is_sane_prefix;
 
 use self::error::ApiError;
-use super::Rest;
+use super::{Rest, ServiceStatus};
 use crate::auth::Denied;
 use crate::web::{Budget, CORRELATION, Lingering, MOST_HEAD_BYTES, MOST_HEADERS, Permit, waits_for_continue};
 use axum::Router;
@@ -596,6 +596,12 @@ impl Rest {
         let mut agents = self.registry.agents_of(&caller.tenant);
         agents.retain(|agent| caller.may_touch(&agent.key));
         agents
+    }
+
+    /// How the service is, asked on a thread that may block: log and store look at the disk.
+    async fn status(&self) -> Result<ServiceStatus, ApiError> {
+        let status = self.status.clone();
+        blocking(move || status()).await
     }
 
     /// Asks the store on a thread that may block.

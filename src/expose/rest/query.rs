@@ -10,7 +10,7 @@ use super::wire::{
     Probe, SampleList, SamplePoint, SeriesItem, SeriesList, ServiceHealth, Span, VerdictItem, VerdictKind, VerdictList,
     Waiting,
 };
-use super::{Anyone, PathVariable, Query, Reader, none_wrong};
+use super::{Anyone, PathVariable, Query, Reader, blocking, none_wrong};
 use crate::expose::Rest;
 use axum::Json;
 use axum::extract::State;
@@ -30,7 +30,7 @@ const MOST_POINTS: u32 = 100_000;
 const DEFAULT_LISTED: u32 = 100;
 /// What the host says of a plugin that comes from the data of every tenant.
 const OF_ALL_TENANTS: [&str; 4] = ["calls", "failures", "quarantined", "last_error"];
-/// Most alerts that are searched for those in a state.
+/// Most open alerts that are searched for those in a state.
 const MOST_ALERTS: usize = 100_000;
 const DEFAULT_AGENTS: u32 = 1_000;
 const MOST_LISTED: u32 = 10_000;
@@ -40,9 +40,12 @@ const MOST_LISTED: u32 = 10_000;
     get, path = "/api/v1/telemetry/health", operation_id = "service_health", tag = "telemetry", security(("token" = [])),
     responses((status = 200, body = ServiceHealth, description = "true at this moment"), TokenErrors, ParameterErrors, AnyErrors)
 )]
-pub async fn service_health(State(rest): State<Arc<Rest>>, Reader(caller): Reader) -> Json<ServiceHealth> {
-    let status = (rest.status)();
-    Json(ServiceHealth {
+pub async fn service_health(
+    State(rest): State<Arc<Rest>>,
+    Reader(caller): Reader,
+) -> Result<Json<ServiceHealth>, ApiError> {
+    let status = rest.status().await?;
+    Ok(Json(ServiceHealth {
         service: env!("CARGO_PKG_NAME").to_owned(),
         status: if status.ready { "healthy" } else { "unhealthy" }.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -50,7 +53,7 @@ pub async fn service_health(State(rest): State<Arc<Rest>>, Reader(caller): Reade
         database_status: status.database_status,
         processing_queue_status: status.processing_queue_status,
         queued_records: caller.may(Scope::Admin).then_some(status.queued),
-    })
+    }))
 }
 
 /// Live and ready, for probes
@@ -63,15 +66,15 @@ pub async fn service_health(State(rest): State<Arc<Rest>>, Reader(caller): Reade
         ParameterErrors
     )
 )]
-pub async fn probe(State(rest): State<Arc<Rest>>, _: Anyone) -> Response {
-    let ready = (rest.status)().ready;
+pub async fn probe(State(rest): State<Arc<Rest>>, _: Anyone) -> Result<Response, ApiError> {
+    let ready = rest.status().await?.ready;
     let waiting = rest.store.outbox().map(|outbox| Waiting {
         samples: outbox.samples,
         bytes: outbox.bytes,
         age_seconds: outbox.since.map_or(0, |since| rest.now().since(since).max(0)) as f64 / UnixNanos::SECOND as f64,
     });
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Probe { live: true, ready, waiting })).into_response()
+    Ok((status, Json(Probe { live: true, ready, waiting })).into_response())
 }
 
 /// The service's own metrics
@@ -82,8 +85,10 @@ pub async fn probe(State(rest): State<Arc<Rest>>, _: Anyone) -> Response {
         ParameterErrors, AnyErrors
     )
 )]
-pub async fn metrics(State(rest): State<Arc<Rest>>, _: Anyone) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (rest.metrics)()).into_response()
+pub async fn metrics(State(rest): State<Arc<Rest>>, _: Anyone) -> Result<Response, ApiError> {
+    let metrics = rest.metrics.clone();
+    let text = blocking(move || metrics()).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
 /// Agents and systems
@@ -386,11 +391,14 @@ pub async fn alerts(
     let question = AlertQuery {
         tenant: caller.tenant.clone(),
         agents,
-        open_only: open.unwrap_or(false) || state.is_some_and(|state| state != AlertState::Resolved),
+        resolved: if open == Some(true) { Some(false) } else { state.map(|state| state == AlertState::Resolved) },
         start,
         end,
-        // The state is looked at here, so nothing may be cut off before.
-        limit: if state.is_some() { MOST_ALERTS } else { limit as usize },
+        // Whether an open one was acknowledged is looked at here, so nothing may be cut off before.
+        limit: match state {
+            None | Some(AlertState::Resolved) => limit as usize,
+            Some(_) => MOST_ALERTS,
+        },
     };
     let alerts = rest
         .ask(move |rest| {

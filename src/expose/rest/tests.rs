@@ -12,12 +12,14 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::ThreadId;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use vitals_core::availability::{Interval, State};
 use vitals_core::board::{AgentLive, Board, Liveness, Observed};
-use vitals_core::ids::{AgentId, Partition, UnixNanos};
+use vitals_core::ids::{AgentId, Partition, Position, TenantId, UnixNanos};
 use vitals_core::record::{Outcome, Record, Vitals};
 use vitals_core::registry::{Quota, Registry};
 use vitals_core::rules::health::{HealthConfig, score};
@@ -46,6 +48,10 @@ struct Memory {
     verdicts: Mutex<Vec<Verdict>>,
     intervals: Mutex<Vec<(AgentId, Interval)>>,
     alerts: Mutex<Vec<Alert>>,
+    /// Alerts that were handed out.
+    alerts_read: AtomicUsize,
+    /// The threads that asked how the service is, or for its metrics.
+    asked_by: Mutex<Vec<ThreadId>>,
 }
 
 impl Store for Memory {
@@ -55,6 +61,10 @@ impl Store for Memory {
 
     fn checkpoint(&self, _: Partition) -> Result<Checkpoint, StoreError> {
         Ok(Checkpoint::default())
+    }
+
+    fn stored(&self, _: Partition) -> Result<Position, StoreError> {
+        Ok(Position(0))
     }
 
     fn write(&self, _: Partition, output: Output) {
@@ -119,10 +129,17 @@ impl Store for Memory {
         found.retain(|one| {
             one.tenant == query.tenant
                 && query.agents.as_ref().is_none_or(|agents| agents.contains(&one.agent))
-                && (!query.open_only || one.resolved.is_none())
+                && query.resolved.is_none_or(|resolved| resolved == one.resolved.is_some())
                 && (query.start..query.end).contains(&one.started)
         });
         found.truncate(query.limit);
+        self.alerts_read.fetch_add(found.len(), Ordering::Relaxed);
+        Ok(found)
+    }
+
+    fn alert(&self, tenant: &TenantId, id: &str) -> Result<Option<Alert>, StoreError> {
+        let found = self.alerts.lock().iter().find(|one| one.tenant == *tenant && one.id == id).cloned();
+        self.alerts_read.fetch_add(found.iter().len(), Ordering::Relaxed);
         Ok(found)
     }
 
@@ -285,13 +302,25 @@ impl Service {
             auth: auth.clone(),
             intake: judge.clone(),
             plugins: Arc::new(|| vec![json!({"name": "health-score"})]),
-            status: Arc::new(|| ServiceStatus {
-                ready: true,
-                database_status: "connected".into(),
-                processing_queue_status: "healthy".into(),
-                queued: 0,
-            }),
-            metrics: Arc::new(|| "vitals_up 1\n".into()),
+            status: {
+                let store = store.clone();
+                Arc::new(move || {
+                    store.asked_by.lock().push(std::thread::current().id());
+                    ServiceStatus {
+                        ready: true,
+                        database_status: "connected".into(),
+                        processing_queue_status: "healthy".into(),
+                        queued: 0,
+                    }
+                })
+            },
+            metrics: {
+                let store = store.clone();
+                Arc::new(move || {
+                    store.asked_by.lock().push(std::thread::current().id());
+                    "vitals_up 1\n".into()
+                })
+            },
             config,
             partitions: 2,
             clock: Arc::new(|| NOW),
@@ -544,6 +573,39 @@ async fn what_is_known_can_be_queried() {
     let taken = service.judge.taken.lock();
     assert!(matches!(&taken[1], Record::Acknowledge { by, .. } if by == "ops"));
     assert!(matches!(&taken[2], Record::Maintenance { by, .. } if by == "ops"));
+}
+
+#[tokio::test]
+async fn no_more_alerts_are_read_than_are_asked_for() {
+    let service = Service::start().await;
+    let token = service.token(None, None, None);
+    service.post("heartbeat", &token, &beat("web-1")).await;
+    let raised = service.store.alerts.lock()[0].clone();
+    let others = (0..1_000).map(|n| Alert { id: format!("other{n}"), resolved: Some(NOW), ..raised.clone() });
+    service.store.alerts.lock().extend(others);
+    for (id, status) in [("other999", 200), (&*raised.id, 200), ("none", 404)] {
+        let answer = service.post(&format!("alerts/{id}/acknowledge"), &token, &json!(null)).await;
+        assert_eq!(answer.status, status, "{id}: {}", answer.body);
+    }
+    assert_eq!(service.store.alerts_read.swap(0, Ordering::Relaxed), 2);
+    let answer = service.get("alerts?state=resolved&limit=3", &token).await;
+    assert_eq!(answer.body["alerts"].as_array().unwrap().len(), 3, "{}", answer.body);
+    assert_eq!(service.store.alerts_read.load(Ordering::Relaxed), 3);
+}
+
+/// This test's own thread is the only worker.
+#[tokio::test]
+async fn no_async_worker_looks_at_the_disk_for_probes() {
+    let service = Service::start().await;
+    let token = service.token(None, None, None);
+    assert_eq!(service.get("health", &token).await.status, 200);
+    let probe = service.raw(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(probe.status, 200, "{}", probe.body);
+    let metrics = service.raw(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert_eq!((metrics.status, &metrics.body), (200, &json!("vitals_up 1\n")));
+    let asked = service.store.asked_by.lock();
+    assert_eq!(asked.len(), 3);
+    assert!(!asked.contains(&std::thread::current().id()));
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 use vitals_core::availability::Interval;
 use vitals_core::columns::Columns;
-use vitals_core::ids::{AgentId, Partition, SeriesId, UnixNanos};
+use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use vitals_core::seam::{
     AlertQuery, Catalogue, Checkpoint, OutboxStats, Output, SampleQuery, Store, StoreError, StoreStats, VerdictQuery,
 };
@@ -159,6 +159,10 @@ impl Store for InfluxStore {
         self.front.checkpoint(partition)
     }
 
+    fn stored(&self, partition: Partition) -> Result<Position, StoreError> {
+        self.front.stored(partition)
+    }
+
     fn write(&self, partition: Partition, mut output: Output) {
         self.reader.names.learn(&output);
         for columns in &mut output.samples {
@@ -225,6 +229,10 @@ impl Store for InfluxStore {
 
     fn alerts(&self, query: &AlertQuery) -> Result<Vec<Alert>, StoreError> {
         self.front.alerts(query)
+    }
+
+    fn alert(&self, tenant: &TenantId, id: &str) -> Result<Option<Alert>, StoreError> {
+        self.front.alert(tenant, id)
     }
 
     /// Samples and verdicts are deleted by the bucket's own retention; until then they are not shown any more.

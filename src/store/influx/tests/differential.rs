@@ -205,8 +205,8 @@ fn compare(one: &dyn Store, other: &dyn Store, (from, to, step): (i64, i64, i64)
                 let query = VerdictQuery { tenant: tenant(), agents: agents.clone(), kind, start, end, limit };
                 assert_eq!(one.verdicts(&query).unwrap(), other.verdicts(&query).unwrap(), "{query:?}");
             }
-            for open_only in [false, true] {
-                let query = AlertQuery { tenant: tenant(), agents: agents.clone(), open_only, start, end, limit: 2 };
+            for resolved in [None, Some(false), Some(true)] {
+                let query = AlertQuery { tenant: tenant(), agents: agents.clone(), resolved, start, end, limit: 2 };
                 assert_eq!(one.alerts(&query).unwrap(), other.alerts(&query).unwrap(), "{query:?}");
             }
         }
