@@ -961,30 +961,12 @@ async fn overload_is_refused_with_a_time_to_come_back() {
 async fn bodies_have_bounded_room() {
     let service = Service::with(ExposeConfig { max_body_bytes: LARGEST_BODY, ..ExposeConfig::default() }).await;
     let token = service.token(None, None, None);
-    let mut half_sent = TcpStream::connect(service.address).await.unwrap();
-    let head = format!(
-        "POST /api/v1/telemetry/batch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
-         content-length: {LARGEST_BODY}\r\n\r\n{{"
-    );
-    half_sent.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = service.post("heartbeat", &token, &beat("web-1")).await;
-    for _ in 0..50 {
-        if answer.status == 429 {
-            break;
-        }
-        // The half-sent request may not have been seen yet.
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        answer = service.post("heartbeat", &token, &beat("web-1")).await;
-    }
+    let half_sent = half_sent(&service, &token).await;
+    assert_eq!(beat_until(&service, &token, 429).await, 429);
+    let answer = service.post("heartbeat", &token, &beat("web-1")).await;
     assert_eq!((answer.status, answer.header("retry-after")), (429, Some("1")));
     drop(half_sent);
-    for _ in 0..50 {
-        if service.post("heartbeat", &token, &beat("web-1")).await.status == 201 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the room was not given back");
+    assert_eq!(beat_until(&service, &token, 201).await, 201, "the room was not given back");
 }
 
 /// A request with a body as long as one can be, of which only the first byte is sent.
