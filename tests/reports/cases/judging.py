@@ -65,7 +65,8 @@ def case_all_answers_agree(v):
     # A host of which nothing is known but that it lives.
     agent = v.agent()
     v.metrics(agent, gauge("queue.length", point(now(), 1.0)))
-    v.until(lambda entry: entry is not None, lambda: v.listed(agent))
+    # Listed as soon as its request is answered; how it is, is known once that is evaluated.
+    v.until(lambda entry: entry is not None and entry["liveness"] is not None, lambda: v.listed(agent))
     v.check("nothing measured, nothing contradicted", 1, len(standing(v, agent)))
 
 
