@@ -473,10 +473,9 @@ impl Shard {
             self.hear(agent, at, samples.received_at, round);
         }
         if samples.alive.is_empty()
-            && let Some(series) =
-                samples.columns.series.first().and_then(|&id| self.around.registry.series(SeriesId(id)))
+            && let Some(agent) = self.described_agent(&samples.columns)
         {
-            self.hear(series.agent, at, samples.received_at, round);
+            self.hear(agent, at, samples.received_at, round);
         }
     }
 
@@ -538,13 +537,18 @@ impl Shard {
         columns.series.first().and_then(|&id| self.intake.series.get(id as usize)).map(|series| series.agent)
     }
 
+    /// The agent of the first row, also before any row of its series was taken.
+    fn described_agent(&self, columns: &Columns) -> Option<AgentId> {
+        let first = columns.series.first().and_then(|&id| self.around.registry.series(SeriesId(id)));
+        first.map(|series| series.agent)
+    }
+
     /// Whether a heartbeat of an agent that samples are about waits for its verdict.
     fn is_awaited(&self, samples: &Samples, round: &Round) -> bool {
         if round.beating.is_empty() {
             return false;
         }
-        let reported = samples.columns.series.first().and_then(|&id| self.around.registry.series(SeriesId(id)));
-        let reported = reported.map(|series| series.agent);
+        let reported = self.described_agent(&samples.columns);
         samples.alive.iter().chain(&reported).any(|agent| round.beating.contains(agent))
     }
 
@@ -726,17 +730,15 @@ impl Shard {
 
     /// What the newest points of an export say of the clocks of those who sent it.
     fn compare_clocks(&mut self, samples: &Samples) {
-        let newest = samples.columns.times.iter().copied().max().unwrap_or(i64::MIN);
-        let is_ahead = newest > samples.received_at.0;
-        for &agent in &samples.alive {
-            let mut ahead = 0;
-            if is_ahead && samples.alive.len() == 1 {
-                ahead = newest.saturating_sub(samples.received_at.0);
-            } else if is_ahead {
-                let known = |id: SeriesId| self.intake.series.get(id.0 as usize).map(|series| series.agent);
-                let own = samples.columns.rows().filter(|(id, ..)| known(*id) == Some(agent));
-                ahead = own.map(|(_, time, _)| time.since(samples.received_at)).max().unwrap_or(0);
+        let mut furthest: HashMap<AgentId, i64> = HashMap::new();
+        for (id, time, _) in samples.columns.rows().filter(|(_, time, _)| *time > samples.received_at) {
+            if let Some(series) = self.intake.series.get(id.0 as usize) {
+                let ahead = furthest.entry(series.agent).or_default();
+                *ahead = time.since(samples.received_at).max(*ahead);
             }
+        }
+        for &agent in &samples.alive {
+            let ahead = furthest.get(&agent).copied().unwrap_or(0);
             if let Some(tracker) = self.agents.get_mut(agent).and_then(|agent| agent.tracker.as_mut()) {
                 tracker.exported(ahead);
                 if ahead > 0 {

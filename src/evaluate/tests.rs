@@ -1343,6 +1343,19 @@ fn how_far_a_clock_is_off_is_known_of_exporters_that_are_ahead() {
     assert_eq!(world.board.get(AgentId(0)).unwrap().clock_skew, Some(90 * S));
 }
 
+#[test]
+fn the_clock_of_one_agent_says_nothing_of_another_in_the_same_request() {
+    let mut world = World::start(&[describe()], Held::default());
+    for second in [10, 20, 30] {
+        let rows = [(0, second + 40, 1.0), (4, second + 90, 1.0), (1, second + 20, 1.0), (3, second - 5, 1.0)];
+        let Record::Samples(mut both) = samples(second, &rows) else { unreachable!() };
+        both.alive = vec![AgentId(0), AgentId(1)];
+        world.take(Record::Samples(both));
+    }
+    let skew = |agent| world.board.get(AgentId(agent)).unwrap().clock_skew;
+    assert_eq!((skew(0), skew(1)), (Some(40 * S), Some(90 * S)));
+}
+
 /// Exports of agent 0 at these seconds with ticks in between, and a restart behind every third.
 fn exporting(seconds: &[i64]) -> World {
     let mut world = World::start(&[describe()], Held::default());
