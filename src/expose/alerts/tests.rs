@@ -15,6 +15,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use vitals_core::ids::{AgentId, TenantId, UnixNanos};
 use vitals_core::registry::{Quota, Registry};
@@ -33,6 +34,8 @@ struct Got {
     answers: Mutex<VecDeque<u16>>,
     /// What it answers to messages about these alerts.
     of: Mutex<HashMap<&'static str, Answer>>,
+    /// How many requests were told to come back later.
+    postponed: AtomicUsize,
 }
 
 #[derive(Clone, Copy)]
@@ -94,6 +97,7 @@ async fn receive(State(got): State<Arc<Got>>, headers: HeaderMap, body: String) 
     let status = match answer {
         Some(Answer::Silence) => std::future::pending().await,
         Some(Answer::Later(when)) => {
+            got.postponed.fetch_add(1, Ordering::SeqCst);
             return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, when)]).into_response();
         }
         Some(Answer::Status(status)) => status,
@@ -443,14 +447,17 @@ fn what_waits_survives_a_kill_and_what_was_delivered_is_not_sent_again() {
     let (got, address) = receivers.block_on(Got::start(&[]));
     got.answers("waits", Answer::Status(503));
     let (file, data) = (secret(), tempfile::tempdir().unwrap());
-    let channels = [channel(ChannelKind::Webhook, address, &file)];
+    let channels = [ChannelConfig { retry_seconds: 3600, ..channel(ChannelKind::Webhook, address, &file) }];
     until_killed(&channels, data.path(), async |notifier| {
         for (event, of) in [(Event::Raised, "told"), (Event::Raised, "waits"), (Event::Resolved, "waits")] {
             say(&notifier, event, alert_of(of));
         }
         got.until(|ids| ids.iter().filter(|id| id.starts_with("waits")).count() > 2).await;
         got.until(|ids| ids.contains(&"told-raised-7".to_owned())).await;
-        // The answer is on its way back.
+        // The messages of one alert go one by one, so behind this answer none is on its way when the kill comes.
+        got.answers("waits", Answer::Later("3600"));
+        got.until(|_| got.postponed.load(Ordering::SeqCst) > 0).await;
+        // The other answer is on its way back.
         tokio::time::sleep(Duration::from_millis(200)).await;
     });
     got.answers("waits", Answer::Status(200));
