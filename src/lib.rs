@@ -11,8 +11,8 @@
 //!
 //! Beside the path:
 //!
-//! - [`pipeline`]: the only file that wires the rooms together
-//! - [`config`]: the configuration file, whose sections are the rooms' own
+//! - [`pipeline`]: the only file that wires the stages together
+//! - [`config`]: the configuration file, whose sections are the stages' own
 //! - [`reload`]: new settings without a restart
 //! - [`auth`]: who asks, from their token
 //! - [`web`]: what all HTTP listeners share

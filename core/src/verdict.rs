@@ -71,7 +71,7 @@ impl Severity {
 /// Who judged, so that a verdict can be traced and repeated.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Evidence {
-    /// The plugin's name; `vitals` for the host's own rules.
+    /// The plugin's name; `measurements` for the host's own rules.
     pub plugin: String,
     /// Its version.
     pub version: String,
@@ -272,7 +272,7 @@ pub enum Event {
     /// It is over.
     Resolved,
     /// It was notified before and is open still: for receivers that forget what is not repeated.
-    Standing,
+    StillOpen,
     /// It was not notified because another one was just before.
     Suppressed,
 }
@@ -287,7 +287,7 @@ impl Event {
             Self::Escalated => "escalated",
             Self::Acknowledged => "acknowledged",
             Self::Resolved => "resolved",
-            Self::Standing => "standing",
+            Self::StillOpen => "standing",
             Self::Suppressed => "suppressed",
         }
     }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use vitals_core::ids::{Partition, Position};
+use vitals_core::log::{Deliver, Done, LogError};
 use vitals_core::record::{Delivery, Record, Ticket};
-use vitals_core::seam::{Deliver, Done, LogError};
 
 /// Rows that one transaction deletes at most, so that appends do not wait behind a long cut.
 const CUT_ROWS: u64 = 512;

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use vitals_core::ids::{Partition, Position};
+use vitals_core::log::{Deliver, Done, Log, LogError, LogStats};
 use vitals_core::record::{Record, Ticket};
-use vitals_core::seam::{Deliver, Done, Log, LogError, LogStats};
 
 /// The layout of the file; another number is refused.
 const FORMAT: i64 = 1;

@@ -9,7 +9,7 @@ use super::compression::Encoding;
 use super::http::response;
 use super::server::Answer;
 use super::status::Failure;
-use super::{Accepted, Ingest, ReceiveConfig, counted, permitted};
+use super::{Accepted, ExportHandler, ReceiveConfig, counted, permitted};
 use crate::auth::Auth;
 use crate::web::{Budget, Permit};
 use bytes::{Bytes, BytesMut};
@@ -44,7 +44,7 @@ pub struct Rpc<I> {
     health: HealthServer<HealthService>,
 }
 
-impl<I: Ingest> Rpc<I> {
+impl<I: ExportHandler> Rpc<I> {
     /// With the limits of `config`.
     pub fn new(
         config: &ReceiveConfig,
@@ -166,7 +166,7 @@ fn success(accepted: &Accepted) -> Response<Body> {
     response
 }
 
-impl<I: Ingest> Answer for Rpc<I> {
+impl<I: ExportHandler> Answer for Rpc<I> {
     type Body = Body;
 
     async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {

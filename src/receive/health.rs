@@ -1,6 +1,6 @@
 //! `grpc.health.v1.Health` on the gRPC port: whether the service takes requests, for probes and for clients that balance.
 
-use super::Ingest;
+use super::ExportHandler;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub struct Health {
 
 impl Health {
     /// With the state as `ingest` has it now.
-    pub async fn new<I: Ingest>(ingest: &Arc<I>) -> Self {
+    pub async fn new<I: ExportHandler>(ingest: &Arc<I>) -> Self {
         let health = Self { reporter: HealthReporter::new() };
         health.ask(ingest).await;
         health
@@ -36,7 +36,7 @@ impl Health {
         }
     }
 
-    async fn ask<I: Ingest>(&self, ingest: &Arc<I>) {
+    async fn ask<I: ExportHandler>(&self, ingest: &Arc<I>) {
         let ingest = ingest.clone();
         // It may look at the disk. A panic there is not ready either.
         let ready = tokio::task::spawn_blocking(move || ingest.ready()).await.unwrap_or(false);
@@ -44,7 +44,7 @@ impl Health {
     }
 
     /// Follows the state until `shutdown` is done; then it is not serving, and who watches is let go.
-    pub async fn follow<I: Ingest>(mut self, ingest: Arc<I>, shutdown: impl Future<Output = ()> + Send) {
+    pub async fn follow<I: ExportHandler>(mut self, ingest: Arc<I>, shutdown: impl Future<Output = ()> + Send) {
         let asking = async {
             loop {
                 tokio::time::sleep(INTERVAL).await;

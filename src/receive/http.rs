@@ -5,7 +5,7 @@ use super::compression::Encoding;
 use super::json::otlp_json;
 use super::server::Answer;
 use super::status::Failure;
-use super::{Accepted, Ingest, ReceiveConfig, counted, permitted};
+use super::{Accepted, ExportHandler, ReceiveConfig, counted, permitted};
 use crate::auth::Auth;
 use crate::web::{Budget, MOST_HEAD_BYTES, Permit, head_bytes, waits_for_continue};
 use bytes::Bytes;
@@ -70,7 +70,7 @@ struct Outcome {
     begun: bool,
 }
 
-impl<I: Ingest> Http<I> {
+impl<I: ExportHandler> Http<I> {
     /// With the limits of `config`.
     pub fn new(config: &ReceiveConfig, budget: Arc<Budget>, ingest: Arc<I>, auth: Option<Arc<Auth>>) -> Self {
         let (limits, cors) = (Limits::new(config), config.cors.layer("receive.cors"));
@@ -199,7 +199,7 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
-impl<I: Ingest> Answer for Http<I> {
+impl<I: ExportHandler> Answer for Http<I> {
     type Body = Full<Bytes>;
 
     async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {

@@ -8,7 +8,7 @@
 //! - `json`: OTLP/JSON to wire bytes
 //! - `status`: how failures are said
 //!
-//! Nothing here looks into a request: its bytes, as protobuf and decompressed, go to an [`Ingest`].
+//! Nothing here looks into a request: its bytes, as protobuf and decompressed, go to an [`ExportHandler`].
 
 mod body;
 mod compression;
@@ -125,7 +125,7 @@ impl From<Refused> for Failure {
 }
 
 /// Where requests go.
-pub trait Ingest: Send + Sync + 'static {
+pub trait ExportHandler: Send + Sync + 'static {
     /// Takes the protobuf bytes of an `ExportMetricsServiceRequest`. The answer leaves when this is done;
     /// `permit` is the request's share of the bytes in flight, to be dropped when it is evaluated.
     fn ingest(
@@ -141,7 +141,7 @@ pub trait Ingest: Send + Sync + 'static {
 }
 
 /// Serves OTLP/gRPC until `shutdown` is done. `budget` is shared by both ports; without `auth` every caller is anonymous.
-pub async fn serve_grpc<I: Ingest>(
+pub async fn serve_grpc<I: ExportHandler>(
     listener: TcpListener,
     config: &ReceiveConfig,
     budget: Arc<Budget>,
@@ -165,7 +165,7 @@ pub async fn serve_grpc<I: Ingest>(
 }
 
 /// Serves OTLP/HTTP until `shutdown` is done. `budget` is shared by both ports; without `auth` every caller is anonymous.
-pub async fn serve_http<I: Ingest>(
+pub async fn serve_http<I: ExportHandler>(
     listener: TcpListener,
     config: &ReceiveConfig,
     budget: Arc<Budget>,

@@ -1,6 +1,6 @@
 //! Both ports over real sockets.
 
-use super::{Accepted, Ingest, ReceiveConfig, Refused, serve_grpc, serve_http};
+use super::{Accepted, ExportHandler, ReceiveConfig, Refused, serve_grpc, serve_http};
 use crate::auth::Auth;
 use crate::web::Budget;
 use bytes::Bytes;
@@ -28,7 +28,7 @@ struct Decoding {
     ready: std::sync::atomic::AtomicBool,
 }
 
-impl Ingest for Decoding {
+impl ExportHandler for Decoding {
     fn ready(&self) -> bool {
         self.ready.load(std::sync::atomic::Ordering::Relaxed)
     }

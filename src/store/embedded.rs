@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use vitals_core::availability::Interval;
 use vitals_core::ids::{AgentId, Partition, Position, TenantId, UnixNanos};
-use vitals_core::seam::{
-    AlertQuery, Catalogue, Checkpoint, Output, SampleQuery, Store, StoreError, StoreStats, VerdictQuery,
+use vitals_core::store::{
+    AlertQuery, Catalogue, Checkpoint, EvaluationOutput, SampleQuery, Store, StoreError, StoreStats, VerdictQuery,
 };
 use vitals_core::verdict::{Alert, Verdict};
 
@@ -87,7 +87,7 @@ impl Store for EmbeddedStore {
         self.shared.stored(partition)
     }
 
-    fn write(&self, partition: Partition, output: Output) {
+    fn write(&self, partition: Partition, output: EvaluationOutput) {
         self.shared.slot(partition).write(output);
     }
 

@@ -2,14 +2,14 @@
 
 use super::shared::Shared;
 use super::sorted::Sorted;
-use super::tail::{Slot, Tail};
+use super::tail::{PartitionTail, Tail};
 use super::writer::{NewBlock, blocks};
 use crossbeam_channel::Receiver;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use vitals_core::ids::Partition;
-use vitals_core::seam::{Checkpoint, StoreError};
+use vitals_core::store::{Checkpoint, StoreError};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -18,7 +18,7 @@ const LAST_TRIES: u32 = 3;
 
 pub(super) struct Job {
     pub(super) partition: Partition,
-    pub(super) slot: Arc<Slot>,
+    pub(super) slot: Arc<PartitionTail>,
     pub(super) tail: Arc<Tail>,
     pub(super) checkpoint: Checkpoint,
     pub(super) done: Box<dyn FnOnce() + Send>,

@@ -1,4 +1,4 @@
-//! What the HTTP listeners of several rooms share: limits on a request's head, bytes in flight, how a connection ends, CORS.
+//! What the HTTP listeners of several stages share: limits on a request's head, bytes in flight, how a connection ends, CORS.
 
 mod budget;
 mod linger;

@@ -2,9 +2,9 @@
 
 use super::check::{self, Problem};
 use super::components::components;
+use super::current_health::CurrentHealth;
 use super::error::{AnyErrors, ApiError, BodyErrors, MissingError, TokenErrors};
 use super::insight::{Availability, DAY, assessment, trends};
-use super::standing::Standing;
 use super::time::{HOUR, Time, iso_duration};
 use super::uptime::MOST_HOURS;
 use super::wire::{
@@ -83,17 +83,17 @@ pub async fn health_check(
     let depth = Depth::of(&request);
     let response = rest
         .ask(move |rest| {
-            let standing = Standing::of(rest, &agent, now);
-            let availability = Availability::of(rest, &caller, &agent, &standing, (start, end), now)?;
+            let current_health = CurrentHealth::of(rest, &agent, now);
+            let availability = Availability::of(rest, &caller, &agent, &current_health, (start, end), now)?;
             // What nobody has judged is known by its components alone.
-            let deep = depth.components || !request.components.is_empty() || standing.judged.is_none();
-            let mut parts = components(rest, &agent, &standing, now, deep)?;
+            let deep = depth.components || !request.components.is_empty() || current_health.judged.is_none();
+            let mut parts = components(rest, &agent, &current_health, now, deep)?;
             if !request.components.is_empty() {
                 // What was asked for and is not measured is unknown, not missing.
                 let health = |name: &String| parts.get(name).copied().unwrap_or(Health::Unknown);
                 parts = request.components.iter().map(|name| (name.clone(), health(name))).collect();
             }
-            let health_assessment = assessment(&standing, &availability, &parts);
+            let health_assessment = assessment(&current_health, &availability, &parts);
             let trends =
                 if depth.trends { trends(rest, &agent, start, end.min(now), depth.forecast)? } else { BTreeMap::new() };
             let patterns =
@@ -106,13 +106,13 @@ pub async fn health_check(
                 uptime_percentage: availability.percent(),
                 downtime_duration: iso_duration(availability.summary.tally.down),
                 uptime_sessions: if request.include_historical { availability.sessions() } else { Vec::new() },
-                clock_skew_ms: standing.clock_skew_ms(),
+                clock_skew_ms: current_health.clock_skew_ms(),
                 sla_target: Some(availability.target),
                 sla_compliance: availability.compliant(),
                 sla_breach_risk: availability.risk(),
                 maintenance_suggestions: suggestions(&parts, &trends, &patterns),
                 performance_trends: trends,
-                health_recommendations: availability.advice(&standing, &patterns),
+                health_recommendations: availability.advice(&current_health, &patterns),
                 failure_patterns: patterns,
                 confidence_level: availability.summary.confidence,
             })

@@ -1,6 +1,6 @@
 //! The components of an agent: how each is now, and for which share of a window it was not critical.
 
-use super::standing::Standing;
+use super::current_health::CurrentHealth;
 use super::time::HOUR;
 use super::wire::Health;
 use crate::expose::{Rest, Thresholds};
@@ -8,11 +8,11 @@ use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vitals_core::ids::UnixNanos;
+use vitals_core::measurement_role::{MeasurementRole, container, group, plausible_percent, role};
 use vitals_core::rules::percent::percent;
 use vitals_core::rules::units::is_percent;
-use vitals_core::seam::{Aggregation, SampleQuery, StoreError};
 use vitals_core::series::{AgentDesc, MetricKind, Origin, SeriesDesc};
-use vitals_core::vitals::{VitalRole, container, group, plausible_percent, role};
+use vitals_core::store::{Aggregation, SampleQuery, StoreError};
 
 /// How far back the last value of a component is looked for.
 const RECENT: i64 = HOUR;
@@ -27,22 +27,22 @@ const STEPS: i64 = 288;
 pub fn components(
     rest: &Rest,
     agent: &AgentDesc,
-    standing: &Standing,
+    current_health: &CurrentHealth,
     now: UnixNanos,
     deep: bool,
 ) -> Result<BTreeMap<String, Health>, StoreError> {
     let limits = &rest.config.thresholds;
-    let vitals = standing.vitals();
-    let memory = vitals.memory_percent.or_else(|| percent(vitals.memory_mb?, limits.memory_total_mb));
-    let errors = vitals.error_percent.or_else(|| percent(vitals.errors?, vitals.requests?));
+    let measurements = current_health.measurements();
+    let memory = measurements.memory_percent.or_else(|| percent(measurements.memory_mb?, limits.memory_total_mb));
+    let errors = measurements.error_percent.or_else(|| percent(measurements.errors?, measurements.requests?));
     let mut found = BTreeMap::new();
     for (name, value, bounds) in [
-        (CPU, vitals.cpu_percent, limits.cpu),
+        (CPU, measurements.cpu_percent, limits.cpu),
         (MEMORY, memory, limits.memory),
-        (DISK, vitals.disk_percent, limits.disk),
-        (NETWORK, vitals.latency_ms, limits.latency_ms),
-        (NETWORK, vitals.packet_loss_percent, limits.packet_loss),
-        (RESPONSE_TIME, vitals.response_ms, limits.response_ms),
+        (DISK, measurements.disk_percent, limits.disk),
+        (NETWORK, measurements.latency_ms, limits.latency_ms),
+        (NETWORK, measurements.packet_loss_percent, limits.packet_loss),
+        (RESPONSE_TIME, measurements.response_ms, limits.response_ms),
         (ERROR_RATE, errors, limits.error_rate),
     ] {
         if let Some(value) = value {
@@ -108,7 +108,10 @@ fn judged_series(rest: &Rest, agent: &AgentDesc) -> Vec<(Arc<SeriesDesc>, Judged
     let judged: Vec<_> = all.into_iter().filter_map(|one| judged(limits, &one).map(|judged| (one, judged))).collect();
     // As in the vitals: of several containers none is the agent.
     let of_container = |series: &SeriesDesc| {
-        matches!(role(&series.spec), Some(VitalRole::ContainerCpuPercent | VitalRole::ContainerMemoryPercent))
+        matches!(
+            role(&series.spec),
+            Some(MeasurementRole::ContainerCpuPercent | MeasurementRole::ContainerMemoryPercent)
+        )
     };
     let mut containers = judged.iter().filter(|(one, _)| of_container(one));
     let several = containers
@@ -137,12 +140,12 @@ fn judged(limits: &Thresholds, series: &SeriesDesc) -> Option<Judged> {
             _ => return None,
         },
         _ => match role(spec)? {
-            VitalRole::CpuPercent | VitalRole::ContainerCpuPercent => (CPU, limits.cpu),
-            VitalRole::MemoryPercent | VitalRole::ContainerMemoryPercent => (MEMORY, limits.memory),
-            VitalRole::DiskPercent => (DISK, limits.disk),
-            VitalRole::LatencyMs => (NETWORK, limits.latency_ms),
-            VitalRole::ResponseMs => (RESPONSE_TIME, limits.response_ms),
-            VitalRole::ErrorPercent => (ERROR_RATE, limits.error_rate),
+            MeasurementRole::CpuPercent | MeasurementRole::ContainerCpuPercent => (CPU, limits.cpu),
+            MeasurementRole::MemoryPercent | MeasurementRole::ContainerMemoryPercent => (MEMORY, limits.memory),
+            MeasurementRole::DiskPercent => (DISK, limits.disk),
+            MeasurementRole::LatencyMs => (NETWORK, limits.latency_ms),
+            MeasurementRole::ResponseMs => (RESPONSE_TIME, limits.response_ms),
+            MeasurementRole::ErrorPercent => (ERROR_RATE, limits.error_rate),
             _ => return None,
         },
     };
@@ -207,19 +210,19 @@ impl Counts {
 }
 
 /// Series that say something of a component only together: CPU seconds, and bytes of memory and disks by state.
-fn parts_of(rest: &Rest, agent: &AgentDesc) -> Vec<(Arc<SeriesDesc>, VitalRole)> {
-    let together = |one: &VitalRole| {
+fn parts_of(rest: &Rest, agent: &AgentDesc) -> Vec<(Arc<SeriesDesc>, MeasurementRole)> {
+    let together = |one: &MeasurementRole| {
         matches!(
             one,
-            VitalRole::CpuBusySeconds
-                | VitalRole::CpuIdleSeconds
-                | VitalRole::CpuWaitSeconds
-                | VitalRole::MemoryUsedBytes
-                | VitalRole::MemoryOtherBytes
-                | VitalRole::MemoryTotalBytes
-                | VitalRole::MemoryAvailableBytes
-                | VitalRole::DiskUsedBytes
-                | VitalRole::DiskFreeBytes
+            MeasurementRole::CpuBusySeconds
+                | MeasurementRole::CpuIdleSeconds
+                | MeasurementRole::CpuWaitSeconds
+                | MeasurementRole::MemoryUsedBytes
+                | MeasurementRole::MemoryOtherBytes
+                | MeasurementRole::MemoryTotalBytes
+                | MeasurementRole::MemoryAvailableBytes
+                | MeasurementRole::DiskUsedBytes
+                | MeasurementRole::DiskFreeBytes
         )
     };
     let all = rest.registry.series_of(agent.id).into_iter();
@@ -248,19 +251,19 @@ struct Disk {
 }
 
 impl Sums {
-    fn add(&mut self, role: VitalRole, series: &SeriesDesc, value: f64) {
+    fn add(&mut self, role: MeasurementRole, series: &SeriesDesc, value: f64) {
         let more = |sum: &mut Option<f64>| *sum = Some(sum.unwrap_or(0.0) + value);
         let which = || group(&series.spec).map(|(key, value)| format!("{key}={value}\n")).collect::<String>();
         match role {
-            VitalRole::CpuBusySeconds => self.cpu_busy += value,
-            VitalRole::CpuIdleSeconds => more(&mut self.cpu_idle),
-            VitalRole::CpuWaitSeconds => self.cpu_wait += value,
-            VitalRole::MemoryUsedBytes => more(&mut self.memory_used),
-            VitalRole::MemoryOtherBytes => self.memory_other += value,
-            VitalRole::MemoryTotalBytes => more(&mut self.memory_total),
-            VitalRole::MemoryAvailableBytes => more(&mut self.memory_available),
-            VitalRole::DiskUsedBytes => self.disks.entry(which()).or_default().used += value,
-            VitalRole::DiskFreeBytes => more(&mut self.disks.entry(which()).or_default().free),
+            MeasurementRole::CpuBusySeconds => self.cpu_busy += value,
+            MeasurementRole::CpuIdleSeconds => more(&mut self.cpu_idle),
+            MeasurementRole::CpuWaitSeconds => self.cpu_wait += value,
+            MeasurementRole::MemoryUsedBytes => more(&mut self.memory_used),
+            MeasurementRole::MemoryOtherBytes => self.memory_other += value,
+            MeasurementRole::MemoryTotalBytes => more(&mut self.memory_total),
+            MeasurementRole::MemoryAvailableBytes => more(&mut self.memory_available),
+            MeasurementRole::DiskUsedBytes => self.disks.entry(which()).or_default().used += value,
+            MeasurementRole::DiskFreeBytes => more(&mut self.disks.entry(which()).or_default().free),
             _ => {}
         }
     }
@@ -288,11 +291,14 @@ impl Sums {
 fn sums_by_step(
     rest: &Rest,
     grid: &Grid,
-    parts: &[(Arc<SeriesDesc>, VitalRole)],
+    parts: &[(Arc<SeriesDesc>, MeasurementRole)],
 ) -> Result<BTreeMap<UnixNanos, Sums>, StoreError> {
     let mut steps: BTreeMap<UnixNanos, Sums> = BTreeMap::new();
     for (series, role) in parts {
-        if matches!(role, VitalRole::CpuBusySeconds | VitalRole::CpuIdleSeconds | VitalRole::CpuWaitSeconds) {
+        if matches!(
+            role,
+            MeasurementRole::CpuBusySeconds | MeasurementRole::CpuIdleSeconds | MeasurementRole::CpuWaitSeconds
+        ) {
             let totals = grid.ask(rest, series, Aggregation::Last)?;
             for pair in totals.windows(2) {
                 let ((_, before), (time, after)) = (pair[0], pair[1]);

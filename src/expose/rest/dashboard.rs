@@ -2,15 +2,15 @@
 
 use super::assess::range_of;
 use super::check::{self, Problem};
+use super::current_health::{CurrentHealth, liveness_name};
 use super::error::{AnyErrors, ApiError, BodyErrors, TokenErrors};
 use super::insight::{Means, label, trend};
-use super::standing::{Standing, liveness_name};
 use super::time::{Time, parse_duration, seconds};
 use super::wire::{
     AggregationName, AlertInfo, Anomaly, Chart, DashboardQuery, Health, SamplePoint, SeriesTrend,
     TelemetryDashboardData,
 };
-use super::{Reader, message, took, touchable};
+use super::{Reader, elapsed_ms, message, touchable};
 use crate::expose::Rest;
 use axum::Json;
 use axum::extract::{Request, State};
@@ -19,12 +19,12 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
-use vitals_core::board::Liveness;
 use vitals_core::caller::Caller;
 use vitals_core::ids::{AgentId, UnixNanos};
+use vitals_core::live_agents::Liveness;
 use vitals_core::rules::percent::bounded;
-use vitals_core::seam::{Aggregation, AlertQuery, SampleQuery, StoreError, VerdictQuery};
 use vitals_core::series::{AgentDesc, MetricKind, SeriesDesc};
+use vitals_core::store::{Aggregation, AlertQuery, SampleQuery, StoreError, VerdictQuery};
 use vitals_core::verdict::VerdictBody;
 
 /// Most alerts and anomalies listed.
@@ -58,11 +58,12 @@ pub async fn dashboard(
     for id in query.agent_ids.iter().chain(&query.system_ids) {
         touchable(&caller, id)?;
     }
-    let data = rest.ask(move |rest| Board { rest, caller: &caller, query: &query, range, window }.draw()).await?;
+    let data =
+        rest.ask(move |rest| DashboardData { rest, caller: &caller, query: &query, range, window }.draw()).await?;
     Ok(Json(data))
 }
 
-struct Board<'a> {
+struct DashboardData<'a> {
     rest: &'a Rest,
     caller: &'a Caller,
     query: &'a DashboardQuery,
@@ -80,14 +81,14 @@ struct Charts {
     left_out: usize,
 }
 
-impl Board<'_> {
+impl DashboardData<'_> {
     fn draw(&self) -> Result<TelemetryDashboardData, StoreError> {
         let begun = Instant::now();
         let now = self.rest.now();
         let mut performance: BTreeMap<String, Value> = BTreeMap::new();
         let mut clock = Instant::now();
         let mut lap = |name: &str, performance: &mut BTreeMap<String, Value>| {
-            performance.insert(format!("{name}_ms"), took(clock).into());
+            performance.insert(format!("{name}_ms"), elapsed_ms(clock).into());
             clock = Instant::now();
         };
         let agents = self.agents();
@@ -106,17 +107,17 @@ impl Board<'_> {
         }
         let freshest = agents
             .iter()
-            .filter_map(|(_, standing)| standing.live.as_ref().map(|live| live.last_evidence))
+            .filter_map(|(_, current_health)| current_health.live.as_ref().map(|live| live.last_evidence))
             .chain(charts.newest)
             .max()
             .unwrap_or(self.range.0);
         performance.insert("series_shown".to_owned(), charts.data.len().into());
         performance.insert("series_left_out".to_owned(), charts.left_out.into());
-        let in_memory = agents.iter().filter(|(_, standing)| standing.live.is_some()).count();
+        let in_memory = agents.iter().filter(|(_, current_health)| current_health.live.is_some()).count();
         // Nothing was asked for in vain.
         let cache_hit_ratio = if agents.is_empty() { 1.0 } else { in_memory as f64 / agents.len() as f64 };
         let (agent_summary, system_summary) = self.summaries(&agents);
-        performance.insert("total_ms".to_owned(), took(begun).into());
+        performance.insert("total_ms".to_owned(), elapsed_ms(begun).into());
         Ok(TelemetryDashboardData {
             query_id: self.query.query_id.clone(),
             query_executed_at: Time(now),
@@ -137,7 +138,7 @@ impl Board<'_> {
     }
 
     /// The agents that pass the filters, with how they stand.
-    fn agents(&self) -> Vec<(Arc<AgentDesc>, Standing)> {
+    fn agents(&self) -> Vec<(Arc<AgentDesc>, CurrentHealth)> {
         let query = self.query;
         let named = !query.agent_ids.is_empty() || !query.system_ids.is_empty();
         let fits = |wanted: &[String], value: &Option<String>| {
@@ -150,16 +151,16 @@ impl Board<'_> {
                 && fits(&query.environments, &agent.profile.environment)
                 && fits(&query.regions, &agent.profile.location)
             {
-                let standing = Standing::glance(self.rest, &agent);
-                if query.health_statuses.is_empty() || query.health_statuses.contains(&standing.health) {
-                    found.push((agent, standing));
+                let current_health = CurrentHealth::glance(self.rest, &agent);
+                if query.health_statuses.is_empty() || query.health_statuses.contains(&current_health.health) {
+                    found.push((agent, current_health));
                 }
             }
         }
         found
     }
 
-    fn charts(&self, agents: &[(Arc<AgentDesc>, Standing)]) -> Result<Charts, StoreError> {
+    fn charts(&self, agents: &[(Arc<AgentDesc>, CurrentHealth)]) -> Result<Charts, StoreError> {
         let kinds: Vec<MetricKind> = self.query.metric_types.iter().map(|&kind| kind.into()).collect();
         let mut series: Vec<(&AgentDesc, Arc<SeriesDesc>)> = agents
             .iter()
@@ -248,13 +249,14 @@ impl Board<'_> {
     }
 
     /// Agents show life; systems only report metrics.
-    fn summaries(&self, all: &[(Arc<AgentDesc>, Standing)]) -> (BTreeMap<String, Value>, BTreeMap<String, Value>) {
-        let (agents, systems): (Vec<_>, Vec<_>) = all.iter().partition(|(_, standing)| standing.live.is_some());
+    fn summaries(&self, all: &[(Arc<AgentDesc>, CurrentHealth)]) -> (BTreeMap<String, Value>, BTreeMap<String, Value>) {
+        let (agents, systems): (Vec<_>, Vec<_>) =
+            all.iter().partition(|(_, current_health)| current_health.live.is_some());
         let mut by_health: BTreeMap<String, u64> = BTreeMap::new();
         let mut by_liveness: BTreeMap<&str, u64> = BTreeMap::new();
-        for (_, standing) in &agents {
-            *by_health.entry(name_of(standing.health)).or_insert(0) += 1;
-            if let Some(live) = &standing.live {
+        for (_, current_health) in &agents {
+            *by_health.entry(name_of(current_health.health)).or_insert(0) += 1;
+            if let Some(live) = &current_health.live {
                 *by_liveness.entry(liveness_name(live.liveness)).or_insert(0) += 1;
             }
         }

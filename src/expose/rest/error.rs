@@ -2,13 +2,13 @@
 
 use super::check::Problem;
 use crate::auth::Denied;
-use crate::expose::IntakeError;
+use crate::expose::SubmitError;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 use vitals_core::registry::RegistryError;
-use vitals_core::seam::StoreError;
+use vitals_core::store::StoreError;
 
 /// Why a request got no answer of its own kind.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub enum ApiError {
     /// What was sent does not fit the contract.
     Invalid(Vec<Problem>),
     /// The intake refused.
-    Intake(IntakeError),
+    RecordSubmitter(SubmitError),
     /// A quota is used up.
     Quota(String),
     /// The store refused; the reason goes to the log.
@@ -124,9 +124,9 @@ impl From<Denied> for ApiError {
     }
 }
 
-impl From<IntakeError> for ApiError {
-    fn from(error: IntakeError) -> Self {
-        Self::Intake(error)
+impl From<SubmitError> for ApiError {
+    fn from(error: SubmitError) -> Self {
+        Self::RecordSubmitter(error)
     }
 }
 
@@ -162,12 +162,12 @@ impl ApiError {
             Self::SlowBody => plain(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
             Self::TooLarge(what) => (StatusCode::PAYLOAD_TOO_LARGE, what, None),
             Self::Encoding => plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the JSON without Content-Encoding"),
-            Self::Intake(IntakeError::Overloaded { retry_after }) => {
+            Self::RecordSubmitter(SubmitError::Overloaded { retry_after }) => {
                 let seconds = retry_after.as_secs().max(1);
                 let text = format!("overloaded, try again in {seconds} s");
                 (StatusCode::TOO_MANY_REQUESTS, text, Some(seconds))
             }
-            Self::Intake(IntakeError::Unavailable(reason)) => {
+            Self::RecordSubmitter(SubmitError::Unavailable(reason)) => {
                 tracing::error!(reason, "a record was not taken");
                 (StatusCode::SERVICE_UNAVAILABLE, "telemetry cannot be taken now, try again".to_owned(), Some(1))
             }

@@ -1,15 +1,15 @@
 //! What clients send: validated, made into records, submitted, and answered with what evaluation made of it.
 
 use super::check::{self, Problem};
+use super::current_health::CurrentHealth;
 use super::error::{AnyErrors, ApiError, BodyErrors, ErrorBody, MissingError, ParameterErrors, TokenErrors};
-use super::standing::Standing;
 use super::time::Time;
 use super::wire::{
     AlertInfo, Health, HeartbeatRequest, HeartbeatResponse, MaintenanceWindow, MetricData, SystemMetricsRequest,
     SystemMetricsResponse, TelemetryIngestionBatch, TelemetryIngestionResult,
 };
-use super::{MOST_POINTS, PathVariable, Writer, blocking, json_body, message, took, touchable, with_status};
-use crate::expose::{IntakeError, Rest};
+use super::{MOST_POINTS, PathVariable, Writer, blocking, elapsed_ms, json_body, message, touchable, with_status};
+use crate::expose::{Rest, SubmitError};
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use vitals_core::caller::Caller;
 use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, SeriesId, UnixNanos};
-use vitals_core::record::{Heartbeat, Outcome, Record, Samples, Vitals};
+use vitals_core::record::{Heartbeat, Measurements, Outcome, Record, Samples};
 use vitals_core::registry::RegistryError;
 use vitals_core::rules::quality::{heartbeat_quality, metric_quality};
 use vitals_core::rules::units::canonical;
@@ -79,11 +79,12 @@ pub async fn heartbeat(
     let begun = Instant::now();
     let body = json_body(request).await?;
     let beat = Beat::prepare(&rest, &caller, body.value, &["body".into()], body.length)?;
-    let outcome = rest.intake.submit(beat.partition, beat.record, beat.bytes).await?;
+    let outcome = rest.submitter.submit(beat.partition, beat.record, beat.bytes).await?;
     let answered = rest.now();
-    let live = outcome.live.or_else(|| rest.board.get(beat.agent));
-    let standing = live.map(|live| Standing::of_live(live, answered));
-    let health = outcome.health.or_else(|| standing.as_ref().and_then(|standing| standing.judged.clone()));
+    let live = outcome.live.or_else(|| rest.live_agents.get(beat.agent));
+    let current_health = live.map(|live| CurrentHealth::of_live(live, answered));
+    let health =
+        outcome.health.or_else(|| current_health.as_ref().and_then(|current_health| current_health.judged.clone()));
     let alerts: Vec<AlertInfo> = outcome.alerts.iter().map(|alert| AlertInfo::of(alert, &beat.key)).collect();
     let message = match alerts.len() {
         0 => "heartbeat processed".to_owned(),
@@ -95,11 +96,11 @@ pub async fn heartbeat(
         success: true,
         heartbeat_id: uuid::Uuid::new_v4().to_string(),
         agent_id: beat.key,
-        processing_time_ms: took(begun),
+        processing_time_ms: elapsed_ms(begun),
         data_quality_score: beat.quality,
-        calculated_health: standing.as_ref().map_or(Health::Unknown, |standing| standing.health),
+        calculated_health: current_health.as_ref().map_or(Health::Unknown, |current_health| current_health.health),
         reported_status: beat.reported,
-        health_score: standing.as_ref().map_or(100.0, Standing::score_as_number),
+        health_score: current_health.as_ref().map_or(100.0, CurrentHealth::score_as_number),
         next_expected_heartbeat: Time(outcome.next_expected.unwrap_or(beat.timestamp.plus(beat.interval))),
         adaptive_timeout_ms: timeout / MILLISECOND,
         alerts_generated: alerts,
@@ -142,7 +143,7 @@ impl Beat {
             zone: info.availability_zone.clone(),
         };
         let agent = rest.registry.intern_agent(&caller.tenant, &info.agent_id, now, &profile)?;
-        let vitals = vitals_of(&request);
+        let measurements = vitals_of(&request);
         let columns = columns_of(rest, caller, agent, &request)?;
         let interval = nanos_of_ms(request.heartbeat_interval_ms);
         let record = Record::Heartbeat(Heartbeat {
@@ -152,7 +153,7 @@ impl Beat {
             timestamp: request.timestamp.0,
             reported: request.health_status.into(),
             interval,
-            vitals,
+            measurements,
             columns,
         });
         Ok(Self {
@@ -164,7 +165,7 @@ impl Beat {
             timestamp: request.timestamp.0,
             interval,
             reported: request.health_status,
-            quality: heartbeat_quality(&vitals, &profile),
+            quality: heartbeat_quality(&measurements, &profile),
         })
     }
 }
@@ -203,8 +204,8 @@ fn nanos_of_ms(milliseconds: f64) -> i64 {
     (milliseconds.clamp(0.0, LONGEST_INTERVAL_MS) * MILLISECOND as f64) as i64
 }
 
-fn vitals_of(request: &HeartbeatRequest) -> Vitals {
-    Vitals {
+fn vitals_of(request: &HeartbeatRequest) -> Measurements {
+    Measurements {
         cpu_percent: request.cpu_usage_percent,
         memory_mb: request.memory_usage_mb,
         disk_percent: request.disk_usage_percent,
@@ -215,7 +216,7 @@ fn vitals_of(request: &HeartbeatRequest) -> Vitals {
         requests: request.request_count,
         errors: request.error_count,
         response_ms: request.response_time_ms,
-        ..Vitals::default()
+        ..Measurements::default()
     }
 }
 
@@ -281,7 +282,7 @@ pub async fn system_metrics(
         let (rest, length) = (rest.clone(), body.length);
         blocking(move || Report::prepare(&rest, &caller, body.value, &["body".into()], length)).await??
     };
-    let outcome = rest.intake.submit(report.partition, report.record, report.bytes).await?;
+    let outcome = rest.submitter.submit(report.partition, report.record, report.bytes).await?;
     let processed = report.names.len();
     let outliers = names_of(&report.names, outcome.outliers.iter().map(|outlier| outlier.series));
     let breached = names_of(&report.names, outcome.breaches.iter().filter_map(|breach| breach.series));
@@ -289,7 +290,7 @@ pub async fn system_metrics(
         success: report.errors.is_empty(),
         metrics_processed: processed,
         system_id: report.key.clone(),
-        processing_time_ms: took(begun),
+        processing_time_ms: elapsed_ms(begun),
         data_quality_scores: report.quality,
         outliers_detected: outliers,
         thresholds_breached: breached,
@@ -623,7 +624,7 @@ async fn submit(
     // Everything is submitted before anything is awaited: one group commit serves the whole batch.
     let waiting: Vec<_> = prepared
         .into_iter()
-        .map(|one| (one.place, one.count, rest.intake.submit(one.partition, one.record, one.bytes)))
+        .map(|one| (one.place, one.count, rest.submitter.submit(one.partition, one.record, one.bytes)))
         .collect();
     let outcomes = join_all(
         waiting
@@ -751,10 +752,10 @@ impl BatchTally {
 }
 
 /// What a client may know of a refusal.
-fn public(error: &IntakeError) -> String {
+fn public(error: &SubmitError) -> String {
     match error {
-        IntakeError::Overloaded { .. } => error.to_string(),
-        IntakeError::Unavailable(reason) => {
+        SubmitError::Overloaded { .. } => error.to_string(),
+        SubmitError::Unavailable(reason) => {
             tracing::error!(reason, "a record of a batch was not taken");
             "telemetry cannot be taken now, try again".to_owned()
         }
@@ -807,7 +808,7 @@ pub async fn maintenance(
     let by = caller.subject.clone().unwrap_or_else(|| "anonymous".to_owned());
     let (start, end) = (window.start_time.0, window.end_time.0);
     let record = Record::Maintenance { agent, start, end, by, at: rest.now() };
-    rest.intake.submit(Partition::of(agent, rest.partitions), record, size_of::<Record>()).await?;
+    rest.submitter.submit(Partition::of(agent, rest.partitions), record, size_of::<Record>()).await?;
     Ok(with_status(StatusCode::CREATED, window))
 }
 
@@ -837,7 +838,7 @@ pub async fn acknowledge(
         let by = caller.subject.clone().unwrap_or_else(|| "anonymous".to_owned());
         let at = rest.now();
         let record = Record::Acknowledge { alert: id, agent: agent.id, by: by.clone(), at };
-        rest.intake.submit(Partition::of(agent.id, rest.partitions), record, size_of::<Record>()).await?;
+        rest.submitter.submit(Partition::of(agent.id, rest.partitions), record, size_of::<Record>()).await?;
         alert.acknowledged = Some((by, at));
     }
     Ok(Json(AlertInfo::of(&alert, &agent.key)))

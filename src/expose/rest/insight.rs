@@ -3,18 +3,18 @@
 //! Everything here asks the store and may block.
 
 use super::components::{Grid, HEARTBEAT, bounds};
-use super::standing::Standing;
+use super::current_health::CurrentHealth;
 use super::time::{HOUR, Time, minutes};
 use super::wire::{Direction, FailurePattern, Health, HealthAssessment, NOTHING_AGAINST, Period, SeriesTrend};
 use crate::expose::Rest;
 use std::collections::{BTreeMap, BTreeSet};
 use vitals_core::availability::{AvailabilitySummary, Interval, Outage, State, Tally, summary};
-use vitals_core::board::Liveness;
 use vitals_core::caller::Caller;
 use vitals_core::ids::UnixNanos;
+use vitals_core::live_agents::Liveness;
 use vitals_core::rules::sla::{self, SlaConfig, Windows};
-use vitals_core::seam::{Aggregation, SampleQuery, StoreError, VerdictQuery};
 use vitals_core::series::{AgentDesc, MetricKind, Origin, Part, SeriesDesc, Shape};
+use vitals_core::store::{Aggregation, SampleQuery, StoreError, VerdictQuery};
 use vitals_core::verdict::{SlaVerdict, VerdictBody};
 
 pub const DAY: i64 = 24 * HOUR;
@@ -41,17 +41,17 @@ const RECURRING: usize = 3;
 
 /// How a target is, in one look.
 pub fn assessment(
-    standing: &Standing,
+    current_health: &CurrentHealth,
     availability: &Availability,
     parts: &BTreeMap<String, Health>,
 ) -> HealthAssessment {
     HealthAssessment {
-        overall_health: standing.health,
-        health_score: standing.score_as_number(),
+        overall_health: current_health.health,
+        health_score: current_health.score_as_number(),
         uptime_percentage: availability.percent(),
-        last_check: Time(standing.last_check),
+        last_check: Time(current_health.last_check),
         components: parts.clone(),
-        reported_status: standing.reported(),
+        reported_status: current_health.reported(),
     }
 }
 
@@ -225,19 +225,19 @@ pub struct Availability {
 }
 
 impl Availability {
-    /// `standing` carries the SLA plugin's report. Before the first one the same rule is applied here with the same settings,
+    /// `current_health` carries the SLA plugin's report. Before the first one the same rule is applied here with the same settings,
     /// unless the operator has another plugin for it.
     pub fn of(
         rest: &Rest,
         caller: &Caller,
         agent: &AgentDesc,
-        standing: &Standing,
+        current_health: &CurrentHealth,
         (start, end): (UnixNanos, UnixNanos),
         now: UnixNanos,
     ) -> Result<Self, StoreError> {
         let period = i64::from(rest.config.sla_period_days) * DAY;
         let intervals = rest.store.intervals(agent.id, start.min(now.plus(-period)), now)?;
-        let reported = standing.live.as_ref().and_then(|live| live.sla.clone());
+        let reported = current_health.live.as_ref().and_then(|live| live.sla.clone());
         let target = rest.config.sla_target;
         let sla = match (reported, &rest.config.sla) {
             (Some(report), _) => Some(report),
@@ -314,13 +314,14 @@ impl Availability {
     }
 
     /// Advice on availability, beside what the health scorer advises.
-    pub fn advice(&self, standing: &Standing, patterns: &[FailurePattern]) -> Vec<String> {
-        let mut advice = standing.judged.as_ref().map(|health| health.recommendations.clone()).unwrap_or_default();
+    pub fn advice(&self, current_health: &CurrentHealth, patterns: &[FailurePattern]) -> Vec<String> {
+        let mut advice =
+            current_health.judged.as_ref().map(|health| health.recommendations.clone()).unwrap_or_default();
         // The health scorer speaks of the availability too, if it is bad.
         if !advice.iter().any(|text| text.starts_with("Available")) {
             advice.extend(self.uptime_advice());
         }
-        match standing.live.as_ref().map(|live| live.liveness) {
+        match current_health.live.as_ref().map(|live| live.liveness) {
             Some(Liveness::Late) => {
                 advice.push("The next heartbeat is overdue: check the network path and the agent's load.".to_owned());
             }

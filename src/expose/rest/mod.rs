@@ -3,13 +3,14 @@
 //! - [`wire`]: the JSON shapes; [`check`]: what is wrong with a request; [`error`]: everything that is not a success
 //! - `prefix`: the path under which clients see it, behind a proxy
 //! - `ingest`: heartbeats, system metrics, batches, maintenance windows, acknowledgements
-//! - `uptime`, `assess`, `dashboard`, `query`: answers made from the store and the board, by way of `standing`, `insight`
+//! - `uptime`, `assess`, `dashboard`, `query`: answers made from the store and the board, by way of `current_health`, `insight`
 //!   and `components`
 //! - [`docs`]: the OpenAPI document
 
 mod assess;
 pub mod check;
 mod components;
+mod current_health;
 mod dashboard;
 pub mod docs;
 pub mod error;
@@ -17,7 +18,6 @@ mod ingest;
 mod insight;
 mod prefix;
 mod query;
-mod standing;
 pub mod time;
 mod uptime;
 pub mod wire;
@@ -61,8 +61,8 @@ use tokio::sync::{Semaphore, watch};
 use tracing::Instrument as _;
 use vitals_core::caller::{Caller, Scope};
 use vitals_core::ids::UnixNanos;
-use vitals_core::seam::StoreError;
 use vitals_core::series::AgentDesc;
+use vitals_core::store::StoreError;
 
 /// Most bytes of a body.
 pub const LARGEST_BODY: usize = 10 * 1024 * 1024;
@@ -126,7 +126,7 @@ fn with_routes(
         .fold(router, |router, (path, methods)| router.route(path, methods.clone()).route(&format!("{path}/"), methods))
 }
 
-/// Answers connections of `listener` until `shutdown` resolves, then finishes what is under way. Requests see the room
+/// Answers connections of `listener` until `shutdown` resolves, then finishes what is under way. Requests see the stage
 /// that is current when they come.
 ///
 /// # Errors
@@ -223,8 +223,8 @@ pub async fn serve(
     drop(listener);
     stop.send_replace(true);
     let all = u32::try_from(config.max_connections).unwrap_or(u32::MAX);
-    let patience = Duration::from_secs(config.shutdown_seconds);
-    if tokio::time::timeout(patience, places.acquire_many(all)).await.is_err() {
+    let grace_period = Duration::from_secs(config.shutdown_seconds);
+    if tokio::time::timeout(grace_period, places.acquire_many(all)).await.is_err() {
         tracing::warn!("connections were still open at shutdown");
     }
     Ok(())
@@ -489,7 +489,7 @@ fn none_wrong(problems: Vec<Problem>) -> Result<(), ApiError> {
 #[derive(Clone)]
 struct BodyBudget(Arc<Budget>);
 
-/// When to come back if there is no room for a body.
+/// When to come back if there is no capacity for a body.
 const ROOM_RETRY: Duration = Duration::from_secs(1);
 
 /// A body with its place.
@@ -515,7 +515,7 @@ async fn body(request: Request<Body>) -> Result<Held, ApiError> {
     }
     // A body that does not say how long it is may be as long as one can be.
     let length = announced.unwrap_or(LARGEST_BODY);
-    let full = || ApiError::Intake(super::IntakeError::Overloaded { retry_after: ROOM_RETRY });
+    let full = || ApiError::RecordSubmitter(super::SubmitError::Overloaded { retry_after: ROOM_RETRY });
     let mut place = request.extensions().get::<BodyBudget>().map(|BodyBudget(budget)| budget.permit());
     if place.as_mut().is_some_and(|place| !place.reserve(length)) {
         return Err(full());
@@ -625,7 +625,7 @@ fn check_id(id: &str, name: &str) -> Result<(), ApiError> {
 }
 
 /// Milliseconds since `begun`.
-fn took(begun: Instant) -> f64 {
+fn elapsed_ms(begun: Instant) -> f64 {
     begun.elapsed().as_secs_f64() * 1e3
 }
 

@@ -1,8 +1,8 @@
 //! What is known, as lists: agents, series, samples, verdicts, alerts, plugins; and the service's own health.
 
 use super::check::Problem;
+use super::current_health::{CurrentHealth, liveness_name};
 use super::error::{AnyErrors, ApiError, ErrorBody, MissingError, ParameterErrors, TokenErrors};
-use super::standing::{Standing, liveness_name};
 use super::time::HOUR;
 use super::time::{Time, parse_duration};
 use super::wire::{
@@ -21,8 +21,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use vitals_core::caller::{Caller, Scope};
 use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
-use vitals_core::seam::{Aggregation, AlertQuery, SampleQuery, VerdictQuery};
 use vitals_core::series::{Attributes, Origin, SeriesDesc, Shape};
+use vitals_core::store::{Aggregation, AlertQuery, SampleQuery, VerdictQuery};
 use vitals_core::verdict::{Verdict, VerdictBody};
 
 const DEFAULT_POINTS: u32 = 10_000;
@@ -121,7 +121,7 @@ pub async fn agents(
     found.retain(|agent| {
         fits("environment", &agent.profile.environment)
             && fits("location", &agent.profile.location)
-            && health.is_none_or(|health| Standing::glance(&rest, agent).health == health)
+            && health.is_none_or(|health| CurrentHealth::glance(&rest, agent).health == health)
     });
     found.sort_unstable_by(|one, other| one.key.cmp(&other.key));
     let total = found.len();
@@ -131,7 +131,7 @@ pub async fn agents(
     let agents = found
         .into_iter()
         .map(|agent| {
-            let standing = Standing::glance(&rest, &agent);
+            let current_health = CurrentHealth::glance(&rest, &agent);
             AgentItem {
                 agent_id: agent.key.clone(),
                 agent_name: agent.profile.name.clone(),
@@ -140,12 +140,12 @@ pub async fn agents(
                 geographic_location: agent.profile.location.clone(),
                 availability_zone: agent.profile.zone.clone(),
                 first_seen: Time(agent.first_seen),
-                last_evidence: standing.live.as_ref().map(|live| Time(live.last_evidence)),
-                liveness: standing.live.as_ref().map(|live| liveness_name(live.liveness).to_owned()),
-                clock_skew_ms: standing.clock_skew_ms(),
-                health: standing.health,
-                health_score: standing.score,
-                reported_status: standing.reported(),
+                last_evidence: current_health.live.as_ref().map(|live| Time(live.last_evidence)),
+                liveness: current_health.live.as_ref().map(|live| liveness_name(live.liveness).to_owned()),
+                clock_skew_ms: current_health.clock_skew_ms(),
+                health: current_health.health,
+                health_score: current_health.score,
+                reported_status: current_health.reported(),
                 series: rest.registry.series_of(agent.id).len(),
             }
         })

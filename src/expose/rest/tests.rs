@@ -5,7 +5,7 @@ mod answers;
 
 use super::{LARGEST_BODY, serve};
 use crate::auth::{Auth, TokenRequest};
-use crate::expose::{ExposeConfig, Intake, IntakeError, Rest, ServiceStatus, Submitted};
+use crate::expose::{ExposeConfig, RecordSubmitter, Rest, ServiceStatus, SubmitError, Submitted};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -18,17 +18,18 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use vitals_core::availability::{Interval, State};
-use vitals_core::board::{AgentLive, Board, Liveness, Observed};
 use vitals_core::ids::{AgentId, Partition, Position, TenantId, UnixNanos};
-use vitals_core::record::{Outcome, Record, Vitals};
+use vitals_core::live_agents::{LiveAgent, LiveAgents, Liveness, Observed};
+use vitals_core::record::{Measurements, Outcome, Record};
 use vitals_core::registry::{Quota, Registry};
 use vitals_core::rules::health::{HealthConfig, score};
 use vitals_core::rules::quality::QualityRules;
 use vitals_core::rules::sla::SlaConfig;
-use vitals_core::seam::{
-    Aggregation, AlertQuery, Catalogue, Checkpoint, Output, SampleQuery, Store, StoreError, StoreStats, VerdictQuery,
-};
 use vitals_core::series::{AgentProfile, MetricKind, Origin, Part, SeriesSpec, Shape};
+use vitals_core::store::{
+    Aggregation, AlertQuery, Catalogue, Checkpoint, EvaluationOutput, SampleQuery, Store, StoreError, StoreStats,
+    VerdictQuery,
+};
 use vitals_core::verdict::{
     AgentHealth, Alert, Evidence, HealthStatus, OutlierVerdict, Severity, Verdict, VerdictBody,
 };
@@ -67,7 +68,7 @@ impl Store for Memory {
         Ok(Position(0))
     }
 
-    fn write(&self, _: Partition, output: Output) {
+    fn write(&self, _: Partition, output: EvaluationOutput) {
         self.verdicts.lock().extend(output.verdicts);
         self.intervals.lock().extend(output.intervals);
         self.alerts.lock().extend(output.alerts);
@@ -167,14 +168,14 @@ fn aggregate(values: &[f64], how: Aggregation) -> f64 {
 /// Judges as evaluation does, in a few lines.
 struct Judge {
     store: Arc<Memory>,
-    board: Arc<Board>,
-    refuse: Mutex<Option<IntakeError>>,
+    live_agents: Arc<LiveAgents>,
+    refuse: Mutex<Option<SubmitError>>,
     /// Measurements are never done.
     stall: Mutex<bool>,
     taken: Mutex<Vec<Record>>,
 }
 
-impl Intake for Judge {
+impl RecordSubmitter for Judge {
     fn submit(&self, _: Partition, record: Record, _: usize) -> Submitted {
         if let Some(error) = self.refuse.lock().clone() {
             return Box::pin(async { Err(error) });
@@ -183,11 +184,11 @@ impl Intake for Judge {
         match &record {
             Record::Heartbeat(beat) => {
                 self.store.samples.lock().extend(beat.columns.rows().map(|(s, t, v)| (s.0, t, v)));
-                let health = score(&HealthConfig::default(), &beat.vitals, None);
+                let health = score(&HealthConfig::default(), &beat.measurements, None);
                 outcome.health = Some(health.clone());
                 outcome.next_expected = Some(beat.timestamp.plus(beat.interval));
                 outcome.adaptive_timeout = Some(3 * beat.interval);
-                if beat.vitals.cpu_percent.is_some_and(|cpu| cpu >= 95.0) {
+                if beat.measurements.cpu_percent.is_some_and(|cpu| cpu >= 95.0) {
                     let alert = Alert {
                         id: format!("alert{}", beat.agent.0),
                         tenant: beat.tenant.clone(),
@@ -215,19 +216,19 @@ impl Intake for Judge {
                     }),
                     body: VerdictBody::Health(health.clone()),
                 });
-                let live = AgentLive {
+                let live = LiveAgent {
                     liveness: Liveness::OnTime,
                     last_evidence: beat.timestamp,
                     clock_skew: None,
                     interval: beat.interval,
                     timeout: 3 * beat.interval,
-                    vitals: beat.vitals,
+                    measurements: beat.measurements,
                     reported: Some(beat.reported),
                     recent: Vec::new(),
                     health: Some(health),
                     sla: None,
                 };
-                self.board.put([(beat.agent, live)]);
+                self.live_agents.put([(beat.agent, live)]);
             }
             Record::Samples(_) if *self.stall.lock() => return Box::pin(std::future::pending()),
             Record::Samples(samples) => {
@@ -286,11 +287,11 @@ impl Service {
     async fn with(config: ExposeConfig) -> Self {
         let registry = Arc::new(Registry::new(Quota::default(), Box::new(|_| {})));
         let store = Arc::new(Memory::default());
-        let board = Arc::new(Board::default());
+        let live_agents = Arc::new(LiveAgents::default());
         let auth = Arc::new(Auth::from_secret(SECRET).unwrap());
         let judge = Arc::new(Judge {
             store: store.clone(),
-            board: board.clone(),
+            live_agents: live_agents.clone(),
             refuse: Mutex::default(),
             stall: Mutex::default(),
             taken: Mutex::default(),
@@ -298,9 +299,9 @@ impl Service {
         let rest = Rest {
             registry: registry.clone(),
             store: store.clone(),
-            board,
+            live_agents,
             auth: auth.clone(),
-            intake: judge.clone(),
+            submitter: judge.clone(),
             plugins: Arc::new(|| vec![json!({"name": "health-score"})]),
             status: {
                 let store = store.clone();
@@ -944,14 +945,14 @@ async fn a_refusal_is_read_by_who_is_still_sending() {
 async fn overload_is_refused_with_a_time_to_come_back() {
     let service = Service::start().await;
     let token = service.token(None, None, None);
-    *service.judge.refuse.lock() = Some(IntakeError::Overloaded { retry_after: Duration::from_secs(7) });
+    *service.judge.refuse.lock() = Some(SubmitError::Overloaded { retry_after: Duration::from_secs(7) });
     let answer = service.post("heartbeat", &token, &beat("web-1")).await;
     assert_eq!((answer.status, answer.header("retry-after")), (429, Some("7")));
     let batch = json!({
         "batch_id": "b", "batch_timestamp": at(0), "source_system": "s", "heartbeats": [beat("web-1")],
     });
     assert_eq!(service.post("batch", &token, &batch).await.status, 429);
-    *service.judge.refuse.lock() = Some(IntakeError::Unavailable("disk at /secret is full".into()));
+    *service.judge.refuse.lock() = Some(SubmitError::Unavailable("disk at /secret is full".into()));
     let answer = service.post("heartbeat", &token, &beat("web-1")).await;
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
     assert!(!answer.body.to_string().contains("secret"));
@@ -1452,17 +1453,17 @@ fn lived(service: &Service, agent: AgentId, parts: &[(i64, State)]) {
         Some((_, State::Maintenance)) => Liveness::Maintenance,
         _ => Liveness::OnTime,
     };
-    service.judge.board.put([(agent, AgentLive { recent, ..live(liveness) })]);
+    service.judge.live_agents.put([(agent, LiveAgent { recent, ..live(liveness) })]);
 }
 
 /// An agent that was heard of just now, and of which nothing else is known.
-fn live(liveness: Liveness) -> AgentLive {
-    AgentLive {
+fn live(liveness: Liveness) -> LiveAgent {
+    LiveAgent {
         liveness,
         last_evidence: NOW,
         interval: MINUTE,
         timeout: 3 * MINUTE,
-        vitals: Vitals::default(),
+        measurements: Measurements::default(),
         reported: None,
         health: None,
         recent: Vec::new(),
@@ -1514,7 +1515,7 @@ fn any_health() -> impl Strategy<Value = Option<AgentHealth>> {
     prop::option::of(health)
 }
 
-fn any_live() -> impl Strategy<Value = AgentLive> {
+fn any_live() -> impl Strategy<Value = LiveAgent> {
     let liveness = prop_oneof![
         2 => Just(Liveness::OnTime),
         2 => Just(Liveness::Late),
@@ -1536,7 +1537,7 @@ fn any_live() -> impl Strategy<Value = AgentLive> {
             Interval { start: NOW.plus(-down * MINUTE), end: None, state: State::Unhealthy },
         ],
     });
-    (liveness, any_health(), reported, recent).prop_map(|(liveness, health, reported, recent)| AgentLive {
+    (liveness, any_health(), reported, recent).prop_map(|(liveness, health, reported, recent)| LiveAgent {
         health,
         reported,
         recent,
@@ -1557,11 +1558,11 @@ fn all_answers_agree_on_status_and_score() {
         count.set(count.get() + 1);
         let key = format!("target-{}", count.get());
         let agent = known(&service, &key, None);
-        service.judge.board.put(live.clone().map(|live| (agent, live)));
+        service.judge.live_agents.put(live.clone().map(|live| (agent, live)));
         let observed = observed.and_then(|(health, age)| Some((health?, age))).map(|(health, age)| {
-            (agent, Observed { health, time: NOW.plus(-age * MINUTE), vitals: Vitals::default() })
+            (agent, Observed { health, time: NOW.plus(-age * MINUTE), measurements: Measurements::default() })
         });
-        service.judge.board.put_observed(observed);
+        service.judge.live_agents.put_observed(observed);
         runtime.block_on(async {
             let listed = service.get("agents?limit=10000", &token).await.body;
             let all = listed["agents"].as_array().unwrap();
@@ -1798,10 +1799,10 @@ async fn trends_and_components_change_with_the_measurements() {
         assert_eq!(service.post("system-metrics", &token, &body).await.status, 201);
     }
     // As the scorers judge what others report of it.
-    let vitals = Vitals { cpu_percent: Some(81.0), disk_percent: Some(50.0), ..Vitals::default() };
-    let health = score(&HealthConfig::default(), &vitals, None);
+    let measurements = Measurements { cpu_percent: Some(81.0), disk_percent: Some(50.0), ..Measurements::default() };
+    let health = score(&HealthConfig::default(), &measurements, None);
     let db = service.registry.agent_by_key(&"default".into(), "db-1").unwrap().id;
-    service.judge.board.put_observed([(db, Observed { health, time: NOW, vitals })]);
+    service.judge.live_agents.put_observed([(db, Observed { health, time: NOW, measurements })]);
     let check = |kind: &str| {
         json!({
             "target_id": "db-1", "target_type": "system", "assessment_type": kind,

@@ -1,9 +1,9 @@
 //! `GET /uptime-status/{agent_id}` and `GET /uptime-summary/{target_id}`.
 
 use super::components::{components, uptime_by_component};
+use super::current_health::CurrentHealth;
 use super::error::{AnyErrors, ApiError, MissingError, ParameterErrors, TokenErrors};
 use super::insight::{Availability, assessment};
-use super::standing::Standing;
 use super::time::HOUR;
 use super::time::{Time, iso_duration, minutes};
 use super::wire::{DayUptime, HoursParams, Id, TimeRange, UptimeStatusResponse, UptimeSummaryResponse};
@@ -48,11 +48,11 @@ pub async fn status(
     let now = rest.now();
     let response = rest
         .ask(move |rest| {
-            let standing = Standing::of(rest, &agent, now);
+            let current_health = CurrentHealth::of(rest, &agent, now);
             let range = (now.plus(-i64::from(hours) * HOUR), now);
-            let availability = Availability::of(rest, &caller, &agent, &standing, range, now)?;
-            let parts = components(rest, &agent, &standing, now, true)?;
-            let health_assessment = assessment(&standing, &availability, &parts);
+            let availability = Availability::of(rest, &caller, &agent, &current_health, range, now)?;
+            let parts = components(rest, &agent, &current_health, now, true)?;
+            let health_assessment = assessment(&current_health, &availability, &parts);
             let patterns = availability.patterns(agent.profile.location.as_deref());
             let summary = &availability.summary;
             Ok(UptimeStatusResponse {
@@ -71,9 +71,9 @@ pub async fn status(
                 availability_trend: summary.trend.map(|trend| trend.name().to_owned()),
                 mttr_minutes: availability.mttr_minutes(),
                 mtbf_hours: availability.mtbf_hours(),
-                health_recommendations: availability.advice(&standing, &patterns),
+                health_recommendations: availability.advice(&current_health, &patterns),
                 failure_patterns: patterns,
-                data_quality_score: heartbeat_quality(&standing.vitals(), &agent.profile),
+                data_quality_score: heartbeat_quality(&current_health.measurements(), &agent.profile),
                 confidence_level: summary.confidence,
             })
         })
@@ -104,8 +104,8 @@ pub async fn summary(
     let response = rest
         .ask(move |rest| {
             let start = now.plus(-i64::from(hours) * HOUR);
-            let standing = Standing::of(rest, &agent, now);
-            let availability = Availability::of(rest, &caller, &agent, &standing, (start, now), now)?;
+            let current_health = CurrentHealth::of(rest, &agent, now);
+            let availability = Availability::of(rest, &caller, &agent, &current_health, (start, now), now)?;
             let summary = &availability.summary;
             let mut breakdown = BTreeMap::new();
             for outage in &summary.outages {

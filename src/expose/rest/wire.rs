@@ -8,8 +8,8 @@ use utoipa::{IntoParams, ToSchema};
 use vitals_core::availability::State;
 use vitals_core::ids::UnixNanos;
 use vitals_core::rules::alerts::type_of;
-use vitals_core::seam::Aggregation;
 use vitals_core::series::MetricKind;
+use vitals_core::store::Aggregation;
 use vitals_core::verdict::{Alert, HealthStatus, Severity};
 
 /// What a percentage or score is that the contract wants as a number although nothing is known: nothing speaks against the
@@ -1063,7 +1063,7 @@ pub struct UptimeSummaryResponse {
 /// How the service is.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ServiceHealth {
-    /// `vitals`.
+    /// `measurements`.
     pub service: String,
     /// `healthy` when it takes requests, `unhealthy` otherwise.
     pub status: String,

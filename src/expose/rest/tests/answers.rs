@@ -5,7 +5,7 @@ use super::{
     DAY, MINUTE, NOW, Service, at, beat, contract, document, fits, known, lived, operations, system, violations, with,
     written,
 };
-use crate::expose::{ExposeConfig, IntakeError};
+use crate::expose::{ExposeConfig, SubmitError};
 use serde_json::{Value, json};
 use std::time::Duration;
 use vitals_core::availability::{Interval, State};
@@ -103,11 +103,11 @@ async fn the_last_check_is_the_last_arrival() {
         answer["health_assessment"]["last_check"].as_str().unwrap().to_owned()
     };
     assert_eq!(last(&service).await, at(-400 * DAY), "its first sight is all that is known");
-    service.judge.board.reported(agent, NOW.plus(-5 * MINUTE));
-    service.judge.board.reported(agent, NOW.plus(-6 * MINUTE));
+    service.judge.live_agents.reported(agent, NOW.plus(-5 * MINUTE));
+    service.judge.live_agents.reported(agent, NOW.plus(-6 * MINUTE));
     assert_eq!(last(&service).await, at(-5 * MINUTE), "measurements of others count");
     // A heartbeat is newer; its own time does not matter.
-    service.judge.board.reported(agent, NOW.plus(-MINUTE));
+    service.judge.live_agents.reported(agent, NOW.plus(-MINUTE));
     assert_eq!(last(&service).await, at(-MINUTE));
 }
 
@@ -264,7 +264,7 @@ async fn what_is_not_done_in_time_fails_with_a_reason() {
     assert_eq!(service.post("batch", &token, &batch).await.status, 503, "all of it may be sent again");
     // One that is refused for overload is no reason to refuse the others.
     *service.judge.stall.lock() = false;
-    *service.judge.refuse.lock() = Some(IntakeError::Overloaded { retry_after: Duration::from_secs(7) });
+    *service.judge.refuse.lock() = Some(SubmitError::Overloaded { retry_after: Duration::from_secs(7) });
     assert_eq!(service.post("batch", &token, &batch).await.status, 429);
 }
 

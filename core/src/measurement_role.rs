@@ -5,12 +5,12 @@
 
 use crate::series::{MetricKind, Origin, Part, SeriesSpec, Shape};
 
-/// How a series contributes to [`crate::record::Vitals`].
+/// How a series contributes to [`crate::record::Measurements`].
 ///
 /// CPU and memory are taken from the widest thing that an agent reports of: the machine, else its container, else its
 /// process. So the readings of a process never stand for the machine on which it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum VitalRole {
+pub enum MeasurementRole {
     /// CPU in use of a machine, percent; the mean over the agent's series is `cpu_percent`.
     CpuPercent,
     /// CPU in use, percent, by core and state. `cpu_percent` = 100 * busy / (busy + idle + wait).
@@ -140,7 +140,7 @@ pub fn plausible_percent(value: f64) -> Option<f64> {
 /// The role of a series, `None` for most. Series received over REST have none: a heartbeat carries its
 /// vitals itself.
 #[must_use]
-pub fn role(spec: &SeriesSpec) -> Option<VitalRole> {
+pub fn role(spec: &SeriesSpec) -> Option<MeasurementRole> {
     if spec.origin != Origin::Otlp {
         return None;
     }
@@ -152,53 +152,53 @@ fn running_total(spec: &SeriesSpec) -> bool {
 }
 
 /// Roles of well-known metrics whose meaning hangs on their attributes.
-fn named(spec: &SeriesSpec) -> Option<VitalRole> {
+fn named(spec: &SeriesSpec) -> Option<MeasurementRole> {
     let state = state(spec);
     match (spec.metric.as_str(), state) {
         ("system.cpu.time", Some(state)) if running_total(spec) => match cpu_state(state)? {
-            CpuState::Busy => Some(VitalRole::CpuBusySeconds),
-            CpuState::Idle => Some(VitalRole::CpuIdleSeconds),
-            CpuState::Wait => Some(VitalRole::CpuWaitSeconds),
+            CpuState::Busy => Some(MeasurementRole::CpuBusySeconds),
+            CpuState::Idle => Some(MeasurementRole::CpuIdleSeconds),
+            CpuState::Wait => Some(MeasurementRole::CpuWaitSeconds),
         },
         ("system.cpu.utilization", Some(state)) if spec.unit == "%" => match cpu_state(state)? {
-            CpuState::Busy => Some(VitalRole::CpuBusyPercent),
-            CpuState::Idle => Some(VitalRole::CpuIdlePercent),
-            CpuState::Wait => Some(VitalRole::CpuWaitPercent),
+            CpuState::Busy => Some(MeasurementRole::CpuBusyPercent),
+            CpuState::Idle => Some(MeasurementRole::CpuIdlePercent),
+            CpuState::Wait => Some(MeasurementRole::CpuWaitPercent),
         },
         ("process.cpu.utilization", state @ Some(_)) if spec.unit == "%" => cpu_percent(spec, state),
-        ("system.cpu.logical.count", None) => Some(VitalRole::CpuCount),
+        ("system.cpu.logical.count", None) => Some(MeasurementRole::CpuCount),
         ("container.cpu.logical.count" | "container.cpu.limit", None) if is_container(spec) => {
-            Some(VitalRole::ContainerCpuCount)
+            Some(MeasurementRole::ContainerCpuCount)
         }
-        ("system.memory.usage", Some("used")) => Some(VitalRole::MemoryUsedBytes),
+        ("system.memory.usage", Some("used")) => Some(MeasurementRole::MemoryUsedBytes),
         // The states slab_* overlap with cached and used.
         ("system.memory.usage", Some("free" | "buffered" | "buffers" | "cached" | "inactive")) => {
-            Some(VitalRole::MemoryOtherBytes)
+            Some(MeasurementRole::MemoryOtherBytes)
         }
-        ("system.memory.limit", _) => Some(VitalRole::MemoryTotalBytes),
+        ("system.memory.limit", _) => Some(MeasurementRole::MemoryTotalBytes),
         ("system.linux.memory.available" | "system.memory.linux.available", None) => {
-            Some(VitalRole::MemoryAvailableBytes)
+            Some(MeasurementRole::MemoryAvailableBytes)
         }
         ("process.memory.usage" | "process.memory.physical_usage", None) if is_process(spec) => {
-            Some(VitalRole::ProcessMemoryBytes)
+            Some(MeasurementRole::ProcessMemoryBytes)
         }
-        ("system.filesystem.usage", Some("used")) if is_disk(spec) => Some(VitalRole::DiskUsedBytes),
-        ("system.filesystem.usage", Some("free")) if is_disk(spec) => Some(VitalRole::DiskFreeBytes),
-        ("system.network.io", _) if running_total(spec) && !is_loopback(spec) => Some(VitalRole::NetworkBytes),
+        ("system.filesystem.usage", Some("used")) if is_disk(spec) => Some(MeasurementRole::DiskUsedBytes),
+        ("system.filesystem.usage", Some("free")) if is_disk(spec) => Some(MeasurementRole::DiskFreeBytes),
+        ("system.network.io", _) if running_total(spec) && !is_loopback(spec) => Some(MeasurementRole::NetworkBytes),
         ("system.network.packets" | "system.network.packet.count", _) if running_total(spec) && !is_loopback(spec) => {
-            Some(VitalRole::Packets)
+            Some(MeasurementRole::Packets)
         }
         ("system.network.dropped" | "system.network.packet.dropped", _)
             if running_total(spec) && !is_loopback(spec) =>
         {
-            Some(VitalRole::PacketsLost)
+            Some(MeasurementRole::PacketsLost)
         }
         ("system.network.connections" | "system.network.connection.count", Some(s))
             if s.eq_ignore_ascii_case("established") =>
         {
-            Some(VitalRole::Connections)
+            Some(MeasurementRole::Connections)
         }
-        ("network.latency" | "icmp.rtt" | "ping.rtt", None) if spec.unit == "ms" => Some(VitalRole::LatencyMs),
+        ("network.latency" | "icmp.rtt" | "ping.rtt", None) if spec.unit == "ms" => Some(MeasurementRole::LatencyMs),
         _ => None,
     }
 }
@@ -221,16 +221,16 @@ fn cpu_state(state: &str) -> Option<CpuState> {
 }
 
 /// Roles that follow from the typed kind and its unit, so that a new line of the rules table is enough.
-fn typed(spec: &SeriesSpec) -> Option<VitalRole> {
+fn typed(spec: &SeriesSpec) -> Option<MeasurementRole> {
     if running_total(spec) && spec.unit != "%" {
         return None;
     }
     match (spec.kind, spec.unit.as_str(), state(spec)) {
         (MetricKind::CpuUsage, "%", state) => cpu_percent(spec, state),
         (MetricKind::MemoryUsage, "%", None | Some("used")) => memory_percent(spec),
-        (MetricKind::DiskUsage, "%", None | Some("used")) if is_disk(spec) => Some(VitalRole::DiskPercent),
-        (MetricKind::ResponseTime, "ms", _) => Some(VitalRole::ResponseMs),
-        (MetricKind::ErrorRate, "%", _) => Some(VitalRole::ErrorPercent),
+        (MetricKind::DiskUsage, "%", None | Some("used")) if is_disk(spec) => Some(MeasurementRole::DiskPercent),
+        (MetricKind::ResponseTime, "ms", _) => Some(MeasurementRole::ResponseMs),
+        (MetricKind::ErrorRate, "%", _) => Some(MeasurementRole::ErrorPercent),
         _ => None,
     }
 }
@@ -239,28 +239,28 @@ fn typed(spec: &SeriesSpec) -> Option<VitalRole> {
 const OF_ONE_CPU: [&str; 3] =
     ["container.cpu.utilization", "container.cpu.percent", "process.runtime.cpython.cpu.utilization"];
 
-fn cpu_percent(spec: &SeriesSpec, state: Option<&str>) -> Option<VitalRole> {
+fn cpu_percent(spec: &SeriesSpec, state: Option<&str>) -> Option<MeasurementRole> {
     let of_one = OF_ONE_CPU.contains(&spec.metric.as_str());
     match (Entity::of(&spec.metric), state) {
-        (Entity::Machine, None) => Some(VitalRole::CpuPercent),
+        (Entity::Machine, None) => Some(MeasurementRole::CpuPercent),
         (Entity::Container, _) if !is_container(spec) => None,
-        (Entity::Container, None) if of_one => Some(VitalRole::ContainerCpuOfOne),
-        (Entity::Container, None) => Some(VitalRole::ContainerCpuPercent),
+        (Entity::Container, None) if of_one => Some(MeasurementRole::ContainerCpuOfOne),
+        (Entity::Container, None) => Some(MeasurementRole::ContainerCpuPercent),
         (Entity::Process, _) if !is_process(spec) => None,
         (Entity::Process, state) if !state.is_none_or(|s| matches!(cpu_state(s), Some(CpuState::Busy))) => None,
-        (Entity::Process, _) if of_one => Some(VitalRole::ProcessCpuOfOne),
-        (Entity::Process, _) => Some(VitalRole::ProcessCpuPercent),
+        (Entity::Process, _) if of_one => Some(MeasurementRole::ProcessCpuOfOne),
+        (Entity::Process, _) => Some(MeasurementRole::ProcessCpuPercent),
         _ => None,
     }
 }
 
-fn memory_percent(spec: &SeriesSpec) -> Option<VitalRole> {
+fn memory_percent(spec: &SeriesSpec) -> Option<MeasurementRole> {
     match Entity::of(&spec.metric) {
-        Entity::Machine => Some(VitalRole::MemoryPercent),
+        Entity::Machine => Some(MeasurementRole::MemoryPercent),
         // The kubelet counts the page cache, which fills a limit by nature and is given back before it is enforced.
         Entity::Container if spec.metric.starts_with("k8s.") => None,
-        Entity::Container => is_container(spec).then_some(VitalRole::ContainerMemoryPercent),
-        Entity::Process => is_process(spec).then_some(VitalRole::ProcessMemoryPercent),
+        Entity::Container => is_container(spec).then_some(MeasurementRole::ContainerMemoryPercent),
+        Entity::Process => is_process(spec).then_some(MeasurementRole::ProcessMemoryPercent),
     }
 }
 
@@ -370,13 +370,13 @@ fn is_loopback(spec: &SeriesSpec) -> bool {
 }
 
 /// Roles of the numbers of a histogram or summary.
-fn of_distribution(spec: &SeriesSpec) -> Option<VitalRole> {
+fn of_distribution(spec: &SeriesSpec) -> Option<MeasurementRole> {
     match spec.part {
         Part::Quantile(q) if spec.kind == MetricKind::ResponseTime && spec.unit == "ms" && q.to_bits() == P95 => {
-            Some(VitalRole::ResponseMs)
+            Some(MeasurementRole::ResponseMs)
         }
         Part::Count if SERVER_DURATIONS.contains(&spec.metric.as_str()) => {
-            Some(if failed(spec) { VitalRole::FailedRequests } else { VitalRole::Requests })
+            Some(if failed(spec) { MeasurementRole::FailedRequests } else { MeasurementRole::Requests })
         }
         _ => None,
     }
@@ -428,7 +428,7 @@ mod tests {
 
     #[test]
     fn by_name_and_state() {
-        use VitalRole as R;
+        use MeasurementRole as R;
         let total = Shape::Cumulative { monotonic: true };
         for (metric, attribute, shape, expect) in [
             ("system.cpu.time", Some(("state", "idle")), total, Some(R::CpuIdleSeconds)),
@@ -467,8 +467,8 @@ mod tests {
 
     #[test]
     fn by_kind_and_unit() {
+        use MeasurementRole as R;
         use MetricKind as K;
-        use VitalRole as R;
         for (kind, unit, attribute, expect) in [
             (K::CpuUsage, "%", None, Some(R::CpuPercent)),
             (K::CpuUsage, "%", Some(("state", "user")), None),
@@ -490,8 +490,8 @@ mod tests {
     /// What a percentage speaks of: a machine, a container, a process that is the agent, or one that is not.
     #[test]
     fn a_percentage_is_of_its_own_thing() {
+        use MeasurementRole as R;
         use MetricKind::{CpuUsage, Custom, MemoryUsage};
-        use VitalRole as R;
         let service = [("service.name", "shop"), ("process.pid", "7")];
         let host = [("host.name", "a"), ("process.pid", "7")];
         let pod = [("host.name", "a"), ("k8s.pod.uid", "p")];
@@ -600,9 +600,11 @@ mod tests {
     #[test]
     fn requests_and_failures() {
         let total = Shape::Cumulative { monotonic: true };
-        for (status, expect) in
-            [("200", VitalRole::Requests), ("404", VitalRole::Requests), ("503", VitalRole::FailedRequests)]
-        {
+        for (status, expect) in [
+            ("200", MeasurementRole::Requests),
+            ("404", MeasurementRole::Requests),
+            ("503", MeasurementRole::FailedRequests),
+        ] {
             let attribute = Some(("http.response.status_code", status));
             let count =
                 SeriesSpec { part: Part::Count, shape: total, ..spec("http.server.request.duration", attribute) };

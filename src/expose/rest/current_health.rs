@@ -2,16 +2,16 @@
 
 use super::wire::{Health, NOTHING_AGAINST};
 use crate::expose::Rest;
-use vitals_core::board::{self, AgentLive, Liveness};
 use vitals_core::ids::UnixNanos;
-use vitals_core::record::Vitals;
+use vitals_core::live_agents::{self, LiveAgent, Liveness};
+use vitals_core::record::Measurements;
 use vitals_core::series::AgentDesc;
 use vitals_core::verdict::AgentHealth;
 
 /// How an agent stands now.
-pub struct Standing {
+pub struct CurrentHealth {
     /// `None` for a target that shows no life itself.
-    pub live: Option<AgentLive>,
+    pub live: Option<LiveAgent>,
     /// The last verdict on its health.
     pub judged: Option<AgentHealth>,
     pub health: Health,
@@ -20,22 +20,22 @@ pub struct Standing {
     pub last_check: UnixNanos,
 }
 
-impl Standing {
+impl CurrentHealth {
     /// From the board alone: evaluation keeps it, also over a restart.
     pub fn of(rest: &Rest, agent: &AgentDesc, now: UnixNanos) -> Self {
-        let reported = rest.board.last_report(agent.id);
-        if let Some(live) = rest.board.get(agent.id) {
+        let reported = rest.live_agents.last_report(agent.id);
+        if let Some(live) = rest.live_agents.get(agent.id) {
             let heard = Self::of_live(live, now);
             return Self { last_check: heard.last_check.max(reported.unwrap_or(heard.last_check)), ..heard };
         }
-        let Some(observed) = rest.board.observed(agent.id) else {
-            return Self::new(None, None, board::Standing::UNKNOWN, reported.unwrap_or(agent.first_seen));
+        let Some(observed) = rest.live_agents.observed(agent.id) else {
+            return Self::new(None, None, live_agents::CurrentHealth::UNKNOWN, reported.unwrap_or(agent.first_seen));
         };
-        let standing = observed.standing(now);
+        let current_health = observed.current_health(now);
         // A measurement's own time may be ahead; it stands in for the arrival only after a restart.
         let last_check = reported.unwrap_or(observed.time.min(now)).max(agent.first_seen);
         // What is too old to say how it is gives no advice either.
-        Self::new(None, standing.score.map(|_| observed.health), standing, last_check)
+        Self::new(None, current_health.score.map(|_| observed.health), current_health, last_check)
     }
 
     /// Now, as the lists show it.
@@ -44,18 +44,18 @@ impl Standing {
     }
 
     /// Of one that shows life.
-    pub fn of_live(live: AgentLive, now: UnixNanos) -> Self {
-        let (standing, judged, last_check) = (live.standing(now), live.health.clone(), live.last_evidence);
-        Self::new(Some(live), judged, standing, last_check)
+    pub fn of_live(live: LiveAgent, now: UnixNanos) -> Self {
+        let (current_health, judged, last_check) = (live.current_health(now), live.health.clone(), live.last_evidence);
+        Self::new(Some(live), judged, current_health, last_check)
     }
 
     fn new(
-        live: Option<AgentLive>,
+        live: Option<LiveAgent>,
         judged: Option<AgentHealth>,
-        standing: board::Standing,
+        current_health: live_agents::CurrentHealth,
         last_check: UnixNanos,
     ) -> Self {
-        Self { live, judged, health: standing.status.into(), score: standing.score, last_check }
+        Self { live, judged, health: current_health.status.into(), score: current_health.score, last_check }
     }
 
     /// The score where the contract wants a number in any case. A score is what is left of 100, and of what is unknown
@@ -74,8 +74,8 @@ impl Standing {
         self.live.as_ref().and_then(|live| live.clock_skew).map(|nanos| nanos / 1_000_000)
     }
 
-    pub fn vitals(&self) -> Vitals {
-        self.live.as_ref().map(|live| live.vitals).unwrap_or_default()
+    pub fn measurements(&self) -> Measurements {
+        self.live.as_ref().map(|live| live.measurements).unwrap_or_default()
     }
 }
 

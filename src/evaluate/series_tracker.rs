@@ -4,17 +4,17 @@
 //! count as if they had come in order of time. So what is judged does not hang on how records were put together into
 //! batches, and a replay judges the same rows.
 
+use super::agent_gauges::Gauges;
 use super::histograms::{BucketRow, Histograms, SavedHistogram};
 use super::sort;
-use super::vitals::Gauges;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
+use vitals_core::measurement_role;
 use vitals_core::registry::Registry;
 use vitals_core::rules::streams::{Ahead, Counted, Counter, Gaps, Increment, Known};
 use vitals_core::series::{MetricKind, Origin, SeriesDesc, Shape};
-use vitals_core::vitals;
 
 /// No vital, or none yet.
 pub(super) const NO_GAUGE: u32 = u32::MAX;
@@ -112,7 +112,7 @@ struct Row {
 
 /// What became of the rows of one record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sifted {
+pub(super) struct RowCounts {
     pub(super) fresh: u64,
     /// The same series and time again.
     pub(super) duplicate: u64,
@@ -127,7 +127,7 @@ pub(super) struct Sifted {
     pub(super) unknown: u64,
 }
 
-impl Sifted {
+impl RowCounts {
     pub(super) fn count(&self) {
         for (name, rows) in [
             ("vitals_rows_judged_total", self.fresh),
@@ -163,7 +163,7 @@ impl Sifted {
 }
 
 /// All series of a shard, by id.
-pub(super) struct Intake {
+pub(super) struct SeriesTracker {
     pub(super) series: Vec<SeriesState>,
     pub(super) gauges: Gauges,
     /// Rows of REST metrics that the last record had ahead of their time.
@@ -176,7 +176,7 @@ pub(super) struct Intake {
     stamp: u16,
 }
 
-impl Intake {
+impl SeriesTracker {
     pub(super) fn new(registry: Arc<Registry>) -> Self {
         Self {
             series: Vec::new(),
@@ -192,7 +192,7 @@ impl Intake {
     }
 
     /// Sorts the rows of a record out.
-    pub(super) fn sift(&mut self, arrived: Arrived<'_>, kept: &mut Kept<'_>) -> Sifted {
+    pub(super) fn select_new_rows(&mut self, arrived: Arrived<'_>, kept: &mut Kept<'_>) -> RowCounts {
         self.reported_ahead.clear();
         if self.disordered(arrived.rows) {
             let (rows, starts) = sort::fully_with(arrived.rows, arrived.starts);
@@ -220,43 +220,43 @@ impl Intake {
         known.then_some(id as usize)
     }
 
-    fn sift_in_order(&mut self, arrived: Arrived<'_>, kept: &mut Kept<'_>) -> Sifted {
-        let mut sifted = Sifted::default();
+    fn sift_in_order(&mut self, arrived: Arrived<'_>, kept: &mut Kept<'_>) -> RowCounts {
+        let mut counts = RowCounts::default();
         let Columns { series, times, values } = arrived.rows;
         for (from, to, start) in arrived.starts.runs(series.len()) {
             for ((&id, &time), &value) in series[from..to].iter().zip(&times[from..to]).zip(&values[from..to]) {
                 let Some(at) = self.known(id) else {
-                    sifted.unknown += 1;
+                    counts.unknown += 1;
                     continue;
                 };
                 let state = &mut self.series[at];
                 let row = Row { id, start, time, value };
                 if time > arrived.present || state.flags & flag::DELTA != 0 {
-                    self.special(row, arrived.present, kept, &mut sifted);
+                    self.special(row, arrived.present, kept, &mut counts);
                 } else if time > state.last {
                     if state.flags & flag::WATCH != 0 && self.ahead.had(id.into(), time) {
-                        sifted.duplicate += 1;
+                        counts.duplicate += 1;
                         continue;
                     }
                     let total = state.follow(row);
                     kept.fresh(id, time, value, total);
-                    sifted.fresh += 1;
+                    counts.fresh += 1;
                 } else if time == state.last {
-                    sifted.again(value, state.count.raw);
+                    counts.again(value, state.count.raw);
                 } else {
-                    sifted.late += 1;
+                    counts.late += 1;
                     kept.unjudged(id, time, value);
                 }
             }
         }
         if !self.buckets.is_empty() {
-            self.sift_buckets(arrived.present, kept, &mut sifted);
+            self.select_new_buckets(arrived.present, kept, &mut counts);
         }
-        sifted
+        counts
     }
 
     /// A row that is ahead, or an increment.
-    fn special(&mut self, row: Row, present: i64, kept: &mut Kept<'_>, sifted: &mut Sifted) {
+    fn special(&mut self, row: Row, present: i64, kept: &mut Kept<'_>, counts: &mut RowCounts) {
         let Row { id, start, time, value } = row;
         let flags = self.series[id as usize].flags;
         if flags & flag::BUCKET != 0
@@ -264,9 +264,9 @@ impl Intake {
         {
             self.buckets.push(BucketRow { stream, bound, start, time, value });
         } else if flags & flag::DELTA != 0 {
-            self.increment(row, present, kept, sifted);
+            self.increment(row, present, kept, counts);
         } else {
-            sifted.ahead += 1;
+            counts.ahead += 1;
             if flags & flag::WATCH != 0 && self.ahead.take(id.into(), time) == Increment::Next {
                 self.reported_ahead.push((SeriesId(id), value));
             }
@@ -275,21 +275,21 @@ impl Intake {
     }
 
     /// An increment that is not a bucket's.
-    fn increment(&mut self, row: Row, present: i64, kept: &mut Kept<'_>, sifted: &mut Sifted) {
+    fn increment(&mut self, row: Row, present: i64, kept: &mut Kept<'_>, counts: &mut RowCounts) {
         let Row { id, start, time, value } = row;
         let state = &mut self.series[id as usize];
         let stream = u64::from(id);
         if time > present {
-            sifted.ahead += 1;
+            counts.ahead += 1;
             match self.ahead.take(stream, time) {
-                Increment::Again => sifted.duplicate += 1,
-                Increment::Untold => sifted.untold += 1,
+                Increment::Again => counts.duplicate += 1,
+                Increment::Untold => counts.untold += 1,
                 Increment::Next | Increment::Late => kept.unjudged(id, time, state.accumulate(value)),
             }
             return;
         }
         if self.ahead.had(stream, time) {
-            sifted.duplicate += 1;
+            counts.duplicate += 1;
             return;
         }
         let mut counted = Counted { begin: state.count.start, last: state.last };
@@ -298,26 +298,26 @@ impl Intake {
             Increment::Next => {
                 let total = state.accumulate(value);
                 kept.fresh(id, time, total, total);
-                sifted.fresh += 1;
+                counts.fresh += 1;
             }
             // It shows from the next point on: the total at its own time is not known any more.
             Increment::Late => {
                 state.accumulate(value);
                 state.count.raw = before;
-                sifted.late += 1;
+                counts.late += 1;
             }
-            Increment::Again if time == state.last => sifted.again(value, before),
-            Increment::Again => sifted.duplicate += 1,
+            Increment::Again if time == state.last => counts.again(value, before),
+            Increment::Again => counts.duplicate += 1,
             Increment::Untold => {
-                sifted.late += 1;
-                sifted.untold += 1;
+                counts.late += 1;
+                counts.untold += 1;
             }
         }
         (state.count.start, state.last) = (counted.begin, counted.last);
     }
 
     /// The rows of delta histograms' buckets, point by point.
-    fn sift_buckets(&mut self, present: i64, kept: &mut Kept<'_>, sifted: &mut Sifted) {
+    fn select_new_buckets(&mut self, present: i64, kept: &mut Kept<'_>, counts: &mut RowCounts) {
         let mut rows = std::mem::take(&mut self.buckets);
         rows.sort_by(|a, b| (a.stream, a.time).cmp(&(b.stream, b.time)).then(a.bound.total_cmp(&b.bound)));
         for point in rows.chunk_by(|a, b| (a.stream, a.time) == (b.stream, b.time)) {
@@ -331,15 +331,15 @@ impl Intake {
                 false if self.ahead.had(number, time) => Increment::Again,
                 false => self.gaps.take(number, counted, start, time),
             };
-            sifted.ahead += if ahead { count } else { 0 };
+            counts.ahead += if ahead { count } else { 0 };
             match is {
-                Increment::Again => sifted.duplicate += count,
-                Increment::Untold => sifted.untold += count,
+                Increment::Again => counts.duplicate += count,
+                Increment::Untold => counts.untold += count,
                 Increment::Next | Increment::Late => {}
             }
             let newest = counted.last;
             let late = !ahead && matches!(is, Increment::Late | Increment::Untold);
-            sifted.late += if late { count } else { 0 };
+            counts.late += if late { count } else { 0 };
             if matches!(is, Increment::Again | Increment::Untold) {
                 continue;
             }
@@ -350,7 +350,7 @@ impl Intake {
                     state.last = newest;
                     if !late {
                         kept.fresh(id, time, total, total);
-                        sifted.fresh += 1;
+                        counts.fresh += 1;
                     }
                 }
             });
@@ -377,7 +377,7 @@ impl Intake {
         if self.series.len() <= at {
             self.series.resize(at + 1, NEW);
         }
-        let gauge = vitals::role(&desc.spec).map_or(NO_GAUGE, |role| self.gauges.open(&desc, role));
+        let gauge = measurement_role::role(&desc.spec).map_or(NO_GAUGE, |role| self.gauges.open(&desc, role));
         let bucket = if self.histograms.join(&desc) { flag::BUCKET } else { 0 };
         let state = &mut self.series[at];
         state.flags |= flags(&desc) | bucket;
@@ -387,8 +387,8 @@ impl Intake {
     }
 
     /// Writes down what a restart needs.
-    pub(super) fn save(&self, base: i64) -> SavedIntake {
-        let mut saved = SavedIntake { base, ..SavedIntake::default() };
+    pub(super) fn save(&self, base: i64) -> SavedSeriesTracker {
+        let mut saved = SavedSeriesTracker { base, ..SavedSeriesTracker::default() };
         let (mut before, mut counter, mut start) = (0_u32, 0_u32, 0_i64);
         for (state, id) in self.series.iter().zip(0_u32..) {
             let Counter { raw, offset, .. } = state.count;
@@ -420,7 +420,7 @@ impl Intake {
         all.into_iter().filter_map(|(number, of)| Some((name(number)?, of))).collect()
     }
 
-    /// What [`Intake::named`] named.
+    /// What [`SeriesTracker::named`] named.
     fn numbered<T>(histograms: &Histograms, all: Vec<(u64, T)>) -> Vec<(u64, T)> {
         let number = |name: u64| match name & HISTOGRAM {
             0 => Some(name),
@@ -429,8 +429,8 @@ impl Intake {
         all.into_iter().filter_map(|(name, of)| Some((number(name)?, of))).collect()
     }
 
-    /// Puts back what [`Intake::save`] gave. Everything else is forgotten, but for which series the plugins know.
-    pub(super) fn restore(&mut self, saved: &SavedIntake) {
+    /// Puts back what [`SeriesTracker::save`] gave. Everything else is forgotten, but for which series the plugins know.
+    pub(super) fn restore(&mut self, saved: &SavedSeriesTracker) {
         for state in &mut self.series {
             state.last = i64::MIN;
             state.count = Counter::NEW;
@@ -520,9 +520,9 @@ fn flags(desc: &SeriesDesc) -> u16 {
     flags
 }
 
-/// [`Intake`], written down.
+/// [`SeriesTracker`], written down.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-pub(super) struct SavedIntake {
+pub(super) struct SavedSeriesTracker {
     base: i64,
     /// Gap to the id before, and how long before `base` its latest time is: both small, so few bytes.
     last: Vec<(u32, i64)>,
@@ -530,7 +530,7 @@ pub(super) struct SavedIntake {
     counters: Vec<(u32, f64, i64)>,
     /// What is 0 is left out.
     offsets: Vec<(u32, f64)>,
-    gauges: Vec<super::vitals::SavedGauge>,
+    gauges: Vec<super::agent_gauges::SavedGauge>,
     histograms: Vec<SavedHistogram>,
     gaps: Vec<(u64, Known)>,
     ahead: Vec<(u64, Vec<i64>)>,

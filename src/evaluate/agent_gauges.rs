@@ -3,16 +3,16 @@
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
-use vitals_core::record::Vitals;
+use vitals_core::measurement_role::{MeasurementRole, container, group, plausible_percent};
+use vitals_core::record::Measurements;
 use vitals_core::series::{MetricKind, SeriesDesc};
-use vitals_core::vitals::{VitalRole, container, group, plausible_percent};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// The latest of one series that has a role.
 struct Gauge {
     series: SeriesId,
     owner: usize,
-    role: VitalRole,
+    role: MeasurementRole,
     /// Which file system or core it belongs to; of a process, which metric.
     group: u64,
     /// Which container or pod it is of.
@@ -38,37 +38,41 @@ struct Owner {
 pub(super) struct Kinds(u16);
 
 impl Kinds {
-    fn of(role: VitalRole) -> Self {
+    fn of(role: MeasurementRole) -> Self {
         let kind = match role {
-            VitalRole::CpuPercent
-            | VitalRole::CpuBusyPercent
-            | VitalRole::CpuIdlePercent
-            | VitalRole::CpuWaitPercent
-            | VitalRole::CpuBusySeconds
-            | VitalRole::CpuIdleSeconds
-            | VitalRole::CpuWaitSeconds
-            | VitalRole::CpuCount
-            | VitalRole::ContainerCpuPercent
-            | VitalRole::ContainerCpuOfOne
-            | VitalRole::ContainerCpuCount
-            | VitalRole::ProcessCpuPercent
-            | VitalRole::ProcessCpuOfOne => MetricKind::CpuUsage,
-            VitalRole::MemoryPercent
-            | VitalRole::MemoryUsedBytes
-            | VitalRole::MemoryOtherBytes
-            | VitalRole::MemoryTotalBytes
-            | VitalRole::MemoryAvailableBytes
-            | VitalRole::ContainerMemoryPercent
-            | VitalRole::ProcessMemoryPercent
-            | VitalRole::ProcessMemoryBytes => MetricKind::MemoryUsage,
-            VitalRole::DiskPercent | VitalRole::DiskUsedBytes | VitalRole::DiskFreeBytes => MetricKind::DiskUsage,
-            VitalRole::ResponseMs => MetricKind::ResponseTime,
-            VitalRole::ErrorPercent | VitalRole::Requests | VitalRole::FailedRequests => MetricKind::ErrorRate,
-            VitalRole::LatencyMs
-            | VitalRole::NetworkBytes
-            | VitalRole::Packets
-            | VitalRole::PacketsLost
-            | VitalRole::Connections => return Self(0),
+            MeasurementRole::CpuPercent
+            | MeasurementRole::CpuBusyPercent
+            | MeasurementRole::CpuIdlePercent
+            | MeasurementRole::CpuWaitPercent
+            | MeasurementRole::CpuBusySeconds
+            | MeasurementRole::CpuIdleSeconds
+            | MeasurementRole::CpuWaitSeconds
+            | MeasurementRole::CpuCount
+            | MeasurementRole::ContainerCpuPercent
+            | MeasurementRole::ContainerCpuOfOne
+            | MeasurementRole::ContainerCpuCount
+            | MeasurementRole::ProcessCpuPercent
+            | MeasurementRole::ProcessCpuOfOne => MetricKind::CpuUsage,
+            MeasurementRole::MemoryPercent
+            | MeasurementRole::MemoryUsedBytes
+            | MeasurementRole::MemoryOtherBytes
+            | MeasurementRole::MemoryTotalBytes
+            | MeasurementRole::MemoryAvailableBytes
+            | MeasurementRole::ContainerMemoryPercent
+            | MeasurementRole::ProcessMemoryPercent
+            | MeasurementRole::ProcessMemoryBytes => MetricKind::MemoryUsage,
+            MeasurementRole::DiskPercent | MeasurementRole::DiskUsedBytes | MeasurementRole::DiskFreeBytes => {
+                MetricKind::DiskUsage
+            }
+            MeasurementRole::ResponseMs => MetricKind::ResponseTime,
+            MeasurementRole::ErrorPercent | MeasurementRole::Requests | MeasurementRole::FailedRequests => {
+                MetricKind::ErrorRate
+            }
+            MeasurementRole::LatencyMs
+            | MeasurementRole::NetworkBytes
+            | MeasurementRole::Packets
+            | MeasurementRole::PacketsLost
+            | MeasurementRole::Connections => return Self(0),
         };
         Self(1 << kind as u16)
     }
@@ -90,7 +94,7 @@ pub(super) struct Gauges {
 /// An agent's vitals, as its series say.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Reading {
-    pub(super) vitals: Vitals,
+    pub(super) measurements: Measurements,
     /// The time of the values that led to this reading.
     pub(super) time: UnixNanos,
     /// The time of the agent's newest value.
@@ -103,7 +107,7 @@ pub(super) struct Reading {
 
 impl Gauges {
     /// A place for a series that has a role.
-    pub(super) fn open(&mut self, desc: &SeriesDesc, role: VitalRole) -> u32 {
+    pub(super) fn open(&mut self, desc: &SeriesDesc, role: MeasurementRole) -> u32 {
         let owner = *self.by_agent.entry(desc.agent).or_insert_with(|| {
             self.owners.push(Owner { agent: desc.agent, gauges: Vec::new(), changed: None });
             self.owners.len() - 1
@@ -114,10 +118,10 @@ impl Gauges {
             owner,
             role,
             group: match role {
-                VitalRole::ProcessCpuPercent
-                | VitalRole::ProcessCpuOfOne
-                | VitalRole::ProcessMemoryPercent
-                | VitalRole::ProcessMemoryBytes => xxh3_64(desc.spec.metric.as_bytes()),
+                MeasurementRole::ProcessCpuPercent
+                | MeasurementRole::ProcessCpuOfOne
+                | MeasurementRole::ProcessMemoryPercent
+                | MeasurementRole::ProcessMemoryBytes => xxh3_64(desc.spec.metric.as_bytes()),
                 _ => digest(group(&desc.spec)),
             },
             container: digest(container(&desc.spec)),
@@ -184,46 +188,54 @@ impl Gauges {
         let Some(owner) = self.by_agent.get(&agent).map(|&at| &self.owners[at]) else { return Vec::new() };
         let Some(newest) = self.newest(owner) else { return Vec::new() };
         let counting: Vec<&Gauge> = self.counting(owner, newest, stale).collect();
-        let of = |roles: &[VitalRole]| -> Vec<&Gauge> {
+        let of = |roles: &[MeasurementRole]| -> Vec<&Gauge> {
             counting.iter().copied().filter(|gauge| roles.contains(&gauge.role)).collect()
         };
         // As in `Sums`: a percentage that is far outside counts as not there.
-        let percents = |role: VitalRole| -> Vec<&Gauge> {
+        let percents = |role: MeasurementRole| -> Vec<&Gauge> {
             of(&[role]).into_iter().filter(|gauge| plausible_percent(gauge.value).is_some()).collect()
         };
         let found = match kind {
             MetricKind::CpuUsage => first_of([
-                percents(VitalRole::CpuPercent),
-                of(&[VitalRole::CpuBusyPercent, VitalRole::CpuIdlePercent, VitalRole::CpuWaitPercent]),
-                of(&[VitalRole::CpuBusySeconds, VitalRole::CpuIdleSeconds, VitalRole::CpuWaitSeconds]),
-                one_of(largest_of(&percents(VitalRole::ContainerCpuPercent))),
-                one_of(largest_of(&of(&[VitalRole::ContainerCpuOfOne]))),
-                of(&[VitalRole::ProcessCpuPercent]),
-                of(&[VitalRole::ProcessCpuOfOne]),
+                percents(MeasurementRole::CpuPercent),
+                of(&[
+                    MeasurementRole::CpuBusyPercent,
+                    MeasurementRole::CpuIdlePercent,
+                    MeasurementRole::CpuWaitPercent,
+                ]),
+                of(&[
+                    MeasurementRole::CpuBusySeconds,
+                    MeasurementRole::CpuIdleSeconds,
+                    MeasurementRole::CpuWaitSeconds,
+                ]),
+                one_of(largest_of(&percents(MeasurementRole::ContainerCpuPercent))),
+                one_of(largest_of(&of(&[MeasurementRole::ContainerCpuOfOne]))),
+                of(&[MeasurementRole::ProcessCpuPercent]),
+                of(&[MeasurementRole::ProcessCpuOfOne]),
             ]),
             MetricKind::MemoryUsage => {
-                let is_total_known = !of(&[VitalRole::MemoryTotalBytes]).is_empty();
+                let is_total_known = !of(&[MeasurementRole::MemoryTotalBytes]).is_empty();
                 first_of([
-                    if is_total_known { of(&[VitalRole::MemoryAvailableBytes]) } else { Vec::new() },
-                    one_of(largest_of(&percents(VitalRole::MemoryPercent))),
-                    of(&[VitalRole::MemoryUsedBytes]),
-                    one_of(largest_of(&percents(VitalRole::ContainerMemoryPercent))),
-                    percents(VitalRole::ProcessMemoryPercent),
-                    of(&[VitalRole::ProcessMemoryBytes]),
+                    if is_total_known { of(&[MeasurementRole::MemoryAvailableBytes]) } else { Vec::new() },
+                    one_of(largest_of(&percents(MeasurementRole::MemoryPercent))),
+                    of(&[MeasurementRole::MemoryUsedBytes]),
+                    one_of(largest_of(&percents(MeasurementRole::ContainerMemoryPercent))),
+                    percents(MeasurementRole::ProcessMemoryPercent),
+                    of(&[MeasurementRole::ProcessMemoryBytes]),
                 ])
             }
             MetricKind::DiskUsage => {
-                let reported = largest_of(&percents(VitalRole::DiskPercent));
-                match fullest(&of(&[VitalRole::DiskUsedBytes, VitalRole::DiskFreeBytes])) {
+                let reported = largest_of(&percents(MeasurementRole::DiskPercent));
+                match fullest(&of(&[MeasurementRole::DiskUsedBytes, MeasurementRole::DiskFreeBytes])) {
                     Some((percent, both)) if reported.is_none_or(|one| one.value < percent) => both,
                     _ => one_of(reported),
                 }
             }
-            MetricKind::ResponseTime => one_of(largest_of(&of(&[VitalRole::ResponseMs]))),
+            MetricKind::ResponseTime => one_of(largest_of(&of(&[MeasurementRole::ResponseMs]))),
             MetricKind::ErrorRate => first_of([
-                one_of(largest_of(&percents(VitalRole::ErrorPercent))),
-                of(&[VitalRole::FailedRequests]),
-                of(&[VitalRole::Requests]),
+                one_of(largest_of(&percents(MeasurementRole::ErrorPercent))),
+                of(&[MeasurementRole::FailedRequests]),
+                of(&[MeasurementRole::Requests]),
             ]),
             _ => Vec::new(),
         };
@@ -237,7 +249,7 @@ impl Gauges {
             sums.add(gauge);
         }
         Some(Reading {
-            vitals: sums.vitals(),
+            measurements: sums.measurements(),
             time,
             newest: UnixNanos(newest),
             kinds,
@@ -313,7 +325,7 @@ fn fullest<'a>(gauges: &[&'a Gauge]) -> Option<(f64, Vec<&'a Gauge>)> {
     let mut groups: HashMap<u64, (Sum, Sum, Vec<&Gauge>)> = HashMap::new();
     for &gauge in gauges {
         let (used, free, all) = groups.entry(gauge.group).or_default();
-        if gauge.role == VitalRole::DiskUsedBytes { used } else { free }.add(gauge.value);
+        if gauge.role == MeasurementRole::DiskUsedBytes { used } else { free }.add(gauge.value);
         all.push(gauge);
     }
     let shares = groups.into_values().filter(|(_, free, _)| free.count > 0.0);
@@ -439,38 +451,38 @@ fn largest(place: &mut Option<f64>, value: f64) {
 impl Sums {
     fn add(&mut self, gauge: &Gauge) {
         let (value, rate) = (gauge.value, gauge.increase / gauge.seconds);
-        let moved = |sum: &mut Sum, by: f64| {
+        let apply_changes = |sum: &mut Sum, by: f64| {
             if by.is_finite() {
                 sum.add(by);
             }
         };
         match gauge.role {
-            VitalRole::CpuBusySeconds => moved(&mut self.cpu_rates.busy, rate),
-            VitalRole::CpuIdleSeconds => moved(&mut self.cpu_rates.idle, rate),
-            VitalRole::CpuWaitSeconds => moved(&mut self.cpu_rates.wait, rate),
-            VitalRole::MemoryUsedBytes => self.memory_used.add(value),
-            VitalRole::MemoryOtherBytes => self.memory_other.add(value),
-            VitalRole::MemoryTotalBytes => self.memory_total.add(value),
-            VitalRole::MemoryAvailableBytes => self.memory_available.add(value),
-            VitalRole::ProcessMemoryBytes => self.process_memory.add(gauge),
-            VitalRole::DiskUsedBytes => self.disks.entry(gauge.group).or_default().0.add(value),
-            VitalRole::DiskFreeBytes => self.disks.entry(gauge.group).or_default().1.add(value),
-            VitalRole::LatencyMs => largest(&mut self.latency, value),
-            VitalRole::ResponseMs => largest(&mut self.response, value),
-            VitalRole::Requests => moved(&mut self.requests, gauge.increase),
-            VitalRole::FailedRequests => moved(&mut self.failed, gauge.increase),
-            VitalRole::NetworkBytes => moved(&mut self.network_rate, rate),
-            VitalRole::Packets => moved(&mut self.packets, gauge.increase),
-            VitalRole::PacketsLost => moved(&mut self.lost, gauge.increase),
-            VitalRole::Connections => self.connections.add(value),
-            VitalRole::CpuCount => self.cpu_count = Some(value).filter(|count| *count >= 1.0),
-            VitalRole::ContainerCpuCount if value > 0.0 => {
+            MeasurementRole::CpuBusySeconds => apply_changes(&mut self.cpu_rates.busy, rate),
+            MeasurementRole::CpuIdleSeconds => apply_changes(&mut self.cpu_rates.idle, rate),
+            MeasurementRole::CpuWaitSeconds => apply_changes(&mut self.cpu_rates.wait, rate),
+            MeasurementRole::MemoryUsedBytes => self.memory_used.add(value),
+            MeasurementRole::MemoryOtherBytes => self.memory_other.add(value),
+            MeasurementRole::MemoryTotalBytes => self.memory_total.add(value),
+            MeasurementRole::MemoryAvailableBytes => self.memory_available.add(value),
+            MeasurementRole::ProcessMemoryBytes => self.process_memory.add(gauge),
+            MeasurementRole::DiskUsedBytes => self.disks.entry(gauge.group).or_default().0.add(value),
+            MeasurementRole::DiskFreeBytes => self.disks.entry(gauge.group).or_default().1.add(value),
+            MeasurementRole::LatencyMs => largest(&mut self.latency, value),
+            MeasurementRole::ResponseMs => largest(&mut self.response, value),
+            MeasurementRole::Requests => apply_changes(&mut self.requests, gauge.increase),
+            MeasurementRole::FailedRequests => apply_changes(&mut self.failed, gauge.increase),
+            MeasurementRole::NetworkBytes => apply_changes(&mut self.network_rate, rate),
+            MeasurementRole::Packets => apply_changes(&mut self.packets, gauge.increase),
+            MeasurementRole::PacketsLost => apply_changes(&mut self.lost, gauge.increase),
+            MeasurementRole::Connections => self.connections.add(value),
+            MeasurementRole::CpuCount => self.cpu_count = Some(value).filter(|count| *count >= 1.0),
+            MeasurementRole::ContainerCpuCount if value > 0.0 => {
                 self.container_cpu_count = Some(self.container_cpu_count.map_or(value, |least| least.min(value)));
             }
             // These may pass 100 until they are divided.
-            VitalRole::ContainerCpuOfOne if value >= 0.0 => self.container_cpu_of_one.add(gauge.container, value),
-            VitalRole::ProcessCpuPercent if value >= 0.0 => self.process_cpu.add(gauge),
-            VitalRole::ProcessCpuOfOne if value >= 0.0 => self.process_cpu_of_one.add(gauge),
+            MeasurementRole::ContainerCpuOfOne if value >= 0.0 => self.container_cpu_of_one.add(gauge.container, value),
+            MeasurementRole::ProcessCpuPercent if value >= 0.0 => self.process_cpu.add(gauge),
+            MeasurementRole::ProcessCpuOfOne if value >= 0.0 => self.process_cpu_of_one.add(gauge),
             _ => self.add_percent(gauge),
         }
     }
@@ -479,16 +491,16 @@ impl Sums {
     fn add_percent(&mut self, gauge: &Gauge) {
         let Some(value) = plausible_percent(gauge.value) else { return };
         match gauge.role {
-            VitalRole::CpuPercent => self.cpu.add(value),
-            VitalRole::CpuBusyPercent => self.cpu_percents.busy.add(value),
-            VitalRole::CpuIdlePercent => self.cpu_percents.idle.add(value),
-            VitalRole::CpuWaitPercent => self.cpu_percents.wait.add(value),
-            VitalRole::ContainerCpuPercent => self.container_cpu.add(gauge.container, value),
-            VitalRole::MemoryPercent => largest(&mut self.memory_percent, value),
-            VitalRole::ContainerMemoryPercent => self.container_memory.add(gauge.container, value),
-            VitalRole::ProcessMemoryPercent => self.process_memory_percent.add(gauge),
-            VitalRole::DiskPercent => largest(&mut self.disk_percent, value),
-            VitalRole::ErrorPercent => largest(&mut self.error_percent, value),
+            MeasurementRole::CpuPercent => self.cpu.add(value),
+            MeasurementRole::CpuBusyPercent => self.cpu_percents.busy.add(value),
+            MeasurementRole::CpuIdlePercent => self.cpu_percents.idle.add(value),
+            MeasurementRole::CpuWaitPercent => self.cpu_percents.wait.add(value),
+            MeasurementRole::ContainerCpuPercent => self.container_cpu.add(gauge.container, value),
+            MeasurementRole::MemoryPercent => largest(&mut self.memory_percent, value),
+            MeasurementRole::ContainerMemoryPercent => self.container_memory.add(gauge.container, value),
+            MeasurementRole::ProcessMemoryPercent => self.process_memory_percent.add(gauge),
+            MeasurementRole::DiskPercent => largest(&mut self.disk_percent, value),
+            MeasurementRole::ErrorPercent => largest(&mut self.error_percent, value),
             _ => {}
         }
     }
@@ -554,10 +566,10 @@ impl Sums {
             .fold(self.disk_percent, |most, one| Some(most.map_or(one, |m| m.max(one))))
     }
 
-    fn vitals(&self) -> Vitals {
+    fn measurements(&self) -> Measurements {
         let requests =
             (self.requests.count + self.failed.count > 0.0).then_some(self.requests.total + self.failed.total);
-        Vitals {
+        Measurements {
             cpu_percent: self.cpu_percent(),
             memory_mb: self.memory_used().map(|bytes| bytes / 1e6),
             memory_percent: self.memory_percent(),
@@ -615,7 +627,7 @@ mod tests {
     }
 
     /// Feeds (role, group, time in seconds, value) in order, one series for each role and group.
-    fn read(rows: &[(VitalRole, &str, i64, f64)]) -> Reading {
+    fn read(rows: &[(MeasurementRole, &str, i64, f64)]) -> Reading {
         let mut gauges = Gauges::default();
         let mut places = HashMap::new();
         for &(role, group, seconds, value) in rows {
@@ -633,17 +645,17 @@ mod tests {
 
     #[test]
     fn cpu_is_the_busy_share_of_the_increases_of_all_cores() {
-        use VitalRole::{CpuBusySeconds as Busy, CpuIdleSeconds as Idle};
+        use MeasurementRole::{CpuBusySeconds as Busy, CpuIdleSeconds as Idle};
         let first = [(Busy, "0", 0, 1_000.0), (Idle, "0", 0, 9_000.0), (Busy, "1", 0, 5.0), (Idle, "1", 0, 5.0)];
-        assert_eq!(read(&first).vitals.cpu_percent, None);
+        assert_eq!(read(&first).measurements.cpu_percent, None);
         let mut rows = first.to_vec();
         rows.extend([(Busy, "0", 10, 1_009.0), (Idle, "0", 10, 9_001.0), (Busy, "1", 10, 8.0), (Idle, "1", 10, 12.0)]);
-        assert_eq!(read(&rows).vitals.cpu_percent, Some(60.0));
+        assert_eq!(read(&rows).measurements.cpu_percent, Some(60.0));
     }
 
     #[test]
     fn the_fullest_disk_and_memory_of_its_states() {
-        use VitalRole as R;
+        use MeasurementRole as R;
         let reading = read(&[
             (R::DiskUsedBytes, "a", 0, 50.0),
             (R::DiskFreeBytes, "a", 0, 50.0),
@@ -654,15 +666,15 @@ mod tests {
             (R::MemoryOtherBytes, "free", 0, 1e9),
             (R::MemoryOtherBytes, "cached", 0, 1e9),
         ]);
-        assert_eq!(reading.vitals.disk_percent, Some(90.0));
-        assert_eq!(reading.vitals.memory_mb, Some(6_000.0));
-        assert_eq!(reading.vitals.memory_percent, Some(75.0));
+        assert_eq!(reading.measurements.disk_percent, Some(90.0));
+        assert_eq!(reading.measurements.memory_mb, Some(6_000.0));
+        assert_eq!(reading.measurements.memory_percent, Some(75.0));
         assert_eq!(reading.memory_total_mb, Some(8_000.0));
     }
 
     #[test]
     fn a_cpu_that_waits_for_a_disk_is_not_busy() {
-        use VitalRole as R;
+        use MeasurementRole as R;
         let seconds = read(&[
             (R::CpuBusySeconds, "0", 0, 0.0),
             (R::CpuIdleSeconds, "0", 0, 0.0),
@@ -671,7 +683,7 @@ mod tests {
             (R::CpuIdleSeconds, "0", 10, 1.0),
             (R::CpuWaitSeconds, "0", 10, 8.0),
         ]);
-        assert_eq!(seconds.vitals.cpu_percent, Some(10.0));
+        assert_eq!(seconds.measurements.cpu_percent, Some(10.0));
         let percents = [
             (R::CpuBusyPercent, "0", 0, 10.0),
             (R::CpuIdlePercent, "0", 0, 10.0),
@@ -681,18 +693,18 @@ mod tests {
             (R::CpuIdlePercent, "1", 0, 0.0),
             (R::CpuWaitPercent, "1", 0, 0.0),
         ];
-        assert_eq!(read(&percents).vitals.cpu_percent, Some(10.0));
-        assert_eq!(read(&percents[1..3]).vitals.cpu_percent, Some(10.0));
-        assert_eq!(read(&percents[..1]).vitals.cpu_percent, None);
-        assert_eq!(read(&percents[3..]).vitals.cpu_percent, None);
+        assert_eq!(read(&percents).measurements.cpu_percent, Some(10.0));
+        assert_eq!(read(&percents[1..3]).measurements.cpu_percent, Some(10.0));
+        assert_eq!(read(&percents[..1]).measurements.cpu_percent, None);
+        assert_eq!(read(&percents[3..]).measurements.cpu_percent, None);
     }
 
     #[test]
     fn the_readings_of_a_process_are_not_those_of_the_machine() {
-        use VitalRole as R;
-        let vitals = |rows: &[(VitalRole, f64)]| {
+        use MeasurementRole as R;
+        let measurements = |rows: &[(MeasurementRole, f64)]| {
             let rows: Vec<_> = rows.iter().zip(0..).map(|(&(role, value), _)| (role, "", 0, value)).collect();
-            read(&rows).vitals
+            read(&rows).measurements
         };
         for (rows, cpu) in [
             (&[(R::ProcessCpuPercent, 40.0)][..], Some(40.0)),
@@ -710,7 +722,7 @@ mod tests {
             (&[(R::CpuPercent, 104.0)], Some(100.0)),
             (&[(R::CpuPercent, 450.0)], None),
         ] {
-            assert_eq!(vitals(rows).cpu_percent, cpu, "{rows:?}");
+            assert_eq!(measurements(rows).cpu_percent, cpu, "{rows:?}");
         }
         for (rows, memory, megabytes) in [
             (&[(R::MemoryPercent, 10.0), (R::ProcessMemoryPercent, 99.0)][..], Some(10.0), None),
@@ -727,8 +739,8 @@ mod tests {
                 Some(6_000.0),
             ),
         ] {
-            let vitals = vitals(rows);
-            assert_eq!((vitals.memory_percent, vitals.memory_mb), (memory, megabytes), "{rows:?}");
+            let measurements = measurements(rows);
+            assert_eq!((measurements.memory_percent, measurements.memory_mb), (memory, megabytes), "{rows:?}");
         }
     }
 
@@ -737,12 +749,12 @@ mod tests {
         let percent = |series: &[(&str, &str, f64)]| {
             let mut gauges = Gauges::default();
             for (&(metric, pid, value), number) in series.iter().zip(0_u32..) {
-                let place = gauges.open(&desc(number, metric, &[("pid", pid)]), VitalRole::ProcessCpuPercent);
+                let place = gauges.open(&desc(number, metric, &[("pid", pid)]), MeasurementRole::ProcessCpuPercent);
                 gauges.set(place, 1, value);
             }
             let mut out = Vec::new();
             gauges.take_changed(1, 300 * UnixNanos::SECOND, &mut out);
-            out[0].1.vitals.cpu_percent
+            out[0].1.measurements.cpu_percent
         };
         assert_eq!(
             percent(&[("process.cpu.utilization", "1", 30.0), ("process.cpu.utilization", "2", 20.0)]),
@@ -759,12 +771,12 @@ mod tests {
             for (&(id, value), number) in ids.iter().zip(0_u32..) {
                 let mut desc = desc(number, "container.cpu.limit.utilization", &[("n", &number.to_string())]);
                 desc.spec.resource = Arc::new([("container.id".to_owned(), id.to_owned())].into_iter().collect());
-                let place = gauges.open(&desc, VitalRole::ContainerCpuPercent);
+                let place = gauges.open(&desc, MeasurementRole::ContainerCpuPercent);
                 gauges.set(place, 1, value);
             }
             let mut out = Vec::new();
             gauges.take_changed(1, 300 * UnixNanos::SECOND, &mut out);
-            out[0].1.vitals.cpu_percent
+            out[0].1.measurements.cpu_percent
         };
         assert_eq!(percent(&[("a", 97.0)]), Some(97.0));
         assert_eq!(percent(&[("a", 97.0), ("a", 98.0)]), Some(98.0));
@@ -773,7 +785,7 @@ mod tests {
 
     #[test]
     fn a_percentage_is_between_0_and_100_or_unknown() {
-        use VitalRole as R;
+        use MeasurementRole as R;
         let roles = [
             R::CpuPercent,
             R::CpuBusyPercent,
@@ -812,16 +824,16 @@ mod tests {
         ];
         let row = (prop::sample::select(roles.to_vec()), prop::sample::select(vec!["a", "b"]), 0..5_i64, value);
         proptest!(ProptestConfig::with_cases(2_000), |(rows in prop::collection::vec(row, 1..12))| {
-            let vitals = read(&rows).vitals;
-            for percent in [vitals.cpu_percent, vitals.memory_percent, vitals.disk_percent, vitals.error_percent] {
-                prop_assert!(percent.is_none_or(|p| (0.0..=100.0).contains(&p)), "{:?}", vitals);
+            let measurements = read(&rows).measurements;
+            for percent in [measurements.cpu_percent, measurements.memory_percent, measurements.disk_percent, measurements.error_percent] {
+                prop_assert!(percent.is_none_or(|p| (0.0..=100.0).contains(&p)), "{:?}", measurements);
             }
         });
     }
 
     #[test]
     fn errors_are_the_failed_share_of_the_increase_and_old_values_do_not_count() {
-        use VitalRole as R;
+        use MeasurementRole as R;
         let reading = read(&[
             (R::Requests, "", 0, 100.0),
             (R::FailedRequests, "", 0, 0.0),
@@ -832,17 +844,17 @@ mod tests {
             (R::Connections, "a", 10, 2.0),
             (R::Connections, "b", 10, 3.0),
         ]);
-        assert_eq!(reading.vitals.error_percent, Some(10.0));
-        assert_eq!(reading.vitals.requests, Some(100.0));
-        assert_eq!(reading.vitals.response_ms, Some(250.0));
-        assert_eq!(reading.vitals.cpu_percent, None);
-        assert_eq!(reading.vitals.connections, Some(5.0));
+        assert_eq!(reading.measurements.error_percent, Some(10.0));
+        assert_eq!(reading.measurements.requests, Some(100.0));
+        assert_eq!(reading.measurements.response_ms, Some(250.0));
+        assert_eq!(reading.measurements.cpu_percent, None);
+        assert_eq!(reading.measurements.connections, Some(5.0));
         assert_eq!(reading.newest, UnixNanos(10 * UnixNanos::SECOND));
     }
 
     #[test]
     fn a_reading_says_what_is_new_in_it_and_which_series_made_it() {
-        use VitalRole as R;
+        use MeasurementRole as R;
         let mut gauges = Gauges::default();
         let names = [
             (R::CpuBusySeconds, "core 0"),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
-use vitals_core::record::Vitals;
+use vitals_core::record::Measurements;
 use vitals_core::series::SeriesDesc;
 use vitals_core::verdict::{AgentHealth, Evidence, OutlierVerdict, SlaVerdict};
 
@@ -44,10 +44,10 @@ pub struct Findings {
 pub struct AgentView {
     /// Which agent.
     pub agent: AgentId,
-    /// The time of the newest measurement in `vitals`.
+    /// The time of the newest measurement in `measurements`.
     pub time: UnixNanos,
     /// The last measurements.
-    pub vitals: Vitals,
+    pub measurements: Measurements,
     /// Availability over the last 24 h, percent of the known time; `None` when nothing is known.
     pub uptime_percent: Option<f64>,
 }
@@ -71,12 +71,12 @@ pub struct SlaView {
 
 /// One tenant's plugins on one shard. Called from one thread. A plugin that fails answers nothing for that
 /// call; the implementation keeps account of it. Batches are sorted by (series, time).
-pub trait Judges {
-    /// Tells of a series before its first row is shown; once for each instance, after [`Judges::restore`] if that is
-    /// called, and again after [`Judges::close`].
+pub trait TenantPlugins {
+    /// Tells of a series before its first row is shown; once for each instance, after [`TenantPlugins::restore`] if that is
+    /// called, and again after [`TenantPlugins::close`].
     fn open(&mut self, series: &Arc<SeriesDesc>);
     /// The plugins forget these series, whether they were told of them or restored their state. A series that comes back is
-    /// told of by [`Judges::open`] again and starts without a past.
+    /// told of by [`TenantPlugins::open`] again and starts without a past.
     fn close(&mut self, series: &[SeriesId]);
     /// New samples from cumulative series.
     fn derive(&mut self, batch: &Columns) -> Vec<Derived>;
@@ -87,9 +87,9 @@ pub trait Judges {
     fn assess(&mut self, views: &[AgentView]) -> Vec<(Arc<Evidence>, usize, AgentHealth)>;
     /// An SLA report for each agent, from each evaluator that answered.
     fn report(&mut self, views: &[SlaView]) -> Vec<(Arc<Evidence>, AgentId, SlaVerdict)>;
-    /// The state of all plugins, to be given to [`Judges::restore`] after a restart.
+    /// The state of all plugins, to be given to [`TenantPlugins::restore`] after a restart.
     fn snapshot(&mut self) -> Vec<u8>;
-    /// Puts back what [`Judges::snapshot`] gave. State of a plugin that is gone is dropped, a new plugin starts empty.
+    /// Puts back what [`TenantPlugins::snapshot`] gave. State of a plugin that is gone is dropped, a new plugin starts empty.
     /// Called before anything else, or never.
     fn restore(&mut self, state: &[u8]);
 }

@@ -1,29 +1,29 @@
-//! The rooms know the domain and themselves, never each other: only `pipeline.rs` wires them together.
+//! The stages know the domain and themselves, never each other: only `pipeline.rs` wires them together.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const ROOMS: [&str; 6] = ["receive", "normalize", "log", "evaluate", "store", "expose"];
+const STAGES: [&str; 6] = ["receive", "normalize", "log", "evaluate", "store", "expose"];
 
-/// What a room may name of this crate beside itself: whose request it serves is told by the token, and what all HTTP
+/// What a stage may name of this crate beside itself: whose request it serves is told by the token, and what all HTTP
 /// listeners have in common.
 const SHARED: [&str; 2] = ["auth", "web"];
 
 #[test]
-fn rooms_do_not_import_each_other() {
+fn modules_do_not_import_each_other() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut wrong = Vec::new();
-    for room in ROOMS {
-        for file in rust_files(&src.join(room)) {
+    for stage in STAGES {
+        for file in rust_files(&src.join(stage)) {
             let code = code(&fs::read_to_string(&file).unwrap());
             for name in names_after_crate(&code) {
-                if name != room && !SHARED.contains(&name) {
+                if name != stage && !SHARED.contains(&name) {
                     wrong.push(format!("{}: crate::{name}", file.display()));
                 }
             }
         }
     }
-    assert!(wrong.is_empty(), "rooms import vitals_core, auth, web and themselves only:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "stages import vitals_core, auth, web and themselves only:\n{}", wrong.join("\n"));
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn the_names_after_crate_are_found() {
         ("use crate::{\n    log::{Log, Other},\n    store, // where it ends\n};", vec!["log", "store"]),
         ("    crate::auth::Auth::new(crate::log::X)", vec!["auth", "log"]),
         ("use crate::evaluate::{host, judges::Judges};", vec!["evaluate"]),
-        ("use vitals_core::seam::Store; // crate::store", vec![]),
+        ("use vitals_core::store::Store; // crate::store", vec![]),
     ] {
         assert_eq!(names_after_crate(&code(text)), expect, "{text}");
     }
@@ -72,7 +72,7 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The text without its line comments: documentation may link to other rooms.
+/// The text without its line comments: documentation may link to other stages.
 fn code(text: &str) -> String {
     text.lines().map(|line| line.split_once("//").map_or(line, |(code, _)| code)).collect::<Vec<_>>().join("\n")
 }

@@ -1,8 +1,8 @@
-//! What is known of each agent right now: evaluation writes it, the REST room reads it.
+//! What is known of each agent right now: evaluation writes it, the REST stage reads it.
 
 use crate::availability::{Interval, Tally};
 use crate::ids::{AgentId, UnixNanos};
-use crate::record::Vitals;
+use crate::record::Measurements;
 use crate::rules::health::is_bad;
 use crate::verdict::{AgentHealth, HealthStatus, SlaVerdict};
 use hashbrown::HashMap;
@@ -27,7 +27,7 @@ pub enum Liveness {
 
 /// One agent, now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AgentLive {
+pub struct LiveAgent {
     /// Whether it is heard of.
     pub liveness: Liveness,
     /// The arrival of the last evidence of life.
@@ -39,7 +39,7 @@ pub struct AgentLive {
     /// The adaptive timeout, nanoseconds.
     pub timeout: i64,
     /// The last measurements of each kind.
-    pub vitals: Vitals,
+    pub measurements: Measurements,
     /// What the agent said of its health in its last heartbeat; `None` for one that sends none.
     pub reported: Option<HealthStatus>,
     /// The last health score.
@@ -58,19 +58,19 @@ pub struct Observed {
     /// The time of the newest measurement in it.
     pub time: UnixNanos,
     /// Those measurements.
-    pub vitals: Vitals,
+    pub measurements: Measurements,
 }
 
 /// The status of an agent, and its score: 0 to 100, `None` while it is unknown.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Standing {
+pub struct CurrentHealth {
     /// The status.
     pub status: HealthStatus,
     /// The score.
     pub score: Option<f64>,
 }
 
-impl Standing {
+impl CurrentHealth {
     /// Nothing is known.
     pub const UNKNOWN: Self = Self { status: HealthStatus::Unknown, score: None };
 
@@ -92,38 +92,38 @@ impl Standing {
     }
 }
 
-impl AgentLive {
+impl LiveAgent {
     /// How the agent stands at `now`; every answer that says something of its status or score says this. Silence and
     /// maintenance come first, then what a scorer judged, then the availability of the last day.
     #[must_use]
-    pub fn standing(&self, now: UnixNanos) -> Standing {
-        let judged = self.health.as_ref().map(Standing::judged);
+    pub fn current_health(&self, now: UnixNanos) -> CurrentHealth {
+        let judged = self.health.as_ref().map(CurrentHealth::judged);
         match self.liveness {
             // What is offline serves nobody, whatever it measured last.
-            Liveness::Offline => Standing { status: HealthStatus::Offline, score: Some(0.0) },
+            Liveness::Offline => CurrentHealth { status: HealthStatus::Offline, score: Some(0.0) },
             Liveness::Maintenance => {
-                Standing { status: HealthStatus::Maintenance, score: judged.and_then(|judged| judged.score) }
+                CurrentHealth { status: HealthStatus::Maintenance, score: judged.and_then(|judged| judged.score) }
             }
             Liveness::OnTime | Liveness::Late => judged.unwrap_or_else(|| self.unjudged(now)),
         }
     }
 
-    fn unjudged(&self, now: UnixNanos) -> Standing {
+    fn unjudged(&self, now: UnixNanos) -> CurrentHealth {
         let uptime = Tally::of(&self.recent, now.plus(-DAY), now).percent();
-        let standing = uptime.map_or(Standing::UNKNOWN, Standing::of_uptime);
-        let is_good = matches!(standing.status, HealthStatus::Healthy | HealthStatus::Unknown);
+        let current_health = uptime.map_or(CurrentHealth::UNKNOWN, CurrentHealth::of_uptime);
+        let is_good = matches!(current_health.status, HealthStatus::Healthy | HealthStatus::Unknown);
         if is_good && self.reported.is_some_and(is_bad) {
-            return Standing { status: HealthStatus::Degraded, score: None };
+            return CurrentHealth { status: HealthStatus::Degraded, score: None };
         }
-        standing
+        current_health
     }
 }
 
 impl Observed {
     /// How the target stands at `now`: as it was judged within the last hour, else unknown.
     #[must_use]
-    pub fn standing(&self, now: UnixNanos) -> Standing {
-        if now.since(self.time) > Self::RECENT { Standing::UNKNOWN } else { Standing::judged(&self.health) }
+    pub fn current_health(&self, now: UnixNanos) -> CurrentHealth {
+        if now.since(self.time) > Self::RECENT { CurrentHealth::UNKNOWN } else { CurrentHealth::judged(&self.health) }
     }
 
     /// How long a measurement of such a target says how it is.
@@ -132,17 +132,17 @@ impl Observed {
 
 /// All agents, now.
 #[derive(Default)]
-pub struct Board {
-    agents: RwLock<HashMap<AgentId, AgentLive>>,
+pub struct LiveAgents {
+    agents: RwLock<HashMap<AgentId, LiveAgent>>,
     observed: RwLock<HashMap<AgentId, Observed>>,
     /// When the last measurements of a system arrived over REST.
     reports: RwLock<HashMap<AgentId, UnixNanos>>,
 }
 
-impl Board {
+impl LiveAgents {
     /// What is known of `agent`.
     #[must_use]
-    pub fn get(&self, agent: AgentId) -> Option<AgentLive> {
+    pub fn get(&self, agent: AgentId) -> Option<LiveAgent> {
         self.agents.read().unwrap_or_else(PoisonError::into_inner).get(&agent).cloned()
     }
 
@@ -153,7 +153,7 @@ impl Board {
     }
 
     /// Replaces what is known of some agents.
-    pub fn put(&self, news: impl IntoIterator<Item = (AgentId, AgentLive)>) {
+    pub fn put(&self, news: impl IntoIterator<Item = (AgentId, LiveAgent)>) {
         self.agents.write().unwrap_or_else(PoisonError::into_inner).extend(news);
     }
 
@@ -222,20 +222,20 @@ mod tests {
             (Liveness::OnTime, None, line(20), Some(H::Critical), (H::Critical, Some(80.0))),
             (Liveness::OnTime, None, line(0), Some(H::Degraded), (H::Healthy, Some(100.0))),
         ] {
-            let live = AgentLive {
+            let live = LiveAgent {
                 liveness,
                 last_evidence: NOW,
                 interval: 1,
                 timeout: 1,
-                vitals: Vitals::default(),
+                measurements: Measurements::default(),
                 reported,
                 health,
                 recent,
                 clock_skew: None,
                 sla: None,
             };
-            let standing = live.standing(NOW);
-            assert_eq!((standing.status, standing.score), expect, "{live:?}");
+            let current_health = live.current_health(NOW);
+            assert_eq!((current_health.status, current_health.score), expect, "{live:?}");
         }
     }
 
@@ -243,8 +243,8 @@ mod tests {
     fn what_others_measure_counts_for_an_hour() {
         let health =
             AgentHealth { score: 85.0, status: HealthStatus::Degraded, reasons: vec![], recommendations: vec![] };
-        let observed = Observed { health, time: NOW, vitals: Vitals::default() };
-        assert_eq!(observed.standing(NOW.plus(HOUR)).score, Some(85.0));
-        assert_eq!(observed.standing(NOW.plus(HOUR + 1)), Standing::UNKNOWN);
+        let observed = Observed { health, time: NOW, measurements: Measurements::default() };
+        assert_eq!(observed.current_health(NOW.plus(HOUR)).score, Some(85.0));
+        assert_eq!(observed.current_health(NOW.plus(HOUR + 1)), CurrentHealth::UNKNOWN);
     }
 }

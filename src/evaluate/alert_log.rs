@@ -10,11 +10,11 @@ use vitals_core::verdict::Alert;
 
 /// The alerts that are known to be open: what is written of an alert does not say whether it is new.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct AlertLog {
     open: HashSet<String>,
 }
 
-impl Told {
+impl AlertLog {
     /// Takes what was open before, of which nothing is to be said.
     pub(super) fn restore<'a>(&mut self, open: impl Iterator<Item = &'a Alert>) {
         self.open = open.map(|alert| alert.id.clone()).collect();
