@@ -112,7 +112,7 @@ enum Cause {
 }
 
 /// What a batch has led to so far. Readings and heartbeats wait here, in order of their records, so that one call of the
-/// scorers serves many; what hangs on the answer to a heartbeat makes the call come first ([`Shard::settle`]).
+/// scorers serves many; what depends on the answer to a heartbeat makes the call come first ([`Shard::settle`]).
 #[derive(Default)]
 struct BatchProgress {
     scored: Vec<PendingScore>,
@@ -578,7 +578,7 @@ impl Shard {
     }
 
     /// Applies a record's new rows (those behind `from`) to the vitals of its agents, one time after the other, and judges what
-    /// each of them makes of the agent: so nothing hangs on how records are put together into batches.
+    /// each of them makes of the agent: so nothing depends on how records are put together into batches.
     fn read(&mut self, tenant: usize, from: usize, now: UnixNanos, round: &mut BatchProgress) {
         let mut values = mem::take(&mut self.scratch.values);
         let mut readings = mem::take(&mut self.scratch.readings);

@@ -35,7 +35,7 @@ fn at(seconds: i64) -> UnixNanos {
     UnixNanos((1_000_000 + seconds) * S)
 }
 
-/// Plugins whose every answer hangs on their whole past, so that a row too many or too few shows.
+/// Plugins whose every answer depends on their whole past, so that a row too many or too few shows.
 #[derive(Default, Serialize, Deserialize)]
 struct Memory {
     counters: BTreeMap<u32, (i64, f64)>,

@@ -47,7 +47,7 @@ fn the_names_after_crate_are_found() {
         ("use crate::{log, store::Block};\nuse crate::auth;", vec!["log", "store", "auth"]),
         ("use crate::{\n    log::{Log, Other},\n    store, // where it ends\n};", vec!["log", "store"]),
         ("    crate::auth::Auth::new(crate::log::X)", vec!["auth", "log"]),
-        ("use crate::evaluate::{host, judges::Judges};", vec!["evaluate"]),
+        ("use crate::evaluate::{host, run::Evaluator};", vec!["evaluate"]),
         ("use vitals_core::store::Store; // crate::store", vec![]),
     ] {
         assert_eq!(names_after_crate(&code(text)), expect, "{text}");
@@ -55,7 +55,7 @@ fn the_names_after_crate_are_found() {
 }
 
 /// Every `.rs` file below `folder`.
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
+pub fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {
@@ -73,7 +73,7 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The text without its line comments: documentation may link to other stages.
-fn code(text: &str) -> String {
+pub fn code(text: &str) -> String {
     text.lines().map(|line| line.split_once("//").map_or(line, |(code, _)| code)).collect::<Vec<_>>().join("\n")
 }
 

@@ -1063,7 +1063,7 @@ pub struct UptimeSummaryResponse {
 /// How the service is.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ServiceHealth {
-    /// `measurements`.
+    /// `vitals`.
     pub service: String,
     /// `healthy` when it takes requests, `unhealthy` otherwise.
     pub status: String,
