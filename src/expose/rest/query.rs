@@ -67,14 +67,18 @@ pub async fn service_health(
     )
 )]
 pub async fn probe(State(rest): State<Arc<Rest>>, _: Anyone) -> Result<Response, ApiError> {
-    let ready = rest.status().await?.ready;
+    let service = rest.status().await?;
+    let ready = service.ready;
+    let is_queue = service.processing_queue_status != "healthy";
+    let reason = if is_queue { service.processing_queue_status } else { service.database_status };
+    let reason = (!ready).then_some(reason);
     let waiting = rest.store.outbox().map(|outbox| Waiting {
         samples: outbox.samples,
         bytes: outbox.bytes,
         age_seconds: outbox.since.map_or(0, |since| rest.now().since(since).max(0)) as f64 / UnixNanos::SECOND as f64,
     });
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Ok((status, Json(Probe { live: true, ready, waiting })).into_response())
+    Ok((status, Json(Probe { live: true, ready, reason, waiting })).into_response())
 }
 
 /// The service's own metrics

@@ -152,6 +152,12 @@ impl Store for Memory {
         StoreStats::default()
     }
 
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    fn stopping(&self) {}
+
     fn close(&self) {}
 }
 

@@ -1087,6 +1087,9 @@ pub struct Probe {
     pub live: bool,
     /// It takes requests.
     pub ready: bool,
+    /// Why it does not, in one sentence; not there while it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// What a store that sends to a server has still to send; not there for one that keeps everything itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,
