@@ -1107,7 +1107,7 @@ async fn behind_a_prefix_the_documentation_leads_to_itself() {
 
 #[tokio::test]
 async fn pages_of_allowed_origins_may_call() {
-    let cors = crate::web::CorsConfig { allowed_origins: vec!["https://app.example.com".into()], ..Default::default() };
+    let cors = crate::net::CorsConfig { allowed_origins: vec!["https://app.example.com".into()], ..Default::default() };
     let service = Service::with(ExposeConfig { cors, ..ExposeConfig::default() }).await;
     let ask = async |service: &Service, method: &str, path: &str, origin: &str, more: &str| {
         let request =
@@ -1375,7 +1375,7 @@ fn the_patterns_of_the_document_are_those_of_the_checks() {
         &long(100),
         &long(101),
     ] {
-        let taken = super::check::id(&json!(text), &[]).is_empty();
+        let taken = super::contract::id(&json!(text), &[]).is_empty();
         assert_eq!(taken, violations(&id, &json!(text)).is_empty(), "{text:?}");
     }
     for text in [
