@@ -8,10 +8,10 @@ use crate::expose::alerts::{ChannelError, Notifier, PreparedChannels};
 use crate::expose::otlp::{ExportError, Exporter, Observer};
 use crate::expose::{self, RecordSubmitter, Rest, ServiceStatus, SubmitError, Submitted};
 use crate::log::SqliteLog;
+use crate::net::ByteBudget;
 use crate::normalize::{Normalizer, RulesError};
 use crate::receive::{self, Accepted, ExportHandler, Refused};
 use crate::store;
-use crate::web::Budget;
 use bytes::Bytes;
 use crossbeam_channel::Sender;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -411,7 +411,7 @@ impl Stages {
             status: self.status(),
         });
         let otlp_auth = config.auth.otlp.then(|| auth.clone());
-        let budget = Budget::new(config.receive.max_in_flight_bytes);
+        let budget = ByteBudget::new(config.receive.max_in_flight_bytes);
         let receive = Arc::new(config.receive.clone());
         let (grpc_stop, http_stop, rest_stop) = (until(stopped), until(stopped), until(stopped));
         let over_grpc = {

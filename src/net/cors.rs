@@ -1,25 +1,11 @@
-//! What the HTTP listeners of several stages share: limits on a request's head, bytes in flight, how a connection ends, CORS.
+//! CORS: which pages of other origins may call a listener.
 
-mod budget;
-mod linger;
-
-pub use budget::{Budget, Permit};
-pub use linger::Lingering;
-
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Method};
+use super::CORRELATION;
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tower_http::cors::{AllowOrigin, CorsLayer};
-
-/// Most bytes of a request's head: the request line and all headers, or what HTTP/2 counts for them. More is
-/// answered with 431.
-pub const MOST_HEAD_BYTES: usize = 128 * 1024;
-/// Most headers of an HTTP/1 request; more is answered with 431.
-pub const MOST_HEADERS: usize = 1_000;
-
-/// Names a request, in both directions.
-pub const CORRELATION: HeaderName = HeaderName::from_static("x-correlation-id");
 
 /// Which pages of other origins may call (`receive.cors`, `expose.cors`). Off without an origin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,20 +113,6 @@ fn origin_value(origin: &str) -> Option<HeaderValue> {
         && !authority.contains('@')
         && !authority.bytes().any(|b| b.is_ascii_uppercase());
     (is_scheme && is_authority).then(|| HeaderValue::from_str(origin).ok()).flatten()
-}
-
-/// About how many bytes the head of an HTTP/1 request had.
-#[must_use]
-pub fn head_bytes(head: &http::request::Parts) -> usize {
-    // Method, version and the ends of lines.
-    let line = head.uri.to_string().len() + 20;
-    head.headers.iter().fold(line, |sum, (name, value)| sum + name.as_str().len() + value.len() + 4)
-}
-
-/// Whether the client waits for `100 Continue` before it sends the body.
-#[must_use]
-pub fn waits_for_continue(headers: &HeaderMap) -> bool {
-    headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 #[cfg(test)]

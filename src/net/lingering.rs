@@ -1,4 +1,4 @@
-//! A connection that ends without cutting off its last answer.
+//! Ends a connection without cutting off its last answer.
 //!
 //! A request that is refused by its head, with 413 or 429, has a body that nobody reads. Closing a socket with unread bytes
 //! resets it, and the reset can overtake the answer. So after the last answer the sending side is closed, and what still
@@ -14,13 +14,13 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 /// A client that sends nothing for so long has read its answer or never will.
-const QUIET: Duration = Duration::from_secs(1);
-/// For so long at most.
-const LONGEST: Duration = Duration::from_secs(10);
-/// So many bytes at most: a whole body of the largest size, and some.
-const MOST: usize = 16 * 1024 * 1024;
+const LONGEST_SILENCE: Duration = Duration::from_secs(1);
+/// The rest of a body is read for so long at most.
+const LONGEST_CLOSING: Duration = Duration::from_secs(10);
+/// So many bytes are thrown away at most: a whole body of the largest size, and some.
+const MOST_DISCARDED: usize = 16 * 1024 * 1024;
 
-/// A stream whose shutdown waits until the other side has had its say.
+/// A stream whose shutdown waits until the other side has sent what it was sending.
 pub struct Lingering {
     stream: TcpStream,
     /// Since the sending side was closed.
@@ -74,9 +74,9 @@ impl AsyncWrite for Lingering {
             None => {
                 ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
                 this.closing.insert(Closing {
-                    quiet: Box::pin(tokio::time::sleep(QUIET)),
-                    until: Instant::now() + LONGEST,
-                    left: MOST,
+                    quiet: Box::pin(tokio::time::sleep(LONGEST_SILENCE)),
+                    until: Instant::now() + LONGEST_CLOSING,
+                    left: MOST_DISCARDED,
                 })
             }
         };
@@ -86,7 +86,7 @@ impl AsyncWrite for Lingering {
             match ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buf)) {
                 Ok(()) if !buf.filled().is_empty() => {
                     closing.left = closing.left.saturating_sub(buf.filled().len());
-                    let next = (Instant::now() + QUIET).min(closing.until);
+                    let next = (Instant::now() + LONGEST_SILENCE).min(closing.until);
                     closing.quiet.as_mut().reset(next);
                 }
                 // The end, or a reset: it has left.

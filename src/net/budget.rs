@@ -1,23 +1,23 @@
-//! Bytes in flight: an amount for all requests of a listener, given back when the last owner of a permit drops it.
+//! A budget of bytes in flight: requests take from it before they are read, and give back when their permit is dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many bytes of requests may be in the process at once.
+/// Limits the bytes of requests that are in the process at once.
 #[derive(Debug)]
-pub struct Budget {
+pub struct ByteBudget {
     limit: AtomicUsize,
     used: AtomicUsize,
 }
 
-impl Budget {
-    /// At most `limit` bytes.
+impl ByteBudget {
+    /// A budget of `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self { limit: AtomicUsize::new(limit), used: AtomicUsize::new(0) })
     }
 
-    /// Another limit from now on. A lower one takes nothing back: nothing more fits until enough permits are dropped.
+    /// Changes the limit. A lower one takes nothing back: nothing more fits until enough permits are dropped.
     pub fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
     }
@@ -36,15 +36,15 @@ impl Budget {
     }
 }
 
-/// A share of the budget.
+/// A share of a budget.
 #[derive(Debug)]
 pub struct Permit {
-    budget: Arc<Budget>,
+    budget: Arc<ByteBudget>,
     bytes: usize,
 }
 
 impl Permit {
-    /// The share.
+    /// The size of the share.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn shares_never_pass_the_limit_and_come_back() {
-        let budget = Budget::new(100);
+        let budget = ByteBudget::new(100);
         let mut a = budget.permit();
         let mut b = budget.permit();
         assert!(a.reserve(60) && a.reserve(50));
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_new_limit_counts_what_is_in_flight() {
-        let budget = Budget::new(100);
+        let budget = ByteBudget::new(100);
         let mut a = budget.permit();
         let mut b = budget.permit();
         assert!(a.reserve(60) && !b.reserve(60));

@@ -1,9 +1,7 @@
 //! `google.rpc.Status`, in which OTLP says over both protocols what went wrong.
 
-use http::StatusCode;
+use super::Refusal;
 use prost::Message;
-use std::time::Duration;
-use tonic::Code;
 
 #[derive(Clone, PartialEq, Message)]
 struct RpcStatus {
@@ -37,27 +35,9 @@ struct ProtoDuration {
     nanos: i32,
 }
 
-/// An answer that is not success.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// Over HTTP.
-    pub http: StatusCode,
-    /// Over gRPC.
-    pub code: Code,
-    /// One sentence.
-    pub message: String,
-    /// When to try again; `None` when trying again is no use, or the client's own back-off will do.
-    pub retry_after: Option<Duration>,
-}
-
-impl Failure {
-    /// Without a time to try again.
-    pub fn new(http: StatusCode, code: Code, message: impl Into<String>) -> Self {
-        Self { http, code, message: message.into(), retry_after: None }
-    }
-
-    fn rpc(&self) -> RpcStatus {
-        let retry = self.retry_after.map(|delay| {
+impl Refusal {
+    fn rpc_status(&self) -> RpcStatus {
+        let retry = self.retry_after().map(|delay| {
             let retry_delay = ProtoDuration {
                 seconds: i64::try_from(delay.as_secs()).unwrap_or(i64::MAX),
                 nanos: delay.subsec_nanos().cast_signed(),
@@ -67,18 +47,18 @@ impl Failure {
                 value: RetryInfo { retry_delay: Some(retry_delay) }.encode_to_vec(),
             }
         });
-        RpcStatus { code: self.code as i32, message: self.message.clone(), details: retry.into_iter().collect() }
+        RpcStatus { code: self.code() as i32, message: self.to_string(), details: retry.into_iter().collect() }
     }
 
-    /// The body over HTTP with protobuf.
-    pub fn protobuf(&self) -> Vec<u8> {
-        self.rpc().encode_to_vec()
+    /// The body of the answer over OTLP/HTTP, as protobuf.
+    pub fn otlp_protobuf(&self) -> Vec<u8> {
+        self.rpc_status().encode_to_vec()
     }
 
-    /// The body over HTTP with JSON.
-    pub fn json(&self) -> Vec<u8> {
+    /// The body of the answer over OTLP/HTTP, as JSON.
+    pub fn otlp_json(&self) -> Vec<u8> {
         let details: Vec<_> = self
-            .retry_after
+            .retry_after()
             .iter()
             .map(|delay| {
                 serde_json::json!({
@@ -87,35 +67,36 @@ impl Failure {
                 })
             })
             .collect();
-        serde_json::json!({ "code": self.code as i32, "message": self.message, "details": details })
+        serde_json::json!({ "code": self.code() as i32, "message": self.to_string(), "details": details })
             .to_string()
             .into_bytes()
     }
 
     /// The status over gRPC, with `RetryInfo` in its details.
-    pub fn grpc(&self) -> tonic::Status {
-        if self.retry_after.is_none() {
-            return tonic::Status::new(self.code, self.message.clone());
+    pub fn grpc_status(&self) -> tonic::Status {
+        if self.retry_after().is_none() {
+            return tonic::Status::new(self.code(), self.to_string());
         }
-        tonic::Status::with_details(self.code, self.message.clone(), self.protobuf().into())
+        tonic::Status::with_details(self.code(), self.to_string(), self.otlp_protobuf().into())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn retry_info_travels_in_the_details() {
-        let failure = Failure {
-            retry_after: Some(Duration::from_millis(1500)),
-            ..Failure::new(StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted, "busy")
-        };
-        let status = RpcStatus::decode(failure.grpc().details()).unwrap();
-        assert_eq!((status.code, status.message.as_str()), (8, "busy"));
+        let refusal = Refusal::Overloaded { retry_after: Duration::from_millis(1500) };
+        let status = RpcStatus::decode(refusal.grpc_status().details()).unwrap();
+        assert_eq!(
+            (status.code, status.message.as_str()),
+            (8, "more arrives than can be processed; try again in 1.5 s")
+        );
         let info = RetryInfo::decode(&status.details[0].value[..]).unwrap();
         assert_eq!(info.retry_delay, Some(ProtoDuration { seconds: 1, nanos: 500_000_000 }));
-        let json: serde_json::Value = serde_json::from_slice(&failure.json()).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&refusal.otlp_json()).unwrap();
         assert_eq!(json["details"][0]["retryDelay"], "1.5s");
     }
 }

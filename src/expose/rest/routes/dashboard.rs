@@ -1,24 +1,28 @@
-//! `POST /dashboard`.
+//! `POST /dashboard`: a fleet at one look.
 
-use super::assess::range_of;
-use super::check::{self, Problem};
-use super::current_health::{CurrentHealth, liveness_name};
-use super::error::{AnyErrors, ApiError, BodyErrors, TokenErrors};
-use super::insight::{Means, label, trend};
-use super::time::{Time, parse_duration, seconds};
-use super::wire::{
-    AggregationName, AlertInfo, Anomaly, Chart, DashboardQuery, Health, SamplePoint, SeriesTrend,
-    TelemetryDashboardData,
-};
-use super::{Reader, elapsed_ms, message, touchable};
+use super::Route;
 use crate::expose::Rest;
+use crate::expose::rest::alert_info::AlertInfo;
+use crate::expose::rest::body::message;
+use crate::expose::rest::contract::{Contract, Problem};
+use crate::expose::rest::current_health::{CurrentHealth, liveness_name};
+use crate::expose::rest::error::{AnyErrors, ApiError, BodyErrors, TokenErrors};
+use crate::expose::rest::extract::Reader;
+use crate::expose::rest::lookup::touchable;
+use crate::expose::rest::ranges::range_of;
+use crate::expose::rest::shapes::{AggregationName, DurationText, Health, Id, MetricType, SamplePoint, TimeRange, yes};
+use crate::expose::rest::time::{Time, milliseconds_since, parse_duration, seconds};
+use crate::expose::rest::trends::{Means, SeriesTrend, label, trend};
 use axum::Json;
 use axum::extract::{Request, State};
+use axum::routing::post;
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
+use utoipa::{OpenApi, ToSchema};
 use vitals_core::caller::Caller;
 use vitals_core::ids::{AgentId, UnixNanos};
 use vitals_core::live_agents::Liveness;
@@ -29,10 +33,159 @@ use vitals_core::verdict::VerdictBody;
 
 /// Most alerts and anomalies listed.
 const MOST_LISTED: usize = 200;
+
 /// Most open alerts that are counted.
 const MOST_COUNTED: usize = 100_000;
+
 /// Fewest points that a series is shown with; more series than fit with so many are left out.
 const FEWEST_POINTS: usize = 2;
+
+#[derive(OpenApi)]
+#[openapi(paths(dashboard))]
+struct Operation;
+
+/// The route.
+pub const ROUTE: Route = Route { methods: || post(dashboard), document: Operation::openapi, examples: EXAMPLES };
+
+/// What to show.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[allow(dead_code, reason = "all fields of the contract are checked, not all are used")]
+pub struct DashboardQuery {
+    /// The asker's id for it.
+    pub query_id: String,
+    /// The asker's name for its kind.
+    pub query_type: String,
+    /// Over which time, at most 8,760 hours.
+    pub time_range: TimeRange,
+    /// The length of a step of the charts.
+    #[schema(value_type = DurationText)]
+    pub aggregation_window: String,
+    /// Only agents of these environments; all if empty.
+    #[serde(default)]
+    pub environments: Vec<String>,
+    /// Only agents at these locations; all if empty.
+    #[serde(default)]
+    pub regions: Vec<String>,
+    /// Only these agents (and `system_ids`); all if both are empty.
+    #[serde(default)]
+    #[schema(value_type = Vec<Id>)]
+    pub agent_ids: Vec<String>,
+    /// Only these systems (and `agent_ids`); all if both are empty.
+    #[serde(default)]
+    #[schema(value_type = Vec<Id>)]
+    pub system_ids: Vec<String>,
+    /// Only series of these kinds; all if empty.
+    #[serde(default)]
+    pub metric_types: Vec<MetricType>,
+    /// Only agents of this health; all if empty.
+    #[serde(default)]
+    pub health_statuses: Vec<Health>,
+    /// Whether to list open alerts.
+    #[serde(default = "yes")]
+    #[schema(default = true)]
+    pub include_alerts: bool,
+    /// Whether to compute trends.
+    #[serde(default = "yes")]
+    #[schema(default = true)]
+    pub include_trends: bool,
+    /// Most points of all series together.
+    #[serde(default = "data_points")]
+    #[schema(value_type = u64, minimum = 1, maximum = 10000, default = 1000)]
+    pub max_data_points: f64,
+}
+
+fn data_points() -> f64 {
+    1_000.0
+}
+
+static CONTRACT: Contract<DashboardQuery> = Contract::new();
+
+/// What a dashboard shows.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct TelemetryDashboardData {
+    /// The asker's id for it.
+    pub query_id: String,
+    /// When it was computed.
+    pub query_executed_at: Time,
+    /// The time of the newest thing in it; the range's start when there is none.
+    pub data_freshness: Time,
+    /// The range asked for.
+    pub time_range: TimeRange,
+    /// The window asked for.
+    pub aggregation_window: String,
+    /// Points in `time_series_data`.
+    pub total_data_points: usize,
+    /// Those that show life: `total`, `by_health`, `average_health_score`, `late`.
+    #[schema(value_type = Object)]
+    pub agent_summary: BTreeMap<String, Value>,
+    /// Those that only report metrics: `total`, `series`.
+    #[schema(value_type = Object)]
+    pub system_summary: BTreeMap<String, Value>,
+    /// By series.
+    pub time_series_data: Vec<Chart>,
+    /// Alerts that are open.
+    pub active_alerts: Vec<AlertInfo>,
+    /// Open alerts by severity.
+    pub alert_summary: BTreeMap<String, u64>,
+    /// By agent and series.
+    pub trends: BTreeMap<String, SeriesTrend>,
+    /// Outliers in the range, newest first.
+    pub anomalies: Vec<Anomaly>,
+    /// Milliseconds by part of the query.
+    #[schema(value_type = Object)]
+    pub query_performance: BTreeMap<String, Value>,
+    /// Share of the agents whose state was in memory, not known from the catalogue alone; 1 when there are none.
+    #[schema(minimum = 0, maximum = 1)]
+    pub cache_hit_ratio: f64,
+}
+
+/// A series over time.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Chart {
+    /// Its agent or system.
+    pub agent_id: String,
+    /// Its number.
+    pub series_id: u32,
+    /// The metric's name.
+    pub metric_name: String,
+    /// Its typed kind.
+    pub metric_type: String,
+    /// The unit.
+    pub unit: String,
+    /// What tells it from the agent's others.
+    pub label: String,
+    /// What was made of the values in a step.
+    pub aggregation: AggregationName,
+    /// The step.
+    pub step_seconds: f64,
+    /// By time.
+    pub points: Vec<SamplePoint>,
+}
+
+/// An outlier.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Anomaly {
+    /// Its agent or system.
+    pub agent_id: String,
+    /// Its series.
+    pub series_id: u32,
+    /// The metric's name.
+    pub metric_name: String,
+    /// When.
+    pub time: Time,
+    /// The value; null for an infinite one.
+    pub value: Option<f64>,
+    /// The lower bound of what was expected; null when there is none.
+    pub lower: Option<f64>,
+    /// The upper bound; null when there is none.
+    pub upper: Option<f64>,
+    /// How far out of them; null when it is infinitely far, as all values before were the same.
+    pub score: Option<f64>,
+    /// How many values the bounds were made of.
+    pub window: u32,
+    /// Who found it.
+    pub plugin: String,
+}
 
 /// Everything of a fleet at one look
 #[utoipa::path(
@@ -48,7 +201,7 @@ pub async fn dashboard(
     Reader(caller): Reader,
     request: Request,
 ) -> Result<Json<TelemetryDashboardData>, ApiError> {
-    let query: DashboardQuery = message(request, check::DASHBOARD).await?;
+    let query: DashboardQuery = message(request, &CONTRACT).await?;
     let range = range_of(&query.time_range)?;
     let window = parse_duration(&query.aggregation_window).ok_or_else(|| {
         let msg = "Input should be a duration such as 30s, 5m, 1h or 1d";
@@ -88,7 +241,7 @@ impl DashboardData<'_> {
         let mut performance: BTreeMap<String, Value> = BTreeMap::new();
         let mut clock = Instant::now();
         let mut lap = |name: &str, performance: &mut BTreeMap<String, Value>| {
-            performance.insert(format!("{name}_ms"), elapsed_ms(clock).into());
+            performance.insert(format!("{name}_ms"), milliseconds_since(clock).into());
             clock = Instant::now();
         };
         let agents = self.agents();
@@ -117,7 +270,7 @@ impl DashboardData<'_> {
         // Nothing was asked for in vain.
         let cache_hit_ratio = if agents.is_empty() { 1.0 } else { in_memory as f64 / agents.len() as f64 };
         let (agent_summary, system_summary) = self.summaries(&agents);
-        performance.insert("total_ms".to_owned(), elapsed_ms(begun).into());
+        performance.insert("total_ms".to_owned(), milliseconds_since(begun).into());
         Ok(TelemetryDashboardData {
             query_id: self.query.query_id.clone(),
             query_executed_at: Time(now),
@@ -298,3 +451,108 @@ fn average(values: &[f64]) -> Option<f64> {
 fn whole(number: f64) -> usize {
     number as usize
 }
+
+/// A request, and the answers to it by status, as the document shows them.
+const EXAMPLES: &str = r#"{
+  "request": {
+    "query_id": "wall-1",
+    "query_type": "overview",
+    "time_range": {"start_time": "2026-03-01T11:50:00Z", "end_time": "2026-03-01T12:01:00Z", "timezone": "UTC"},
+    "aggregation_window": "1m",
+    "environments": ["production"],
+    "max_data_points": 500
+  },
+  "200": {
+    "query_id": "wall-1",
+    "query_executed_at": "2026-03-01T12:00:00.226Z",
+    "data_freshness": "2026-03-01T11:59:58.220Z",
+    "time_range": {"start_time": "2026-03-01T11:50:00Z", "end_time": "2026-03-01T12:01:00Z", "timezone": "UTC"},
+    "aggregation_window": "1m",
+    "total_data_points": 66,
+    "agent_summary": {
+      "average_health_score": 85,
+      "by_health": {"critical": 1, "healthy": 1},
+      "by_liveness": {"on_time": 2},
+      "late": [],
+      "total": 2
+    },
+    "system_summary": {"series": 4, "total": 1},
+    "time_series_data": [
+      {
+        "agent_id": "web-1",
+        "series_id": 0,
+        "metric_name": "cpu_usage_percent",
+        "metric_type": "cpu_usage",
+        "unit": "%",
+        "label": "cpu_usage_percent",
+        "aggregation": "mean",
+        "step_seconds": 60,
+        "points": [{"time": "2026-03-01T11:58:00Z", "value": 59}, {"time": "2026-03-01T11:59:00Z", "value": 97}]
+      }
+    ],
+    "active_alerts": [
+      {
+        "alert_id": "837cbd8a3c9cc18c471aa598b82302d7",
+        "severity": "warning",
+        "message": "cpu_usage is 86.5 %, warning from 80.0 % (cpu.total)",
+        "source": "db-1",
+        "alert_type": "cpu_usage",
+        "timestamp": "2026-03-01T11:59:58Z",
+        "state": "open",
+        "resolved": false,
+        "agent_id": "db-1",
+        "metric_name": "cpu.total",
+        "attributes": {}
+      },
+      {
+        "alert_id": "c31c742e39291c5c631ba9968ce4dbfa",
+        "severity": "critical",
+        "message": "cpu_usage is 97.0 %, critical from 95.0 %",
+        "source": "web-1",
+        "alert_type": "cpu_usage",
+        "timestamp": "2026-03-01T11:59:58Z",
+        "state": "open",
+        "resolved": false,
+        "agent_id": "web-1",
+        "metric_name": "cpu_usage_percent",
+        "attributes": {}
+      }
+    ],
+    "alert_summary": {"critical": 1, "warning": 1},
+    "trends": {
+      "db-1: queue.length": {
+        "metric_type": "custom",
+        "unit": "{message}",
+        "slope_per_hour": 0,
+        "direction": "stable",
+        "mean": 12.5,
+        "last": 12.5,
+        "points": 9
+      }
+    },
+    "anomalies": [
+      {
+        "agent_id": "web-1",
+        "series_id": 0,
+        "metric_name": "cpu_usage_percent",
+        "time": "2026-03-01T11:59:58Z",
+        "value": 97,
+        "lower": 28.562,
+        "upper": 70.062,
+        "score": 2.596,
+        "window": 14,
+        "plugin": "iqr-outlier"
+      }
+    ],
+    "query_performance": {
+      "agents_ms": 0.015,
+      "alerts_ms": 0.101,
+      "anomalies_ms": 0.032,
+      "series_left_out": 0,
+      "series_ms": 0.509,
+      "series_shown": 16,
+      "total_ms": 0.723
+    },
+    "cache_hit_ratio": 1
+  }
+}"#;
