@@ -2,23 +2,34 @@
 
 use std::env;
 use std::error::Error;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use wasm_target::TARGET;
+
+#[path = "build/wasm_target.rs"]
+mod wasm_target;
+
 /// Crate name and the plugin's own name.
 const PLUGINS: [(&str, &str); 4] =
     [("rate", "rate"), ("iqr_outlier", "iqr-outlier"), ("health_score", "health-score"), ("sla", "sla")];
 
-const TARGET: &str = "wasm32-wasip2";
-
 fn main() -> Result<(), Box<dyn Error>> {
-    for watched in ["wit", "core/src", "core/Cargo.toml", "plugins/Cargo.toml", "plugins/Cargo.lock", "plugins/sdk"] {
+    for watched in
+        ["build", "wit", "core/src", "core/Cargo.toml", "plugins/Cargo.toml", "plugins/Cargo.lock", "plugins/sdk"]
+    {
         println!("cargo::rerun-if-changed={watched}");
     }
     for (_, folder) in PLUGINS {
         println!("cargo::rerun-if-changed=plugins/{folder}");
+    }
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    if let Err(reason) = wasm_target::ensure(&rustc, OsStr::new("rustup")) {
+        println!("cargo::error={reason}");
+        return Ok(());
     }
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -59,8 +70,5 @@ fn build(workspace: &Path, target_dir: &Path) -> Result<PathBuf, Box<dyn Error>>
         return Ok(target_dir.join(TARGET).join("release"));
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    if said.contains("target may not be installed") || said.contains("can't find crate for `core`") {
-        println!("cargo::error=the embedded plugins need the target {TARGET}: run `rustup target add {TARGET}`");
-    }
     Err(format!("the embedded plugins in {} do not build:\n{said}", workspace.display()).into())
 }

@@ -123,4 +123,7 @@ async fn an_alert_is_told_once_over_a_restart_too_and_so_is_its_end() {
         got.iter().all(|(_, body)| body["agent"] == "web-1" && body["alert_id"] == got[0].1["alert_id"]),
         "{got:?}"
     );
+    let names = |of: &Value| of.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+    let documented: Value = serde_json::from_str(&crate::docs::block("docs/alerts.md", "json")).expect("JSON");
+    assert_eq!(names(&got[0].1), names(&documented), "docs/alerts.md shows the fields of a message");
 }
