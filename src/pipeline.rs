@@ -296,6 +296,8 @@ impl Service {
         }
         let finished = tokio::task::spawn_blocking(move || {
             self.log.close();
+            // Evaluation waits for its seals; from here on those of a disk that fails are given up.
+            self.store.stopping();
             self.evaluator.stop();
             self.store.close();
         });
@@ -540,12 +542,19 @@ fn observed_by(exporter: Option<Observer>, notifier: Observer) -> Observer {
 fn service_status(log: &dyn Log, store: &dyn Store, waiting: usize) -> ServiceStatus {
     // Asking for a position touches the disk, so that the answer is the truth and not a memory.
     let (usable, database_status) = match store.stored(Partition(0)) {
-        Ok(_) => (true, store.outbox().map_or_else(|| "connected".to_owned(), |outbox| describe(&outbox))),
         Err(error) => (false, error.to_string()),
+        Ok(_) => match store.trouble() {
+            Some(trouble) => (false, trouble),
+            None => (true, store.outbox().map_or_else(|| "connected".to_owned(), |outbox| describe(&outbox))),
+        },
     };
     let queued = log.stats().queued + waiting as u64;
-    let processing_queue_status = match log.last(Partition(0)) {
-        Err(error) => error.to_string(),
+    let processing_queue_status = match log
+        .last(Partition(0))
+        .map_err(|error| error.to_string())
+        .and_then(|last| log.trouble().map_or(Ok(last), Err))
+    {
+        Err(trouble) => trouble,
         Ok(_) if queued > BUSY => "overloaded".to_owned(),
         Ok(_) => "healthy".to_owned(),
     };
@@ -736,6 +745,10 @@ mod tests {
 
         fn stats(&self) -> LogStats {
             LogStats::default()
+        }
+
+        fn trouble(&self) -> Option<String> {
+            None
         }
 
         fn close(&self) {}

@@ -223,6 +223,12 @@ impl Store for MemoryStore {
         StoreStats::default()
     }
 
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    fn stopping(&self) {}
+
     fn close(&self) {}
 }
 
@@ -264,6 +270,10 @@ impl Log for MemoryLog {
 
     fn stats(&self) -> LogStats {
         LogStats::default()
+    }
+
+    fn trouble(&self) -> Option<String> {
+        None
     }
 
     fn close(&self) {}

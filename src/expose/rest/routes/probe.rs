@@ -28,6 +28,9 @@ pub struct Probe {
     pub live: bool,
     /// It takes requests.
     pub ready: bool,
+    /// Why it does not, in one sentence; not there while it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// What a store that sends to a server has still to send; not there for one that keeps everything itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,
@@ -58,15 +61,19 @@ pub struct Waiting {
     )
 )]
 pub async fn probe(State(rest): State<Arc<Rest>>, _: Anyone) -> Result<Response, ApiError> {
-    let ready = rest.status().await?.ready;
+    let service = rest.status().await?;
+    let ready = service.ready;
+    let is_queue = service.processing_queue_status != "healthy";
+    let reason = if is_queue { service.processing_queue_status } else { service.database_status };
+    let reason = (!ready).then_some(reason);
     let waiting = rest.store.outbox().map(|outbox| Waiting {
         samples: outbox.samples,
         bytes: outbox.bytes,
         age_seconds: outbox.since.map_or(0, |since| rest.now().since(since).max(0)) as f64 / UnixNanos::SECOND as f64,
     });
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Ok((status, Json(Probe { live: true, ready, waiting })).into_response())
+    Ok((status, Json(Probe { live: true, ready, reason, waiting })).into_response())
 }
 
 /// A request, and the answers to it by status, as the document shows them.
-const EXAMPLES: &str = r#"{"200": {"live": true, "ready": true, "waiting": {"samples": 12000, "bytes": 48213, "age_seconds": 4.2}}, "503": {"live": true, "ready": false}}"#;
+const EXAMPLES: &str = r#"{"200": {"live": true, "ready": true, "waiting": {"samples": 12000, "bytes": 48213, "age_seconds": 4.2}}, "503": {"live": true, "ready": false, "reason": "the log cannot be written: disk I/O error"}}"#;

@@ -127,6 +127,12 @@ impl Store for ListStore {
         StoreStats::default()
     }
 
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    fn stopping(&self) {}
+
     fn close(&self) {}
 }
 
