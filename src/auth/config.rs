@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// Most leeway for clocks that disagree.
 const MOST_LEEWAY: u64 = 30;
 
-/// How tokens are checked.
+/// The settings by which tokens are verified.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthConfig {
@@ -24,9 +24,9 @@ pub struct AuthConfig {
     pub jwks_refresh_seconds: u64,
     /// A key that is not known has the URL fetched again, but not sooner than this after the last fetch.
     pub jwks_least_seconds: u64,
-    /// What a token's `iss` must be, if set.
+    /// The `iss` that a token must have, if set.
     pub issuer: Option<String>,
-    /// What a token's `aud` must contain, if set.
+    /// The audience that a token's `aud` must contain, if set.
     pub audience: Option<String>,
     /// Seconds by which clocks may disagree, at most 30.
     pub leeway_seconds: u64,
@@ -51,7 +51,7 @@ impl Default for AuthConfig {
     }
 }
 
-/// Why the configuration of tokens cannot be used, or a token cannot be made.
+/// A reason for which the settings of tokens cannot be used, or a token cannot be issued.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
     /// A file cannot be read or made.
@@ -59,15 +59,15 @@ pub enum AuthError {
     File {
         /// Which file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// The secret is too short to be one.
     #[error("the HS256 secret from {origin} has {length} bytes; it needs at least {SHORTEST_SECRET}")]
     ShortSecret {
-        /// Where it comes from.
+        /// Its origin: a variable or a file.
         origin: String,
-        /// How long it is.
+        /// Its length in bytes.
         length: usize,
     },
     /// The key set is not one.
@@ -75,7 +75,7 @@ pub enum AuthError {
     KeySet {
         /// Which file.
         path: PathBuf,
-        /// What is wrong.
+        /// The error of the parser.
         source: serde_json::Error,
     },
     /// The URL of the key set would be fetched over an open line.
@@ -99,7 +99,7 @@ pub enum AuthError {
          starts for the first time), or its secret with auth.key_file or {KEY_VARIABLE}"
     )]
     NoKey {
-        /// Where it would be.
+        /// The path at which it was looked for.
         path: PathBuf,
     },
     /// A token could not be signed.

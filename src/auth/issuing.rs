@@ -4,18 +4,18 @@ use super::{Auth, AuthError};
 use jsonwebtoken::{Algorithm, Header, encode};
 use std::time::{Duration, SystemTime};
 
-/// What `vitals token` asks for.
+/// The contents of a token to issue, as `vitals token` gives them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenRequest {
-    /// Who it is for (`sub`).
+    /// The subject (`sub`).
     pub subject: String,
-    /// Their address (`email`).
+    /// The address of the subject (`email`).
     pub email: String,
     /// The tenant; `None` is `default`.
     pub tenant: Option<String>,
     /// Glob patterns of the agents that may be touched; `None` is all of the tenant.
     pub agents: Option<Vec<String>>,
-    /// How long it lives.
+    /// The time from now to its expiry.
     pub ttl: Duration,
     /// Space-separated scopes; `None` is read and write.
     pub scope: Option<String>,

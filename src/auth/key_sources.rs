@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How often a JWKS file's time of change is looked at.
+/// The time between two looks at a JWKS file's time of change.
 pub(super) const FILE_CHECK: Duration = Duration::from_secs(1);
 
-/// How long one fetch may take; start waits for the first one.
+/// The longest time for one fetch; start waits for the first one.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Most bytes of a key set.
@@ -156,7 +156,7 @@ fn fetch_loop(
     }
 }
 
-/// Why a key set was not fetched.
+/// A reason for which a key set was not fetched.
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
     #[error(transparent)]

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use vitals_core::caller::{Caller, Scope};
 use vitals_core::ids::TenantId;
 
-/// Why a caller is turned away. The messages name no internals.
+/// A reason for which a caller is not authenticated. The messages name no internals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// No `Authorization` header.
@@ -55,7 +55,7 @@ pub(super) struct Claims {
 }
 
 impl Auth {
-    /// Who sends this `Authorization` header.
+    /// Identifies the caller that sends this `Authorization` header.
     ///
     /// Tokens signed with the secret need `sub`, `email`, `iat`, `exp` and `type: "access"`. Tokens of other issuers
     /// need `sub` and `exp`; their `type` must be `access` if they have one.

@@ -97,7 +97,7 @@ impl ExposeConfig {
     /// # Errors
     /// The first one that cannot.
     pub fn check(&self) -> Result<(), ExposeError> {
-        if !rest::is_sane_prefix(&self.prefix) {
+        if !rest::is_valid_prefix(&self.prefix) {
             return Err(ExposeError::Prefix(self.prefix.clone()));
         }
         Ok(self.cors.check("expose.cors")?)

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// How long to wait after a connection could not be accepted: the process is out of file descriptors, most likely, and
+/// The pause after a connection could not be accepted: the process is out of file descriptors, most likely, and
 /// trying again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -28,7 +28,7 @@ pub enum Protocols {
     Http1And2 {
         /// Most requests at once on one HTTP/2 connection.
         max_streams: u32,
-        /// How often an HTTP/2 connection is asked whether it is still there.
+        /// The time between pings of an HTTP/2 connection.
         keepalive: Duration,
     },
 }
@@ -40,9 +40,9 @@ pub struct ListenerLimits {
     pub protocols: Protocols,
     /// Most connections at a time, at least one; more wait in the kernel's queue.
     pub max_connections: usize,
-    /// How long a client may take to send a request's head; also how long an HTTP/1 connection may be idle.
+    /// The longest time for the head of a request to arrive; also how long an HTTP/1 connection may be idle.
     pub head_timeout: Duration,
-    /// How long open connections may take to finish once the service stops.
+    /// The longest time for open connections to finish once the service stops.
     pub shutdown_grace: Duration,
 }
 

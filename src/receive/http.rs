@@ -60,7 +60,7 @@ pub struct Http<H> {
     cors: Option<CorsLayer>,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 struct Outcome {
     result: Result<Accepted, Refusal>,
     /// Whether the body was begun to be read, so that a client that waits for `100 Continue` was told to send it.

@@ -28,7 +28,7 @@ use vitals_core::ids::{AgentId, UnixNanos};
 use vitals_core::rules::alerts;
 use vitals_core::series::MetricKind;
 
-/// What the document says besides its routes.
+/// The document without its routes.
 #[derive(OpenApi)]
 #[openapi(
     info(

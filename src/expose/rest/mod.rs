@@ -39,7 +39,7 @@ mod trends;
 mod tests;
 
 pub use body::LARGEST_BODY;
-pub use prefix::is_sane as is_sane_prefix;
+pub use prefix::is_valid_prefix;
 pub use server::serve;
 
 /// Most heartbeats of a batch, unless configured.
