@@ -6,11 +6,11 @@ use crate::evaluate::host::{HostError, PluginSet};
 use crate::evaluate::{Evaluator, StartError as EvaluateError};
 use crate::expose::alerts::{ChannelError, Notifier, PreparedChannels};
 use crate::expose::otlp::{ExportError, Exporter, Observer};
-use crate::expose::{self, RecordSubmitter, Rest, ServiceStatus, SubmitError, Submitted};
+use crate::expose::{self, RecordSubmitter, Rest, ServiceStatus, Submitted};
 use crate::log::SqliteLog;
-use crate::net::ByteBudget;
+use crate::net::{ByteBudget, Refusal};
 use crate::normalize::{Normalizer, RulesError};
-use crate::receive::{self, Accepted, ExportHandler, Refused};
+use crate::receive::{self, Accepted, ExportHandler};
 use crate::store;
 use bytes::Bytes;
 use crossbeam_channel::Sender;
@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use vitals_core::caller::Caller;
 use vitals_core::ids::{Partition, Position, TenantId, UnixNanos};
@@ -379,7 +379,7 @@ impl Stages {
 
     /// The REST stage.
     fn rest(&self, config: &Config, auth: &Arc<Auth>, processing_timeout: Arc<AtomicU64>) -> Rest {
-        let budget = Arc::new(Semaphore::new(REST_BYTES));
+        let budget = ByteBudget::new(REST_BYTES);
         Rest {
             registry: self.registry.clone(),
             store: self.store.clone(),
@@ -419,11 +419,7 @@ impl Stages {
             async move { receive::serve_grpc(grpc, &receive, budget, otlp, auth, grpc_stop).await }
         };
         let over_http = async move { receive::serve_http(http, &receive, budget, otlp, otlp_auth, http_stop).await };
-        let over_rest = async move {
-            if let Err(error) = expose::serve(rest, stage, rest_stop).await {
-                tracing::error!(%error, "the REST listener stopped");
-            }
-        };
+        let over_rest = async move { expose::serve(rest, stage, rest_stop).await };
         vec![
             tokio::spawn(over_grpc),
             tokio::spawn(over_http),
@@ -584,12 +580,12 @@ impl ExportHandler for OtlpExportHandler {
         peer: SocketAddr,
         body: Bytes,
         permit: Box<dyn Send>,
-    ) -> Result<Accepted, Refused> {
+    ) -> Result<Accepted, Refusal> {
         let fallback = caller.subject.clone().unwrap_or_else(|| peer.ip().to_string());
         let normalized = self
             .normalizer
             .otlp_as(&caller, &fallback, now(), &body)
-            .map_err(|malformed| Refused::Malformed(malformed.to_string()))?;
+            .map_err(|malformed| Refusal::Malformed(malformed.to_string()))?;
         // The bytes stay in flight until the last partition has evaluated its share.
         let permit: Arc<Mutex<Box<dyn Send>>> = Arc::new(Mutex::new(permit));
         let commits: Vec<_> = normalized
@@ -621,29 +617,29 @@ fn commit(
     committed
 }
 
-fn refused(error: LogError) -> Refused {
+fn refused(error: LogError) -> Refusal {
     match error {
-        LogError::Full { .. } => Refused::Overloaded { retry_after: RETRY_AFTER },
-        other => Refused::Unavailable(other.to_string()),
+        LogError::Full { .. } => Refusal::Overloaded { retry_after: RETRY_AFTER },
+        other => Refusal::Unavailable(other.to_string()),
     }
 }
 
 /// REST records: logged, evaluated, answered.
 struct LogSubmitter {
     log: Arc<dyn Log>,
-    budget: Arc<Semaphore>,
+    budget: Arc<ByteBudget>,
     /// Milliseconds.
     processing_timeout: Arc<AtomicU64>,
 }
 
 impl RecordSubmitter for LogSubmitter {
     fn submit(&self, partition: Partition, record: Record, bytes: usize) -> Submitted {
-        let overloaded = || SubmitError::Overloaded { retry_after: RETRY_AFTER };
-        let weight = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let Ok(permit) = self.budget.clone().try_acquire_many_owned(weight) else {
+        let overloaded = || Refusal::Overloaded { retry_after: RETRY_AFTER };
+        let mut permit = self.budget.permit();
+        if !permit.reserve(bytes) {
             metrics::counter!("vitals_rest_refused_total").increment(1);
             return Box::pin(async move { Err(overloaded()) });
-        };
+        }
         let (reply, outcome) = oneshot::channel();
         let ticket =
             Ticket { permit: Some(Box::new(permit)), reply: Some(Box::new(move |result| drop(reply.send(result)))) };
@@ -653,15 +649,15 @@ impl RecordSubmitter for LogSubmitter {
             match committed.await.unwrap_or(Err(LogError::Closed)) {
                 Ok(_) => {}
                 Err(LogError::Full { .. }) => return Err(overloaded()),
-                Err(error) => return Err(SubmitError::Unavailable(error.to_string())),
+                Err(error) => return Err(Refusal::Unavailable(error.to_string())),
             }
-            outcome.await.map_err(|_| SubmitError::Unavailable("the service is stopping".to_owned()))
+            outcome.await.map_err(|_| Refusal::Unavailable("the service is stopping".to_owned()))
         };
         Box::pin(async move {
             // What is late may be taken all the same; who sends it again changes nothing.
             match tokio::time::timeout(Duration::from_millis(processing_timeout), evaluated).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(SubmitError::Unavailable(format!("not evaluated within {processing_timeout} ms"))),
+                Err(_) => Err(Refusal::Unavailable(format!("not evaluated within {processing_timeout} ms"))),
             }
         })
     }
@@ -791,11 +787,10 @@ mod tests {
     #[tokio::test]
     async fn rest_waits_no_longer_than_the_processing_timeout() {
         let processing_timeout = Arc::new(AtomicU64::new(20));
-        let submitter =
-            LogSubmitter { log: Arc::new(Stuck), budget: Arc::new(Semaphore::new(100)), processing_timeout };
+        let submitter = LogSubmitter { log: Arc::new(Stuck), budget: ByteBudget::new(100), processing_timeout };
         let (start, end, by) = (UnixNanos(0), UnixNanos(1), "ops".to_owned());
         let record = Record::Maintenance { agent: AgentId(0), start, end, by, at: start };
         let answer = submitter.submit(Partition(0), record, 1).await;
-        assert_eq!(answer, Err(SubmitError::Unavailable("not evaluated within 20 ms".to_owned())));
+        assert_eq!(answer, Err(Refusal::Unavailable("not evaluated within 20 ms".to_owned())));
     }
 }

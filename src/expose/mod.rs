@@ -24,7 +24,6 @@ use vitals_core::store::Store;
 use crate::auth::Auth;
 use crate::net::{CorsConfig, CorsError, Refusal};
 
-pub use crate::net::Refusal as SubmitError;
 pub use rest::{LARGEST_BODY, serve};
 
 /// The REST listener's configuration, and what its answers are measured against.
@@ -98,7 +97,7 @@ impl ExposeConfig {
     /// # Errors
     /// The first one that cannot.
     pub fn check(&self) -> Result<(), ExposeError> {
-        if !rest::is_sane_prefix(&self.prefix) {
+        if !rest::is_valid_prefix(&self.prefix) {
             return Err(ExposeError::Prefix(self.prefix.clone()));
         }
         Ok(self.cors.check("expose.cors")?)

@@ -20,13 +20,13 @@ use tokio::sync::watch;
 
 /// The least time for a head: with none, no request could be read.
 const SHORTEST_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long an HTTP/2 client may take to answer a ping.
+/// The longest time for an HTTP/2 client to answer a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// HTTP/2's windows for one stream and for a connection, in bytes.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
-/// Why a connection ended early.
+/// A reason for which a connection ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionFailure {
     /// A head did not arrive in time.

@@ -15,7 +15,7 @@ pub struct CorsConfig {
     pub allowed_origins: Vec<String>,
     /// Request headers that pages may send beside those that requests here need.
     pub allowed_headers: Vec<String>,
-    /// How long a browser may remember what it was allowed.
+    /// The time for which a browser may remember what it was allowed.
     pub max_age_seconds: u64,
 }
 
@@ -25,7 +25,7 @@ impl Default for CorsConfig {
     }
 }
 
-/// Why CORS cannot be as configured.
+/// A setting of CORS that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CorsError {
     /// Not an origin.
@@ -35,7 +35,7 @@ pub enum CorsError {
     Origin {
         /// The section.
         key: &'static str,
-        /// What was given.
+        /// The text that was given.
         origin: String,
     },
     /// `*` beside others.
@@ -49,7 +49,7 @@ pub enum CorsError {
     Header {
         /// The section.
         key: &'static str,
-        /// What was given.
+        /// The text that was given.
         name: String,
     },
 }
@@ -63,7 +63,7 @@ impl CorsConfig {
         self.build(key).map(drop)
     }
 
-    /// What answers preflights and marks answers; `None` when no origin is allowed.
+    /// Makes the layer that answers preflights and marks answers; `None` when no origin is allowed.
     ///
     /// # Errors
     /// The first entry of a list that cannot be used.

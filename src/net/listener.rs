@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// How long to wait after a connection could not be accepted: the process is out of file descriptors, most likely, and
+/// The pause after a connection could not be accepted: the process is out of file descriptors, most likely, and
 /// trying again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -28,7 +28,7 @@ pub enum Protocols {
     Http1And2 {
         /// Most requests at once on one HTTP/2 connection.
         max_streams: u32,
-        /// How often an HTTP/2 connection is asked whether it is still there.
+        /// The time between pings of an HTTP/2 connection.
         keepalive: Duration,
     },
 }
@@ -40,9 +40,9 @@ pub struct ListenerLimits {
     pub protocols: Protocols,
     /// Most connections at a time, at least one; more wait in the kernel's queue.
     pub max_connections: usize,
-    /// How long a client may take to send a request's head; also how long an HTTP/1 connection may be idle.
+    /// The longest time for the head of a request to arrive; also how long an HTTP/1 connection may be idle.
     pub head_timeout: Duration,
-    /// How long open connections may take to finish once the service stops.
+    /// The longest time for open connections to finish once the service stops.
     pub shutdown_grace: Duration,
 }
 
@@ -121,5 +121,112 @@ impl Admission {
     async fn all_closed(&self) {
         // An error means that the semaphore is closed, which nobody does.
         let _ = self.slots.acquire_many(self.max_connections).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use parking_lot::Mutex;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::oneshot;
+
+    /// Answers everything, and keeps what it hears of connections.
+    #[derive(Default)]
+    struct Greeter {
+        failures: Mutex<Vec<ConnectionFailure>>,
+    }
+
+    impl RequestHandler for Greeter {
+        type Body = Full<Bytes>;
+
+        async fn answer(&self, _: SocketAddr, _: Request<Incoming>) -> Response<Full<Bytes>> {
+            Response::new(Full::new(Bytes::from_static(b"hello")))
+        }
+
+        fn connection_failed(&self, failure: ConnectionFailure) {
+            self.failures.lock().push(failure);
+        }
+    }
+
+    struct Running {
+        address: SocketAddr,
+        handler: Arc<Greeter>,
+        stop: oneshot::Sender<()>,
+        ended: tokio::task::JoinHandle<()>,
+    }
+
+    async fn start(protocols: Protocols, max_connections: usize, head_timeout: Duration) -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, handler) = (listener.local_addr().unwrap(), Arc::new(Greeter::default()));
+        let shutdown_grace = Duration::from_secs(60);
+        let limits = ListenerLimits { protocols, max_connections, head_timeout, shutdown_grace };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let ended = tokio::spawn(serve(listener, limits, handler.clone(), async { drop(stopped.await) }));
+        Running { address, handler, stop, ended }
+    }
+
+    const BOTH: Protocols = Protocols::Http1And2 { max_streams: 10, keepalive: Duration::from_secs(60) };
+
+    async fn greeted(stream: &mut TcpStream) -> String {
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// A connection that was answered once, and stays open.
+    async fn connected(running: &Running) -> TcpStream {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        assert_eq!(greeted(&mut stream).await, "HTTP/1.1 200");
+        stream
+    }
+
+    #[tokio::test]
+    async fn connections_past_the_limit_wait_for_another_to_end() {
+        for protocols in [Protocols::Http1, BOTH] {
+            let running = start(protocols, 1, Duration::from_secs(60)).await;
+            let first = connected(&running).await;
+            let mut second = TcpStream::connect(running.address).await.unwrap();
+            second.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            let early = tokio::time::timeout(Duration::from_millis(200), greeted(&mut second)).await;
+            assert!(early.is_err(), "{protocols:?}: answered past the limit");
+            drop(first);
+            assert_eq!(greeted(&mut second).await, "HTTP/1.1 200", "{protocols:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn idle_connections_end_with_the_service() {
+        for protocols in [Protocols::Http1, BOTH] {
+            let running = start(protocols, 10, Duration::from_secs(60)).await;
+            let mut idle = connected(&running).await;
+            running.stop.send(()).unwrap();
+            // Were the connection not told, this would last for the grace or the head's timeout.
+            tokio::time::timeout(Duration::from_secs(30), running.ended).await.expect("it ends").unwrap();
+            let mut rest = Vec::new();
+            idle.read_to_end(&mut rest).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_early_is_told_with_its_reason() {
+        for protocols in [Protocols::Http1, BOTH] {
+            let running = start(protocols, 10, Duration::from_secs(1)).await;
+            for (sent, failure) in
+                [(&b"GET / HT"[..], ConnectionFailure::Slow), (b"what is this\r\n\r\n", ConnectionFailure::Malformed)]
+            {
+                let mut stream = TcpStream::connect(running.address).await.unwrap();
+                stream.write_all(sent).await.unwrap();
+                let mut rest = Vec::new();
+                stream.read_to_end(&mut rest).await.unwrap();
+                while running.handler.failures.lock().is_empty() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                assert_eq!(running.handler.failures.lock().drain(..).collect::<Vec<_>>(), [failure], "{protocols:?}");
+            }
+        }
     }
 }

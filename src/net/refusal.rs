@@ -20,7 +20,7 @@ const REST_UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
 /// When a quota may have changed.
 const QUOTA_RETRY: Duration = Duration::from_secs(60);
 
-/// Why nothing of a request was taken. The text is what OTLP senders are told; [`Refusal::rest`] has REST's.
+/// A reason for which nothing of a request was taken. Its text is for OTLP senders; [`Refusal::rest`] has the text for REST.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// No token, or one that is not valid.
@@ -56,11 +56,11 @@ pub enum Refusal {
     /// The request holds more items of one kind than it may.
     #[error("{count} {items}, at most {limit} are taken at once")]
     TooManyItems {
-        /// How many it holds.
+        /// The number that it holds.
         count: usize,
-        /// What they are.
+        /// The name of the items.
         items: &'static str,
-        /// How many it may hold.
+        /// The number that it may hold.
         limit: usize,
     },
     /// A content type or content encoding that the listener does not take.
@@ -95,7 +95,7 @@ pub enum Refusal {
     MetricQuotaExceeded {
         /// The last of them.
         metric: String,
-        /// Why it was not registered.
+        /// The quota.
         source: RegistryError,
     },
     /// The disk, or something else that is needed, does not work now. REST clients are not told the reason.
@@ -112,7 +112,7 @@ pub enum Refusal {
     Internal,
 }
 
-/// How REST says a refusal.
+/// The answer of REST to a request that is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestAnswer {
     /// The status.
@@ -176,7 +176,7 @@ impl Refusal {
         }
     }
 
-    /// How REST says it. A reason that is for the operator only goes to the log.
+    /// Makes the answer of REST. A reason that is for the operator only goes to the log.
     #[must_use]
     pub fn rest(&self) -> RestAnswer {
         let whole_seconds = |delay: Duration| delay.as_secs().max(1);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Bytes of a refused body that are thrown away before the answer: a whole message of the default limit, and some.
 const DRAIN_BYTES: usize = 80 << 20;
-/// For how long.
+/// The longest time for that.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// The limits on bodies.
@@ -18,7 +18,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(2);
 pub struct Limits {
     /// Largest message.
     max_message: usize,
-    /// How long a body may take to arrive.
+    /// The longest time for a body to arrive.
     timeout: Duration,
 }
 
@@ -28,7 +28,7 @@ impl Limits {
         Self { max_message: config.max_message_bytes, timeout: Duration::from_secs(config.body_timeout_seconds.max(1)) }
     }
 
-    /// How long a body may take to arrive.
+    /// The longest time for a body to arrive.
     pub fn timeout(&self) -> Duration {
         self.timeout
     }

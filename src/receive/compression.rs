@@ -13,7 +13,7 @@ pub enum Encoding {
     Zstd,
 }
 
-/// Why a body could not be decompressed.
+/// A reason for which a body could not be decompressed.
 #[derive(Debug, thiserror::Error)]
 pub enum CompressionError {
     /// It would pass the limit.
@@ -27,7 +27,7 @@ pub enum CompressionError {
     Invalid {
         /// The encoding.
         encoding: Encoding,
-        /// What the decoder says.
+        /// The error of the decoder.
         source: io::Error,
     },
 }

@@ -9,7 +9,7 @@ use tonic_health::server::HealthReporter;
 
 /// The services whose health is reported: the whole server, under the empty name, and metrics.
 const SERVICES: [&str; 2] = ["", "opentelemetry.proto.collector.metrics.v1.MetricsService"];
-/// How often readiness is looked at.
+/// The time between two looks at readiness.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Reports the state of the service.

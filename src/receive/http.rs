@@ -60,7 +60,7 @@ pub struct Http<H> {
     cors: Option<CorsLayer>,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 struct Outcome {
     result: Result<Accepted, Refusal>,
     /// Whether the body was begun to be read, so that a client that waits for `100 Continue` was told to send it.
@@ -90,7 +90,7 @@ impl<H: ExportHandler> Http<H> {
         let result = match self.limits.read(body, 0, &mut permit).await {
             Ok(body) => self.take(caller, peer, media, &encodings, body, permit).await,
             Err(refusal) => {
-                // Refused by its length alone when nothing was counted yet.
+                // Refusal by its length alone when nothing was counted yet.
                 let body_begun = !matches!(refusal, Refusal::BodyTooLarge { .. }) || permit.bytes() > 0;
                 return Outcome { result: Err(refusal), body_begun };
             }

@@ -29,9 +29,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use vitals_core::caller::{Caller, Scope};
 
-pub use crate::net::Refusal as Refused;
-
-/// How long open connections may take to finish once the service stops.
+/// The longest time for open connections to finish once the service stops.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
 /// The settings of both OTLP listeners, `[receive]`.
@@ -52,11 +50,11 @@ pub struct ReceiveConfig {
     pub max_connections: usize,
     /// Most requests at once on one HTTP/2 connection.
     pub max_streams_per_connection: u32,
-    /// How long a client may take to send a request's head; also how long an HTTP/1 connection may be idle.
+    /// The longest time for the head of a request to arrive; also how long an HTTP/1 connection may be idle.
     pub header_timeout_seconds: u64,
-    /// How long a client may take to send a request's body.
+    /// The longest time for the body of a request to arrive.
     pub body_timeout_seconds: u64,
-    /// How often an HTTP/2 connection is asked whether it is still there.
+    /// The time between pings of an HTTP/2 connection.
     pub keepalive_seconds: u64,
     /// Which pages of other origins may send to OTLP/HTTP.
     pub cors: CorsConfig,
@@ -94,7 +92,7 @@ impl Default for ReceiveConfig {
     }
 }
 
-/// What became of a request that was taken.
+/// The outcome of a request that was taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
     /// Points not taken.

@@ -1,7 +1,7 @@
 //! Every rule of the REST contract that shows at the port, at its boundary values, with the default configuration.
 //!
 //! What needs a clock that stands still (the age of a heartbeat, uptime and what follows from it) is in
-//! `src/expose/rest/tests.rs`; the formulas by themselves are tested in `core/src/rules`.
+//! `src/expose/rest/tests/`; the formulas by themselves are tested in `core/src/rules`.
 
 use crate::service::{Client, local, start};
 use serde_json::{Value, json};

@@ -77,7 +77,7 @@ pub struct Availability {
     pub target: f64,
     /// The last report against it; `None` when nobody reports.
     pub sla: Option<SlaVerdict>,
-    /// Where advice on the availability begins: the health scorer's limits, if the built-in one is in force.
+    /// The percentages below which there is advice: the health scorer's limits, if the built-in one is in force.
     advise: Option<[f64; 3]>,
     pub peers: Vec<(String, Vec<Outage>)>,
 }
@@ -160,7 +160,7 @@ impl Availability {
         }
     }
 
-    /// How the agent fails.
+    /// The patterns in which the agent fails.
     pub fn patterns(&self, location: Option<&str>) -> Vec<FailurePattern> {
         failure_patterns::patterns(&self.summary.outages, &self.peers, location)
     }
@@ -188,7 +188,7 @@ impl Availability {
         advice
     }
 
-    /// What the uptime of the window asks for, in proportion to how long the agent was down.
+    /// Advice on the uptime of the window, in proportion to how long the agent was down.
     fn uptime_advice(&self) -> Option<String> {
         let tally = &self.summary.tally;
         let percent = tally.percent()?;

@@ -21,18 +21,19 @@ const MOST_PARTS: usize = 256;
 /// Steps into which a window is cut for the uptime of components: 5 minutes of a day.
 const STEPS: i64 = 288;
 
-/// By component: percent of its measured steps that were not critical. What has no measurement in the window is left out.
+/// Computes, by component, the percentage of its measured steps that were not critical. A component without a measurement
+/// in the window is left out.
 pub fn uptime_by_component(
     rest: &Rest,
     agent: &AgentDesc,
     start: UnixNanos,
     end: UnixNanos,
 ) -> Result<BTreeMap<String, f64>, StoreError> {
-    let mut counts = Counts::default();
+    let mut counts = StepCounts::default();
     for (series, JudgedSeries { component, bounds }) in judged_series(rest, agent) {
         let grid = Grid::of(rest, &series, start, end, STEPS)?;
         let is_share = is_percent(&series.spec.unit);
-        for (_, value) in grid.ask(rest, &series, Aggregation::Mean)? {
+        for (_, value) in grid.aggregate(rest, &series, Aggregation::Mean)? {
             if let Some(value) = if is_share { plausible_percent(value) } else { Some(value) } {
                 counts.add(&component, value, bounds);
             }
@@ -59,11 +60,11 @@ pub fn uptime_by_component(
     Ok(counts.percent())
 }
 
-/// Steps of each component: (not critical, all).
+/// StepCounts the steps of each component: (not critical, all).
 #[derive(Default)]
-struct Counts(BTreeMap<String, (f64, f64)>);
+struct StepCounts(BTreeMap<String, (f64, f64)>);
 
-impl Counts {
+impl StepCounts {
     fn add(&mut self, component: &str, value: f64, [_, critical]: [f64; 2]) {
         let (good, all) = self.0.entry(component.to_owned()).or_default();
         *all += 1.0;
@@ -98,9 +99,9 @@ fn parts_of(rest: &Rest, agent: &AgentDesc) -> Vec<(Arc<SeriesDesc>, Measurement
     parts.take(MOST_PARTS).collect()
 }
 
-/// The parts of one step, as evaluation puts them together too.
+/// The sums of one step, put together as evaluation does.
 #[derive(Default)]
-struct Sums {
+struct StepSums {
     cpu_busy: f64,
     cpu_idle: Option<f64>,
     cpu_wait: f64,
@@ -109,16 +110,16 @@ struct Sums {
     memory_total: Option<f64>,
     memory_available: Option<f64>,
     /// By file system.
-    disks: HashMap<String, Disk>,
+    disks: HashMap<String, FileSystemBytes>,
 }
 
 #[derive(Default)]
-struct Disk {
+struct FileSystemBytes {
     used: f64,
     free: Option<f64>,
 }
 
-impl Sums {
+impl StepSums {
     fn add(&mut self, role: MeasurementRole, series: &SeriesDesc, value: f64) {
         let more = |sum: &mut Option<f64>| *sum = Some(sum.unwrap_or(0.0) + value);
         let which = || group(&series.spec).map(|(key, value)| format!("{key}={value}\n")).collect::<String>();
@@ -160,14 +161,14 @@ fn sums_by_step(
     rest: &Rest,
     grid: &Grid,
     parts: &[(Arc<SeriesDesc>, MeasurementRole)],
-) -> Result<BTreeMap<UnixNanos, Sums>, StoreError> {
-    let mut steps: BTreeMap<UnixNanos, Sums> = BTreeMap::new();
+) -> Result<BTreeMap<UnixNanos, StepSums>, StoreError> {
+    let mut steps: BTreeMap<UnixNanos, StepSums> = BTreeMap::new();
     for (series, role) in parts {
         if matches!(
             role,
             MeasurementRole::CpuBusySeconds | MeasurementRole::CpuIdleSeconds | MeasurementRole::CpuWaitSeconds
         ) {
-            let totals = grid.ask(rest, series, Aggregation::Last)?;
+            let totals = grid.aggregate(rest, series, Aggregation::Last)?;
             for pair in totals.windows(2) {
                 let ((_, before), (time, after)) = (pair[0], pair[1]);
                 // The store has totals as they were sent. One that falls was corrected, or reset together with all others,
@@ -176,7 +177,7 @@ fn sums_by_step(
                 steps.entry(time).or_default().add(*role, series, increase);
             }
         } else {
-            for (time, value) in grid.ask(rest, series, Aggregation::Mean)? {
+            for (time, value) in grid.aggregate(rest, series, Aggregation::Mean)? {
                 steps.entry(time).or_default().add(*role, series, value);
             }
         }

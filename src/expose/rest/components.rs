@@ -15,7 +15,7 @@ use vitals_core::rules::units::is_percent;
 use vitals_core::series::{AgentDesc, MetricKind, Origin, SeriesDesc};
 use vitals_core::store::{Aggregation, SampleQuery, StoreError};
 
-/// How far back the last value of a component is looked for.
+/// The time before now in which the last value of a component is looked for.
 const RECENT: i64 = HOUR;
 
 /// Most series of one agent that are judged by themselves.
@@ -98,7 +98,7 @@ fn grade(value: f64, [degraded, critical]: [f64; 2]) -> Health {
     }
 }
 
-/// What a series says of a component.
+/// The component that a series measures, and its thresholds.
 pub struct JudgedSeries {
     pub component: String,
     /// `[degraded, critical]`, in the series' own unit.
@@ -157,7 +157,7 @@ fn judged(limits: &Thresholds, series: &SeriesDesc) -> Option<JudgedSeries> {
     Some(JudgedSeries { component: if named { spec.scope.name.clone() } else { component.to_owned() }, bounds })
 }
 
-/// Where a series becomes degraded and critical, in its own unit; none when it is not judged by itself.
+/// The values from which a series is degraded and critical, in its own unit; none when it is not judged by itself.
 pub fn bounds(limits: &Thresholds, series: &SeriesDesc) -> Option<[f64; 2]> {
     judged(limits, series).map(|judged| judged.bounds)
 }

@@ -60,8 +60,8 @@ impl<T: DeserializeOwned + ToSchema> Contract<T> {
 /// One problem when it is none.
 pub fn json(body: &[u8]) -> Result<Value, Vec<Problem>> {
     serde_json::from_slice(body).map_err(|error| {
-        let place = [Value::from("body"), Value::from(error.column())];
-        vec![Problem::new("json_invalid", place, format!("JSON decode error: {error}"), None)]
+        let location = [Value::from("body"), Value::from(error.column())];
+        vec![Problem::new("json_invalid", location, format!("JSON decode error: {error}"), None)]
     })
 }
 

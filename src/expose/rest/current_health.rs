@@ -26,7 +26,7 @@ pub struct CurrentHealth {
 }
 
 impl CurrentHealth {
-    /// From the board alone: evaluation keeps it, also over a restart.
+    /// The health of `agent` from what evaluation keeps in memory, also over a restart.
     pub fn of(rest: &Rest, agent: &AgentDesc, now: UnixNanos) -> Self {
         let reported = rest.live_agents.last_report(agent.id);
         if let Some(live) = rest.live_agents.get(agent.id) {
@@ -43,12 +43,12 @@ impl CurrentHealth {
         Self::new(None, current_health.score.map(|_| observed.health), current_health, last_check)
     }
 
-    /// Now, as the lists show it.
-    pub fn glance(rest: &Rest, agent: &AgentDesc) -> Self {
+    /// The health of `agent` at the time of the stage, as the lists show it.
+    pub fn now(rest: &Rest, agent: &AgentDesc) -> Self {
         Self::of(rest, agent, rest.now())
     }
 
-    /// Of one that shows life.
+    /// The health of an agent that shows life.
     pub fn of_live(live: LiveAgent, now: UnixNanos) -> Self {
         let (current_health, judged, last_check) = (live.current_health(now), live.health.clone(), live.last_evidence);
         Self::new(Some(live), judged, current_health, last_check)
@@ -69,12 +69,12 @@ impl CurrentHealth {
         self.score.unwrap_or(NOTHING_AGAINST)
     }
 
-    /// What the agent says of its own health.
+    /// The health that the agent reported of itself.
     pub fn reported(&self) -> Option<Health> {
         self.live.as_ref().and_then(|live| live.reported).map(Health::from)
     }
 
-    /// How many milliseconds the agent's clock is ahead of ours.
+    /// The milliseconds by which the agent's clock is ahead of ours.
     pub fn clock_skew_ms(&self) -> Option<i64> {
         self.live.as_ref().and_then(|live| live.clock_skew).map(|nanos| nanos / 1_000_000)
     }

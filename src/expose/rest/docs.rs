@@ -28,7 +28,7 @@ use vitals_core::ids::{AgentId, UnixNanos};
 use vitals_core::rules::alerts;
 use vitals_core::series::MetricKind;
 
-/// What the document says besides its routes.
+/// The document without its routes.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -49,7 +49,7 @@ struct Frame;
 /// The moment at which the examples were written.
 const WRITTEN_AT: &str = "2026-03-01T12:00:00Z";
 
-/// The document, with its paths in the order of [`ROUTES`] when it is written.
+/// The document, with its paths in the order of `ROUTES` when it is written.
 #[derive(Clone)]
 pub struct Document(pub Value);
 
@@ -77,7 +77,7 @@ impl Serialize for Paths<'_> {
     }
 }
 
-/// The document as it was written, and the paths of [`ROUTES`] in their order.
+/// The document as it was written, and the paths of `ROUTES` in their order.
 struct WrittenDocument {
     document: Value,
     paths: Vec<String>,
@@ -85,7 +85,7 @@ struct WrittenDocument {
 
 static DOCUMENT: LazyLock<WrittenDocument> = LazyLock::new(written);
 
-/// The paths of [`ROUTES`], in their order.
+/// The paths of `ROUTES`, in their order.
 pub fn paths() -> impl Iterator<Item = &'static str> {
     DOCUMENT.paths.iter().map(String::as_str)
 }

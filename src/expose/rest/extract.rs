@@ -157,20 +157,20 @@ impl Query {
     pub fn whole(&self, name: &str, bounds: RangeInclusive<u32>, problems: &mut Vec<Problem>) -> Option<u32> {
         let text = self.get(name)?;
         let input = Value::from(text);
-        let place = ["query", name];
+        let location = ["query", name];
         let (least, most) = (*bounds.start(), *bounds.end());
         match text.parse::<i64>() {
             Err(_) => {
                 let msg = "Input should be a valid integer, unable to parse string as an integer";
-                problems.push(Problem::new("int_parsing", place, msg, Some(&input)));
+                problems.push(Problem::new("int_parsing", location, msg, Some(&input)));
             }
             Ok(number) if number < i64::from(least) => {
                 let msg = format!("Input should be greater than or equal to {least}");
-                problems.push(Problem::new("greater_than_equal", place, msg, Some(&input)));
+                problems.push(Problem::new("greater_than_equal", location, msg, Some(&input)));
             }
             Ok(number) if number > i64::from(most) => {
                 let msg = format!("Input should be less than or equal to {most}");
-                problems.push(Problem::new("less_than_equal", place, msg, Some(&input)));
+                problems.push(Problem::new("less_than_equal", location, msg, Some(&input)));
             }
             Ok(number) => return u32::try_from(number).ok(),
         }

@@ -22,7 +22,7 @@ impl Grid {
         steps: i64,
     ) -> Result<Self, StoreError> {
         let wide = Self::new(start, end, steps);
-        let points = wide.ask(rest, series, Aggregation::Count)?;
+        let points = wide.aggregate(rest, series, Aggregation::Count)?;
         Ok(match (points.first(), points.last()) {
             (Some(&(first, _)), Some(&(last, _))) if last.since(first) < end.since(start) / 2 => {
                 Self::new(first, last.plus(wide.step).min(end), steps)
@@ -46,7 +46,12 @@ impl Grid {
     }
 
     /// What is made of the series' values in each step that has any.
-    pub fn ask(&self, rest: &Rest, series: &SeriesDesc, how: Aggregation) -> Result<Vec<(UnixNanos, f64)>, StoreError> {
+    pub fn aggregate(
+        &self,
+        rest: &Rest,
+        series: &SeriesDesc,
+        how: Aggregation,
+    ) -> Result<Vec<(UnixNanos, f64)>, StoreError> {
         let limit = usize::try_from(self.end.since(self.start) / self.step + 2).unwrap_or(usize::MAX);
         let (start, end) = (self.start, self.end);
         rest.store.samples(&SampleQuery { series: series.id, start, end, step: Some((self.step, how)), limit })

@@ -52,19 +52,19 @@ impl Rest {
         }
     }
 
-    /// How the service is, asked on a thread that may block: log and store look at the disk.
+    /// The state of the service, read on a thread that may block: log and store look at the disk.
     pub(super) async fn status(&self) -> Result<ServiceStatus, ApiError> {
         let status = self.status.clone();
         blocking(move || status()).await
     }
 
-    /// Asks the store on a thread that may block.
-    pub(super) async fn ask<T: Send + 'static>(
+    /// Queries the store on a thread that may block.
+    pub(super) async fn query_store<T: Send + 'static>(
         self: &Arc<Self>,
-        question: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+        query: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, ApiError> {
         let rest = self.clone();
-        blocking(move || question(&rest)).await?.map_err(ApiError::from)
+        blocking(move || query(&rest)).await?.map_err(ApiError::from)
     }
 }
 

@@ -38,7 +38,7 @@ fn dimensions(dimensions: &serde_json::Map<String, Value>) -> Attributes {
     Attributes::new(pairs, &types, 0)
 }
 
-/// As [`Attributes::codes`] has it.
+/// The code of a value's type, as in [`Attributes::codes`].
 fn type_code(value: &Value) -> String {
     match value {
         Value::Null => "e".to_owned(),
@@ -51,7 +51,7 @@ fn type_code(value: &Value) -> String {
     }
 }
 
-/// The text of a dimension's value.
+/// The text of the value of a dimension.
 fn dimension(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

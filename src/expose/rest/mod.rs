@@ -4,7 +4,7 @@
 //!
 //! - `server`: the listener, over [`crate::net`]; `router`: the paths; `middleware`: correlation id, time limit
 //! - `extract`: the caller and the parameters; `body`: the body; `contract`: what is wrong with it
-//! - [`routes`]: one file a route, with its shapes, its handler and its examples
+//! - `routes`: one file a route, with its shapes, its handler and its examples
 //! - `error`: everything that is not a success; [`docs`]: the OpenAPI document, made from the routes
 //!
 //! Answers are made from what evaluation keeps in memory and from the store, by way of `current_health`, `availability`,
@@ -39,7 +39,7 @@ mod trends;
 mod tests;
 
 pub use body::LARGEST_BODY;
-pub use prefix::is_sane as is_sane_prefix;
+pub use prefix::is_valid_prefix;
 pub use server::serve;
 
 /// Most heartbeats of a batch, unless configured.

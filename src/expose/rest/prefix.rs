@@ -7,12 +7,12 @@
 use crate::expose::Rest;
 use axum::http::HeaderMap;
 
-/// What is accepted of a prefix, bytes.
+/// The longest prefix, in bytes.
 const LONGEST: usize = 256;
 
 /// Whether a prefix can be used: empty, or segments like `/vitals/api` without a slash behind.
 #[must_use]
-pub fn is_sane(prefix: &str) -> bool {
+pub fn is_valid_prefix(prefix: &str) -> bool {
     // No empty segment: what begins with two slashes is another host.
     let segment = |text: &str| {
         !matches!(text, "" | "." | "..")
@@ -31,23 +31,23 @@ pub fn of(rest: &Rest, headers: &HeaderMap) -> String {
     let values = headers.get_all("x-forwarded-prefix").iter().filter_map(|value| value.to_str().ok());
     let parts = values.flat_map(|value| value.split(',')).map(|part| part.trim().trim_end_matches('/'));
     let prefix: String = parts.collect();
-    if is_sane(&prefix) { prefix } else { String::new() }
+    if is_valid_prefix(&prefix) { prefix } else { String::new() }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_sane;
+    use super::is_valid_prefix;
 
     #[test]
     fn prefixes_are_paths_and_nothing_else() {
         for good in ["", "/vitals", "/a/b-c/d.e~f_1"] {
-            assert!(is_sane(good), "{good}");
+            assert!(is_valid_prefix(good), "{good}");
         }
         for bad in
             ["/", "vitals", "/a/", "//evil.example", "/a//b", "/a b", "/..", "/a/../b", "/a?b", "/a\r\nb", "/<x>"]
         {
-            assert!(!is_sane(bad), "{bad}");
+            assert!(!is_valid_prefix(bad), "{bad}");
         }
-        assert!(!is_sane(&format!("/{}", "a".repeat(300))));
+        assert!(!is_valid_prefix(&format!("/{}", "a".repeat(300))));
     }
 }

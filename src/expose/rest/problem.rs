@@ -58,13 +58,13 @@ impl Problem {
     /// The problem as one line, for the errors of a batch.
     #[must_use]
     pub fn line(&self) -> String {
-        let place: Vec<String> = self
+        let path: Vec<String> = self
             .loc
             .iter()
             .filter(|part| *part != "body")
             .map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned))
             .collect();
-        if place.is_empty() { self.msg.clone() } else { format!("{}: {}", place.join("."), self.msg) }
+        if path.is_empty() { self.msg.clone() } else { format!("{}: {}", path.join("."), self.msg) }
     }
 }
 

@@ -10,7 +10,6 @@ use axum::http::{Request, Response};
 use hyper::body::Incoming;
 use parking_lot::RwLock;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +19,11 @@ use tower::ServiceExt as _;
 
 /// Answers connections of `listener` until `shutdown` resolves, then finishes what is under way. Requests see the stage
 /// that is current when they come.
-///
-/// # Errors
-/// Never: a connection that cannot be accepted is logged, and the next one awaited.
 pub async fn serve(
     listener: TcpListener,
     mut rest: watch::Receiver<Arc<Rest>>,
     shutdown: impl Future<Output = ()> + Send,
-) -> io::Result<()> {
+) {
     let first = rest.borrow_and_update().clone();
     let limits = listener_limits(&first.config);
     // One over all reloads: a body that is held by a request of before counts against the requests after it.
@@ -46,7 +42,6 @@ pub async fn serve(
         () = net::serve(listener, limits, routes.clone(), shutdown) => {}
         () = reloads => {}
     }
-    Ok(())
 }
 
 fn listener_limits(config: &ExposeConfig) -> ListenerLimits {

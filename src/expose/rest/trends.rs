@@ -80,7 +80,7 @@ pub fn label(series: &SeriesDesc) -> String {
 
 /// A straight line through samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Line {
+pub struct TrendLine {
     /// Change in an hour.
     pub per_hour: f64,
     /// The line's value at the end of the range.
@@ -91,7 +91,7 @@ pub struct Line {
     pub change: f64,
 }
 
-impl Line {
+impl TrendLine {
     /// The least-squares line; `None` for fewer than three points or times.
     #[allow(clippy::cast_precision_loss)]
     pub fn fit(points: &[(UnixNanos, f64)], end: UnixNanos) -> Option<Self> {
@@ -118,7 +118,7 @@ impl Line {
         [line.per_hour, line.at_end, line.mean, line.change].iter().all(|part| part.is_finite()).then_some(line)
     }
 
-    /// Where it goes.
+    /// The direction of the line over the range.
     pub fn direction(&self) -> Direction {
         if self.change.abs() <= (STABLE_CHANGE * self.mean.abs()).max(f64::EPSILON) {
             Direction::Stable
@@ -157,7 +157,8 @@ pub fn trends(
     let mut found = BTreeMap::new();
     for series in series.iter().take(MOST_SERIES) {
         let grid = Grid::of(rest, series, start, end, TREND_POINTS)?;
-        let means = Means { points: &grid.ask(rest, series, Aggregation::Mean)?, step: grid.step(), end: grid.end() };
+        let means =
+            StepMeans { points: &grid.aggregate(rest, series, Aggregation::Mean)?, step: grid.step(), end: grid.end() };
         if let Some(trend) = trend(rest, series, &means, end, predict)? {
             found.insert(label(series), trend);
         }
@@ -166,7 +167,7 @@ pub fn trends(
 }
 
 /// A series' mean in each step that has values.
-pub struct Means<'a> {
+pub struct StepMeans<'a> {
     /// The start of the step, and the mean.
     pub points: &'a [(UnixNanos, f64)],
     pub step: i64,
@@ -174,7 +175,7 @@ pub struct Means<'a> {
     pub end: UnixNanos,
 }
 
-impl Means<'_> {
+impl StepMeans<'_> {
     fn end_of(&self, start: UnixNanos) -> UnixNanos {
         start.plus(self.step).min(self.end)
     }
@@ -198,11 +199,11 @@ impl Means<'_> {
 pub fn trend(
     rest: &Rest,
     series: &SeriesDesc,
-    means: &Means<'_>,
+    means: &StepMeans<'_>,
     end: UnixNanos,
     predict: bool,
 ) -> Result<Option<SeriesTrend>, StoreError> {
-    let Some(line) = Line::fit(&means.centred(), end) else { return Ok(None) };
+    let Some(line) = TrendLine::fit(&means.centred(), end) else { return Ok(None) };
     let bounds = bounds(&rest.config.thresholds, series);
     let hours_to = |at: usize| predict.then(|| line.hours_to(bounds?[at]));
     Ok(Some(SeriesTrend {
@@ -225,15 +226,15 @@ mod tests {
     #[test]
     fn lines() {
         let points: Vec<(UnixNanos, f64)> = (0..10).map(|hour| (UnixNanos(hour * HOUR), 50.0 + hour as f64)).collect();
-        let line = Line::fit(&points, UnixNanos(9 * HOUR)).unwrap();
+        let line = TrendLine::fit(&points, UnixNanos(9 * HOUR)).unwrap();
         assert!((line.per_hour - 1.0).abs() < 1e-9 && (line.at_end - 59.0).abs() < 1e-9, "{line:?}");
         assert_eq!(line.direction(), Direction::Increasing);
         assert!((line.hours_to(80.0).unwrap() - 21.0).abs() < 1e-6);
         assert_eq!(line.hours_to(59.0), Some(0.0));
         let flat: Vec<(UnixNanos, f64)> = (0..10).map(|hour| (UnixNanos(hour * HOUR), 50.0)).collect();
-        let line = Line::fit(&flat, UnixNanos(9 * HOUR)).unwrap();
+        let line = TrendLine::fit(&flat, UnixNanos(9 * HOUR)).unwrap();
         assert_eq!((line.direction(), line.hours_to(80.0)), (Direction::Stable, None));
-        assert_eq!(Line::fit(&flat[..2], UnixNanos(0)), None);
-        assert_eq!(Line::fit(&[flat[0], flat[0], flat[0]], UnixNanos(0)), None);
+        assert_eq!(TrendLine::fit(&flat[..2], UnixNanos(0)), None);
+        assert_eq!(TrendLine::fit(&[flat[0], flat[0], flat[0]], UnixNanos(0)), None);
     }
 }

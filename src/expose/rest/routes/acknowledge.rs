@@ -37,7 +37,7 @@ pub async fn acknowledge(
     PathVariable(id): PathVariable,
 ) -> Result<Json<AlertInfo>, ApiError> {
     let (tenant, wanted) = (caller.tenant.clone(), id.clone());
-    let found = rest.ask(move |rest| rest.store.alert(&tenant, &wanted)).await?;
+    let found = rest.query_store(move |rest| rest.store.alert(&tenant, &wanted)).await?;
     let missing = || ApiError::not_found(format!("there is no alert {id}"));
     let mut alert = found.ok_or_else(missing)?;
     // An id says nothing of whose it is, and the answer must not either.

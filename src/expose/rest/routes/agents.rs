@@ -99,7 +99,7 @@ pub async fn agents(
     found.retain(|agent| {
         fits("environment", &agent.profile.environment)
             && fits("location", &agent.profile.location)
-            && health.is_none_or(|health| CurrentHealth::glance(&rest, agent).health == health)
+            && health.is_none_or(|health| CurrentHealth::now(&rest, agent).health == health)
     });
     found.sort_unstable_by(|one, other| one.key.cmp(&other.key));
     let total = found.len();
@@ -109,7 +109,7 @@ pub async fn agents(
     let agents = found
         .into_iter()
         .map(|agent| {
-            let current_health = CurrentHealth::glance(&rest, &agent);
+            let current_health = CurrentHealth::now(&rest, &agent);
             AgentItem {
                 agent_id: agent.key.clone(),
                 agent_name: agent.profile.name.clone(),

@@ -81,7 +81,7 @@ pub async fn alerts(
         },
     };
     let alerts = rest
-        .ask(move |rest| {
+        .query_store(move |rest| {
             let found = rest.store.alerts(&question)?;
             let alerts =
                 found.iter().filter_map(|alert| Some(AlertInfo::of(alert, &rest.registry.agent(alert.agent)?.key)));

@@ -168,12 +168,12 @@ fn check_size(rest: &Rest, batch: &TelemetryIngestionBatch) -> Result<(), ApiErr
     limit_points(batch.metrics.iter().map(points_of).sum())
 }
 
-/// What an item of `metrics` counts for: its metrics, or one if it has no list of them and so fails as a whole.
+/// The number of metrics that an item of `metrics` counts for: its metrics, or one if it has no list of them and so fails as a whole.
 fn weight_of(value: &Value) -> usize {
     points_of(value).max(1)
 }
 
-/// When the answer must be on its way, so that the request's own time limit does not come first.
+/// The time at which the answer must be on its way, so that the request's own time limit does not come first.
 fn answer_by(rest: &Rest, begun: Instant) -> tokio::time::Instant {
     let limit = Duration::from_secs(rest.config.request_seconds);
     tokio::time::Instant::from_std(begun + limit * 9 / 10)
@@ -216,18 +216,18 @@ async fn submit(
 /// An item that fits the contract, ready to be submitted.
 struct PreparedItem {
     item: String,
-    count: Count,
+    count: ItemCounts,
     partition: Partition,
     record: Record,
     bytes: usize,
 }
 
-/// What an item adds to the counts when it is taken.
+/// The numbers that an item adds to the tally when it is taken.
 #[derive(Default)]
-struct Count {
+struct ItemCounts {
     heartbeats: usize,
     metrics: usize,
-    /// Of each of them.
+    /// The quality of each of them.
     quality: Vec<f64>,
 }
 
@@ -245,7 +245,7 @@ fn prepare(
         match PreparedHeartbeat::prepare(rest, caller, value, &[], share) {
             Err(error) => tally.refuse(&item, error),
             Ok(PreparedHeartbeat { quality, partition, record, bytes, .. }) => {
-                let count = Count { heartbeats: 1, metrics: 0, quality: vec![quality] };
+                let count = ItemCounts { heartbeats: 1, metrics: 0, quality: vec![quality] };
                 prepared.push(PreparedItem { item, count, partition, record, bytes });
             }
         }
@@ -258,7 +258,7 @@ fn prepare(
                 tally.processing.extend(report.errors.iter().map(|error| format!("{item}: {error}")));
                 let PreparedMetrics { partition, record, bytes, names, quality, .. } = report;
                 let quality = quality.into_values().collect();
-                let count = Count { heartbeats: 0, metrics: names.len(), quality };
+                let count = ItemCounts { heartbeats: 0, metrics: names.len(), quality };
                 prepared.push(PreparedItem { item, count, partition, record, bytes });
             }
         }
@@ -291,7 +291,7 @@ impl BatchTally {
         self.heartbeats + self.metrics
     }
 
-    fn take(&mut self, count: &Count, outcome: &Outcome) {
+    fn take(&mut self, count: &ItemCounts, outcome: &Outcome) {
         self.heartbeats += count.heartbeats;
         self.metrics += count.metrics;
         self.quality.extend(&count.quality);
@@ -313,7 +313,7 @@ impl BatchTally {
         }
     }
 
-    /// Of what was taken; 0 when nothing of the batch could be used.
+    /// The mean quality of what was taken; 0 when nothing of the batch could be used.
     fn mean_quality(&self) -> f64 {
         mean(self.quality.iter().copied()).unwrap_or(0.0).clamp(0.0, 1.0)
     }

@@ -12,7 +12,7 @@ use crate::expose::rest::lookup::touchable;
 use crate::expose::rest::ranges::range_of;
 use crate::expose::rest::shapes::{AggregationName, DurationText, Health, Id, MetricType, SamplePoint, TimeRange, yes};
 use crate::expose::rest::time::{Time, milliseconds_since, parse_duration, seconds};
-use crate::expose::rest::trends::{Means, SeriesTrend, label, trend};
+use crate::expose::rest::trends::{SeriesTrend, StepMeans, label, trend};
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::routing::post;
@@ -211,8 +211,9 @@ pub async fn dashboard(
     for id in query.agent_ids.iter().chain(&query.system_ids) {
         touchable(&caller, id)?;
     }
-    let data =
-        rest.ask(move |rest| DashboardData { rest, caller: &caller, query: &query, range, window }.draw()).await?;
+    let data = rest
+        .query_store(move |rest| DashboardData { rest, caller: &caller, query: &query, range, window }.build())
+        .await?;
     Ok(Json(data))
 }
 
@@ -224,7 +225,7 @@ struct DashboardData<'a> {
     window: i64,
 }
 
-/// What is shown of the series.
+/// The charts and trends of the series.
 #[derive(Default)]
 struct Charts {
     data: Vec<Chart>,
@@ -235,7 +236,7 @@ struct Charts {
 }
 
 impl DashboardData<'_> {
-    fn draw(&self) -> Result<TelemetryDashboardData, StoreError> {
+    fn build(&self) -> Result<TelemetryDashboardData, StoreError> {
         let begun = Instant::now();
         let now = self.rest.now();
         let mut performance: BTreeMap<String, Value> = BTreeMap::new();
@@ -304,7 +305,7 @@ impl DashboardData<'_> {
                 && fits(&query.environments, &agent.profile.environment)
                 && fits(&query.regions, &agent.profile.location)
             {
-                let current_health = CurrentHealth::glance(self.rest, &agent);
+                let current_health = CurrentHealth::now(self.rest, &agent);
                 if query.health_statuses.is_empty() || query.health_statuses.contains(&current_health.health) {
                     found.push((agent, current_health));
                 }
@@ -340,7 +341,7 @@ impl DashboardData<'_> {
             charts.newest = charts.newest.max(Some(last));
             charts.points += points.len();
             if self.query.include_trends
-                && let Some(trend) = trend(self.rest, &one, &Means { points: &points, step, end }, end, false)?
+                && let Some(trend) = trend(self.rest, &one, &StepMeans { points: &points, step, end }, end, false)?
             {
                 charts.trends.insert(format!("{}: {}", agent.key, label(&one)), trend);
             }

@@ -114,7 +114,7 @@ pub struct HealthStatusResponse {
     pub confidence_level: f64,
 }
 
-/// What a type of assessment looks at.
+/// The parts that a type of assessment looks at.
 #[derive(Clone, Copy)]
 struct Depth {
     components: bool,
@@ -163,7 +163,7 @@ pub async fn health_check(
     };
     let depth = Depth::of(&request);
     let response = rest
-        .ask(move |rest| {
+        .query_store(move |rest| {
             let current_health = CurrentHealth::of(rest, &agent, now);
             let availability = Availability::of(rest, &caller, &agent, &current_health, (start, end), now)?;
             // What nobody has judged is known by its components alone.
@@ -202,7 +202,7 @@ pub async fn health_check(
     Ok(Json(response))
 }
 
-/// What to plan: components that are not well, trends that end at a threshold, times at which it keeps failing.
+/// Suggests what to plan: components that are not well, trends that end at a threshold, times at which it keeps failing.
 fn suggestions(
     parts: &BTreeMap<String, Health>,
     trends: &BTreeMap<String, SeriesTrend>,

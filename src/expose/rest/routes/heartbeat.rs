@@ -286,8 +286,8 @@ fn check_age(
     } else {
         return Ok(());
     };
-    let place = loc.iter().cloned().chain(["timestamp".into()]);
-    Err(ApiError::Invalid(vec![Problem::new("value_error", place, msg, input)]))
+    let location = loc.iter().cloned().chain(["timestamp".into()]);
+    Err(ApiError::Invalid(vec![Problem::new("value_error", location, msg, input)]))
 }
 
 #[allow(clippy::cast_possible_truncation)]

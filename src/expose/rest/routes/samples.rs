@@ -87,7 +87,7 @@ pub async fn samples(
         (Some(step), how) => Some((step, how.unwrap_or(Aggregation::Mean))),
     };
     let question = SampleQuery { series: series.id, start, end, step, limit: limit as usize };
-    let points = rest.ask(move |rest| rest.store.samples(&question)).await?;
+    let points = rest.query_store(move |rest| rest.store.samples(&question)).await?;
     Ok(Json(SampleList {
         series_id: series.id.0,
         start: Time(start),

@@ -175,7 +175,7 @@ pub async fn system_metrics(
     Ok((StatusCode::CREATED, Json(response)).into_response())
 }
 
-/// How many metrics a request of this route, not yet checked, holds.
+/// The number of metrics in a request of this route that is not yet checked.
 pub fn points_of(value: &Value) -> usize {
     value.get("metrics").and_then(Value::as_array).map_or(0, Vec::len)
 }
@@ -278,7 +278,7 @@ fn names_of(names: &HashMap<SeriesId, String>, series: impl Iterator<Item = Seri
 /// Measurements may be old. What is ahead a little is stored unjudged; a clock further ahead than this is told so.
 fn check_times(rest: &Rest, request: &SystemMetricsRequest, now: UnixNanos, loc: &[Value]) -> Result<(), ApiError> {
     let most = rest.config.metric_max_ahead_seconds;
-    let wrong = |time: Time, place: &[Value]| {
+    let wrong = |time: Time, location: &[Value]| {
         let msg = if time.0 < UnixNanos(0) {
             "Input should be in or after 1970".to_owned()
         } else if time.0.since(now) > nanos_of_seconds(most) {
@@ -286,8 +286,8 @@ fn check_times(rest: &Rest, request: &SystemMetricsRequest, now: UnixNanos, loc:
         } else {
             return None;
         };
-        let place = loc.iter().chain(place).cloned();
-        Some(Problem::new("value_error", place, msg, Some(&time.to_string().into())))
+        let location = loc.iter().chain(location).cloned();
+        Some(Problem::new("value_error", location, msg, Some(&time.to_string().into())))
     };
     let own = wrong(request.timestamp, &["timestamp".into()]);
     let theirs = request
@@ -318,12 +318,12 @@ fn within_retention(
             kept.push(metric);
             continue;
         }
-        let place: Vec<Value> = match metric.timestamp {
+        let location: Vec<Value> = match metric.timestamp {
             Some(_) => vec!["metrics".into(), at.into(), "timestamp".into()],
             None => vec!["timestamp".into()],
         };
-        let place = loc.iter().cloned().chain(place);
-        problems.push(Problem::new("value_error", place, msg.as_str(), Some(&time.to_string().into())));
+        let location = loc.iter().cloned().chain(location);
+        problems.push(Problem::new("value_error", location, msg.as_str(), Some(&time.to_string().into())));
         old.push(format!("{}: {msg}", metric.metric_name));
     }
     if kept.is_empty() { Err(ApiError::Invalid(problems)) } else { Ok((kept, old)) }
@@ -337,9 +337,9 @@ fn names_are_unique(metrics: &[MetricData], loc: &[Value]) -> Result<(), ApiErro
         .enumerate()
         .filter(|(_, metric)| !seen.insert(metric.metric_name.as_str()))
         .map(|(at, metric)| {
-            let place = loc.iter().cloned().chain(["metrics".into(), at.into(), "metric_name".into()]);
+            let location = loc.iter().cloned().chain(["metrics".into(), at.into(), "metric_name".into()]);
             let msg = format!("the metric name {} is already used in this request", metric.metric_name);
-            Problem::new("value_error", place, msg, Some(&metric.metric_name.as_str().into()))
+            Problem::new("value_error", location, msg, Some(&metric.metric_name.as_str().into()))
         })
         .collect();
     none_wrong(twins)

@@ -98,7 +98,7 @@ pub async fn uptime_status(
     let agent = rest.agent(&caller, &id)?;
     let now = rest.now();
     let response = rest
-        .ask(move |rest| {
+        .query_store(move |rest| {
             let current_health = CurrentHealth::of(rest, &agent, now);
             let range = (now.plus(-i64::from(hours) * HOUR), now);
             let availability = Availability::of(rest, &caller, &agent, &current_health, range, now)?;

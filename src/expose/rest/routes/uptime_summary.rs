@@ -100,7 +100,7 @@ pub async fn uptime_summary(
     let agent = rest.agent(&caller, &id)?;
     let now = rest.now();
     let response = rest
-        .ask(move |rest| {
+        .query_store(move |rest| {
             let start = now.plus(-i64::from(hours) * HOUR);
             let current_health = CurrentHealth::of(rest, &agent, now);
             let availability = Availability::of(rest, &caller, &agent, &current_health, (start, now), now)?;

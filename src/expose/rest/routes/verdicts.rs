@@ -103,7 +103,7 @@ pub async fn verdicts(
     let agents = rest.agents_asked_for(&caller, &query)?;
     let question = VerdictQuery { tenant: caller.tenant.clone(), agents, kind, start, end, limit: limit as usize };
     let verdicts = rest
-        .ask(move |rest| {
+        .query_store(move |rest| {
             let found = rest.store.verdicts(&question)?;
             Ok(found.iter().filter_map(|verdict| verdict_item(rest, verdict)).collect())
         })

@@ -177,7 +177,13 @@ async fn fields_of_a_heartbeat_at_their_bounds() {
             }
         }
     }
-    // Everything that is wrong, at once, in the order in which the fields are declared.
+}
+
+/// All of them at once.
+#[tokio::test]
+async fn problems_are_named_in_the_order_of_the_fields() {
+    let service = Service::start().await;
+    let token = service.token(None, None, None);
     let answer = service.post("heartbeat", &token, &json!({"agent_info": {}, "cpu_usage_percent": 200})).await;
     let places: Vec<&Value> = answer.body["detail"]
         .as_array()
