@@ -15,7 +15,7 @@
 //! - [`config`]: the configuration file, whose sections are the stages' own
 //! - [`reload`]: new settings without a restart
 //! - [`auth`]: who asks, from their token
-//! - [`web`]: what all HTTP listeners share
+//! - [`net`]: what all listeners share: connections, limits, refusals
 //! - [`commands`]: what a user types
 
 // In the order of the tour; the blank lines keep the formatter from sorting them.
@@ -34,6 +34,6 @@ pub mod expose;
 pub mod auth;
 pub mod commands;
 pub mod config;
+pub mod net;
 pub mod pipeline;
 pub mod reload;
-pub mod web;

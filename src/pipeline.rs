@@ -8,10 +8,10 @@ use crate::expose::alerts::{ChannelError, Notifier, PreparedChannels};
 use crate::expose::otlp::{ExportError, Exporter, Observer};
 use crate::expose::{self, RecordSubmitter, Rest, ServiceStatus, SubmitError, Submitted};
 use crate::log::SqliteLog;
+use crate::net::ByteBudget;
 use crate::normalize::{Normalizer, RulesError};
 use crate::receive::{self, Accepted, ExportHandler, Refused};
 use crate::store;
-use crate::web::Budget;
 use bytes::Bytes;
 use crossbeam_channel::Sender;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -296,6 +296,8 @@ impl Service {
         }
         let finished = tokio::task::spawn_blocking(move || {
             self.log.close();
+            // Evaluation waits for its seals; from here on those of a disk that fails are given up.
+            self.store.stopping();
             self.evaluator.stop();
             self.store.close();
         });
@@ -409,7 +411,7 @@ impl Stages {
             status: self.status(),
         });
         let otlp_auth = config.auth.otlp.then(|| auth.clone());
-        let budget = Budget::new(config.receive.max_in_flight_bytes);
+        let budget = ByteBudget::new(config.receive.max_in_flight_bytes);
         let receive = Arc::new(config.receive.clone());
         let (grpc_stop, http_stop, rest_stop) = (until(stopped), until(stopped), until(stopped));
         let over_grpc = {
@@ -544,12 +546,19 @@ fn observed_by(exporter: Option<Observer>, notifier: Observer) -> Observer {
 fn service_status(log: &dyn Log, store: &dyn Store, waiting: usize) -> ServiceStatus {
     // Asking for a position touches the disk, so that the answer is the truth and not a memory.
     let (usable, database_status) = match store.stored(Partition(0)) {
-        Ok(_) => (true, store.outbox().map_or_else(|| "connected".to_owned(), |outbox| describe(&outbox))),
         Err(error) => (false, error.to_string()),
+        Ok(_) => match store.trouble() {
+            Some(trouble) => (false, trouble),
+            None => (true, store.outbox().map_or_else(|| "connected".to_owned(), |outbox| describe(&outbox))),
+        },
     };
     let queued = log.stats().queued + waiting as u64;
-    let processing_queue_status = match log.last(Partition(0)) {
-        Err(error) => error.to_string(),
+    let processing_queue_status = match log
+        .last(Partition(0))
+        .map_err(|error| error.to_string())
+        .and_then(|last| log.trouble().map_or(Ok(last), Err))
+    {
+        Err(trouble) => trouble,
         Ok(_) if queued > BUSY => "overloaded".to_owned(),
         Ok(_) => "healthy".to_owned(),
     };
@@ -740,6 +749,10 @@ mod tests {
 
         fn stats(&self) -> LogStats {
             LogStats::default()
+        }
+
+        fn trouble(&self) -> Option<String> {
+            None
         }
 
         fn close(&self) {}

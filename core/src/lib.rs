@@ -14,7 +14,7 @@
 //! - [`live_agents`]: what is known of each agent right now
 //! - [`caller`]: who asks, and what they may touch
 //! - [`measurement_role`]: which series make up an agent's measurements
-//! - [`time`]: durations
+//! - [`time`] converts durations
 //! - [`log`], [`store`]: the contracts of the log and of the store, as traits
 
 pub mod attributes;

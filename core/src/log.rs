@@ -77,6 +77,9 @@ pub trait Log: Send + Sync {
     fn skip(&self, partition: Partition, through: Position) -> Result<(), LogError>;
     /// What is held.
     fn stats(&self) -> LogStats;
+    /// Why nothing can be committed now: the last commit failed and none has succeeded since, or the log's thread has ended.
+    /// The log tries again by itself. `None` while it works.
+    fn trouble(&self) -> Option<String>;
     /// Commits what is queued and stops taking more.
     fn close(&self);
 }

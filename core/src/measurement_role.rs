@@ -151,7 +151,7 @@ fn running_total(spec: &SeriesSpec) -> bool {
     spec.shape != Shape::Gauge
 }
 
-/// Roles of well-known metrics whose meaning hangs on their attributes.
+/// Roles of well-known metrics whose meaning depends on their attributes.
 fn named(spec: &SeriesSpec) -> Option<MeasurementRole> {
     let state = state(spec);
     match (spec.metric.as_str(), state) {

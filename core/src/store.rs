@@ -264,6 +264,12 @@ pub trait Store: Send + Sync {
     fn outbox(&self) -> Option<OutboxStats> {
         None
     }
+    /// Why nothing can be made durable now: the last seal failed and none has succeeded since, or the store's thread has
+    /// ended. The store tries again by itself. `None` while it works.
+    fn trouble(&self) -> Option<String>;
+    /// Announces that [`Store::close`] comes soon: from now on a seal that fails is given up after a few tries, and its `done` is
+    /// dropped, so that nobody waits for a disk that does not recover. What it held is in the log.
+    fn stopping(&self);
     /// Waits for seals under way and stops.
     fn close(&self);
 }

@@ -71,7 +71,7 @@ impl Severity {
 /// Who judged, so that a verdict can be traced and repeated.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Evidence {
-    /// The plugin's name; `measurements` for the host's own rules.
+    /// The plugin's name; `vitals` for the host's own rules.
     pub plugin: String,
     /// Its version.
     pub version: String,

@@ -35,7 +35,7 @@ fn at(seconds: i64) -> UnixNanos {
     UnixNanos((1_000_000 + seconds) * S)
 }
 
-/// Plugins whose every answer hangs on their whole past, so that a row too many or too few shows.
+/// Plugins whose every answer depends on their whole past, so that a row too many or too few shows.
 #[derive(Default, Serialize, Deserialize)]
 struct Memory {
     counters: BTreeMap<u32, (i64, f64)>,
@@ -223,6 +223,12 @@ impl Store for MemoryStore {
         StoreStats::default()
     }
 
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    fn stopping(&self) {}
+
     fn close(&self) {}
 }
 
@@ -264,6 +270,10 @@ impl Log for MemoryLog {
 
     fn stats(&self) -> LogStats {
         LogStats::default()
+    }
+
+    fn trouble(&self) -> Option<String> {
+        None
     }
 
     fn close(&self) {}

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 use vitals_core::ids::{Partition, UnixNanos};
 use vitals_core::live_agents::LiveAgents;
 use vitals_core::record::{Outcome, Record};
@@ -23,8 +22,9 @@ use vitals_core::rules::sla::SlaConfig;
 use vitals_core::store::Store;
 
 use crate::auth::Auth;
-use crate::web::{CorsConfig, CorsError};
+use crate::net::{CorsConfig, CorsError, Refusal};
 
+pub use crate::net::Refusal as SubmitError;
 pub use rest::{LARGEST_BODY, serve};
 
 /// The REST listener's configuration, and what its answers are measured against.
@@ -174,22 +174,8 @@ impl Default for Thresholds {
     }
 }
 
-/// Why a record was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SubmitError {
-    /// More is in flight than may be.
-    #[error("overloaded, try again in {} s", retry_after.as_secs())]
-    Overloaded {
-        /// When to try again.
-        retry_after: Duration,
-    },
-    /// It cannot be made durable now. The reason is for the log, not for the client.
-    #[error("not available: {0}")]
-    Unavailable(String),
-}
-
 /// Resolves when the record is durable and evaluated.
-pub type Submitted = Pin<Box<dyn Future<Output = Result<Outcome, SubmitError>> + Send>>;
+pub type Submitted = Pin<Box<dyn Future<Output = Result<Outcome, Refusal>> + Send>>;
 
 /// Where REST puts what it received. Many submissions may be polled at the same time.
 pub trait RecordSubmitter: Send + Sync {

@@ -160,6 +160,13 @@ impl Log for SqliteLog {
         }
     }
 
+    fn trouble(&self) -> Option<String> {
+        if self.committer.lock().as_ref().is_some_and(JoinHandle::is_finished) {
+            return Some("the log's thread has ended".to_owned());
+        }
+        self.counters.trouble.lock().as_ref().map(|error| format!("the log cannot be written: {error}"))
+    }
+
     fn close(&self) {
         let thread = self.committer.lock().take();
         if let Some(thread) = thread {

@@ -24,6 +24,8 @@ pub(super) struct Shared {
     /// Samples on disk.
     pub(super) samples: AtomicU64,
     pub(super) closing: AtomicBool,
+    /// Why the last seal failed; `None` when it succeeded.
+    pub(super) trouble: Mutex<Option<String>>,
     /// What another store is still to get, if this is the front of one.
     pub(super) outbox: Option<Outbox>,
 }

@@ -6,6 +6,7 @@ mod contract;
 mod data_folder;
 mod docs;
 mod examples;
+mod glossary;
 mod hostile;
 mod modules;
 mod notify;

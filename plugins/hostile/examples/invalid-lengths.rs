@@ -1,3 +1,3 @@
 //! Its columns have different lengths.
 
-hostile::liar!("lie-lengths", hostile::findings(vec![0, 1], 1, 1.0));
+hostile::liar!("invalid-lengths", hostile::findings(vec![0, 1], 1, 1.0));

@@ -1,3 +1,3 @@
 //! It finds the same row twice.
 
-hostile::liar!("lie-order", hostile::findings(vec![0, 0], 2, 1.0));
+hostile::liar!("invalid-order", hostile::findings(vec![0, 0], 2, 1.0));

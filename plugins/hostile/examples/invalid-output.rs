@@ -2,7 +2,7 @@
 
 use vitals_plugin::{Deriver, Row, Samples};
 
-hostile::plain!("lie-output");
+hostile::plain!("invalid-output");
 
 impl Deriver for Guest {
     fn derive(&mut self, _: Row, out: &mut Samples) {

@@ -1,4 +1,4 @@
-//! The contract's types on this side of it: `wit/measurements.wit`, item by item.
+//! The contract's types on this side of it: `wit/vitals.wit`, item by item.
 
 use vitals_core::series::{Attributes, Origin, SeriesDesc};
 use vitals_core::verdict;

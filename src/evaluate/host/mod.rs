@@ -10,7 +10,7 @@
 //! - `abi`: the contract's types on this side
 //! - `answers`: what is checked before an answer is believed
 //!
-//! The contract is `wit/measurements.wit`.
+//! The contract is `wit/vitals.wit`.
 
 mod abi;
 mod answers;

@@ -2,16 +2,16 @@
 //!
 //! | metric | kind, unit | attributes besides the evidence |
 //! |---|---|---|
-//! | `measurements.health.score` | gauge, `1`, 0..=100 | |
-//! | `measurements.health.status` | gauge, 1 for the status that holds, 0 for the others | `measurements.health.status` |
-//! | `measurements.outlier` | gauge, `1`: distance outside the bounds over the interquartile range | the series |
-//! | `measurements.outlier.value` | gauge, the series' unit | the series |
-//! | `measurements.outlier.bound` | gauge, the series' unit | the series, `measurements.bound` = `lower`, `upper` |
-//! | `measurements.outlier.count` | cumulative sum, `{outlier}` | the series |
-//! | `measurements.availability` | gauge, `%` | |
-//! | `measurements.sla.error_budget.remaining` | gauge, `1`: 1 untouched, 0 used up, negative overspent | |
-//! | `measurements.sla.burn_rate` | gauge, `1` | `measurements.window` = `1h`, `6h`, `3d` |
-//! | `measurements.alert.active` | gauge, 1 while it is open, then 0 once | `measurements.alert.severity`, `.source`, `.id` |
+//! | `vitals.health.score` | gauge, `1`, 0..=100 | |
+//! | `vitals.health.status` | gauge, 1 for the status that holds, 0 for the others | `vitals.health.status` |
+//! | `vitals.outlier` | gauge, `1`: distance outside the bounds over the interquartile range | the series |
+//! | `vitals.outlier.value` | gauge, the series' unit | the series |
+//! | `vitals.outlier.bound` | gauge, the series' unit | the series, `vitals.bound` = `lower`, `upper` |
+//! | `vitals.outlier.count` | cumulative sum, `{outlier}` | the series |
+//! | `vitals.availability` | gauge, `%` | |
+//! | `vitals.sla.error_budget.remaining` | gauge, `1`: 1 untouched, 0 used up, negative overspent | |
+//! | `vitals.sla.burn_rate` | gauge, `1` | `vitals.window` = `1h`, `6h`, `3d` |
+//! | `vitals.alert.active` | gauge, 1 while it is open, then 0 once | `vitals.alert.severity`, `.source`, `.id` |
 //!
 //! A point carries the time of the data that was judged; an agent that is not judged again is not sent again, so a
 //! verdict never looks fresher than it is. Open alerts are sent at every interval.

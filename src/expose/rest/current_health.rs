@@ -1,14 +1,19 @@
-//! How an agent stands now. Every answer takes its status and its score from here, so that they agree.
+//! The current health of an agent. Every answer takes its status and its score from here, so that they agree.
 
-use super::wire::{Health, NOTHING_AGAINST};
+use super::availability::Availability;
+use super::shapes::{Health, NOTHING_AGAINST};
+use super::time::Time;
 use crate::expose::Rest;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
 use vitals_core::ids::UnixNanos;
 use vitals_core::live_agents::{self, LiveAgent, Liveness};
 use vitals_core::record::Measurements;
 use vitals_core::series::AgentDesc;
 use vitals_core::verdict::AgentHealth;
 
-/// How an agent stands now.
+/// The current health of an agent.
 pub struct CurrentHealth {
     /// `None` for a target that shows no life itself.
     pub live: Option<LiveAgent>,
@@ -86,5 +91,40 @@ pub fn liveness_name(liveness: Liveness) -> &'static str {
         Liveness::Late => "late",
         Liveness::Offline => "offline",
         Liveness::Maintenance => "maintenance",
+    }
+}
+
+/// A health in one look.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct HealthAssessment {
+    /// The health now; the same as `health` in the list of agents.
+    pub overall_health: Health,
+    /// 0..=100; 100 when `overall_health` is `unknown`, as nothing speaks against the target.
+    #[schema(minimum = 0, maximum = 100)]
+    pub health_score: f64,
+    /// Percent of the known time that the target was up; 100 when nothing is known.
+    #[schema(minimum = 0, maximum = 100)]
+    pub uptime_percentage: f64,
+    /// When the target was last heard of, measured or judged, by the time of arrival.
+    pub last_check: Time,
+    /// By component.
+    pub components: BTreeMap<String, Health>,
+    /// What the agent said of its health in its last heartbeat; null for one that sends none.
+    pub reported_status: Option<Health>,
+}
+
+/// The assessment of a target in one look.
+pub fn assessment(
+    current_health: &CurrentHealth,
+    availability: &Availability,
+    parts: &BTreeMap<String, Health>,
+) -> HealthAssessment {
+    HealthAssessment {
+        overall_health: current_health.health,
+        health_score: current_health.score_as_number(),
+        uptime_percentage: availability.percent(),
+        last_check: Time(current_health.last_check),
+        components: parts.clone(),
+        reported_status: current_health.reported(),
     }
 }

@@ -4,13 +4,13 @@
 //! then paths with the prefix are taken as well. When nobody says, all that is told to clients is relative, which is
 //! right behind any prefix.
 
-use super::Rest;
+use crate::expose::Rest;
 use axum::http::HeaderMap;
 
 /// What is accepted of a prefix, bytes.
 const LONGEST: usize = 256;
 
-/// Whether a prefix can be used: empty, or segments like `/measurements/api` without a slash behind.
+/// Whether a prefix can be used: empty, or segments like `/vitals/api` without a slash behind.
 #[must_use]
 pub fn is_sane(prefix: &str) -> bool {
     // No empty segment: what begins with two slashes is another host.

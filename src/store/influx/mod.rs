@@ -257,6 +257,14 @@ impl Store for InfluxStore {
         Some(OutboxStats { samples, bytes, since, trouble: self.status.problem(), refused, refusal })
     }
 
+    fn trouble(&self) -> Option<String> {
+        self.front.trouble()
+    }
+
+    fn stopping(&self) {
+        self.front.stopping();
+    }
+
     fn close(&self) {
         self.front.close();
         let thread = self.feeder.lock().take();
