@@ -14,6 +14,7 @@
 //! - [`live_agents`]: what is known of each agent right now
 //! - [`caller`]: who asks, and what they may touch
 //! - [`measurement_role`]: which series make up an agent's measurements
+//! - [`time`] converts durations
 //! - [`log`], [`store`]: the contracts of the log and of the store, as traits
 
 pub mod attributes;
@@ -29,4 +30,5 @@ pub mod registry;
 pub mod rules;
 pub mod series;
 pub mod store;
+pub mod time;
 pub mod verdict;

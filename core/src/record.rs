@@ -3,7 +3,7 @@
 use crate::columns::{Columns, Starts};
 use crate::ids::{AgentId, Position, SeriesId, TenantId, UnixNanos};
 use crate::live_agents::LiveAgent;
-use crate::series::{AgentDesc, SeriesDesc};
+use crate::series::{AgentDesc, MetricKind, SeriesDesc};
 use crate::verdict::{AgentHealth, Alert, HealthStatus, OutlierVerdict};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -111,6 +111,33 @@ pub struct Measurements {
     pub error_percent: Option<f64>,
     /// Time to answer, milliseconds.
     pub response_ms: Option<f64>,
+}
+
+impl Measurements {
+    /// The value that a threshold of `kind` judges.
+    #[must_use]
+    pub fn of_kind(&self, kind: MetricKind) -> Option<f64> {
+        match kind {
+            MetricKind::CpuUsage => self.cpu_percent,
+            MetricKind::MemoryUsage => self.memory_percent,
+            MetricKind::DiskUsage => self.disk_percent,
+            MetricKind::ResponseTime => self.response_ms,
+            MetricKind::ErrorRate => self.error_percent,
+            _ => None,
+        }
+    }
+
+    /// The field of the value that a threshold of `kind` judges.
+    pub fn of_kind_mut(&mut self, kind: MetricKind) -> Option<&mut Option<f64>> {
+        match kind {
+            MetricKind::CpuUsage => Some(&mut self.cpu_percent),
+            MetricKind::MemoryUsage => Some(&mut self.memory_percent),
+            MetricKind::DiskUsage => Some(&mut self.disk_percent),
+            MetricKind::ResponseTime => Some(&mut self.response_ms),
+            MetricKind::ErrorRate => Some(&mut self.error_percent),
+            _ => None,
+        }
+    }
 }
 
 /// A threshold that a value breaches.

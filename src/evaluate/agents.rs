@@ -11,14 +11,14 @@ use vitals_core::live_agents::{LiveAgent, LiveAgents, Observed};
 use vitals_core::record::Measurements;
 use vitals_core::rules::alerts::{self, Alerts, Finding, Policy};
 use vitals_core::rules::health::is_bad;
+use vitals_core::rules::percent::percent;
 use vitals_core::rules::thresholds::{BreachState, Step, Threshold};
 use vitals_core::series::MetricKind;
 use vitals_core::store::EvaluationOutput;
+use vitals_core::time::{DAY, HOUR, nanos};
 use vitals_core::verdict::{
     AgentHealth, Alert, AlertSeries, Evidence, HealthStatus, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
 };
-
-const DAY: i64 = 86_400 * UnixNanos::SECOND;
 
 /// What a threshold is applied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,8 +122,8 @@ pub(super) struct Agents {
 }
 
 impl Agents {
-    /// Where `id` is, made if it is new.
-    pub(super) fn place(&mut self, id: AgentId, tenant: &TenantId) -> usize {
+    /// The index of `id`, which is added if it is new.
+    pub(super) fn index_of(&mut self, id: AgentId, tenant: &TenantId) -> usize {
         *self.by_id.entry(id).or_insert_with(|| {
             self.all.push(Agent::new(id, tenant.clone()));
             self.all.len() - 1
@@ -132,6 +132,22 @@ impl Agents {
 
     pub(super) fn get_mut(&mut self, id: AgentId) -> Option<&mut Agent> {
         self.by_id.get(&id).map(|&at| &mut self.all[at])
+    }
+
+    /// Applies an SLA report to its agent.
+    pub(super) fn apply_sla_report(
+        &mut self,
+        id: AgentId,
+        (evidence, report): (&Arc<Evidence>, SlaVerdict),
+        now: UnixNanos,
+        config: &EvaluateConfig,
+        out: &mut EvaluationOutput,
+    ) {
+        let Some(&index) = self.by_id.get(&id) else { return };
+        let agent = &mut self.all[index];
+        agent.reported(evidence, now, &report, config, out);
+        agent.sla = Some(report);
+        self.mark_changed(index);
     }
 
     /// Replaces all agents.
@@ -232,7 +248,17 @@ impl Agent {
     /// judge an agent by.
     pub(super) fn uptime_percent(&self, now: UnixNanos) -> Option<f64> {
         let tally = self.tally(now, DAY);
-        tally.percent().filter(|_| tally.counted() >= 3_600 * UnixNanos::SECOND)
+        tally.percent().filter(|_| tally.counted() >= HOUR)
+    }
+
+    /// Measurements with the percentages that follow from them and from the agent's memory.
+    pub(super) fn with_percentages(&self, mut measurements: Measurements, config: &EvaluateConfig) -> Measurements {
+        let total = self.memory_total_mb.unwrap_or(config.memory_total_mb);
+        measurements.memory_percent =
+            measurements.memory_percent.or_else(|| measurements.memory_mb.and_then(|mb| percent(mb, total)));
+        measurements.error_percent =
+            measurements.error_percent.or_else(|| percent(measurements.errors?, measurements.requests?));
+        measurements
     }
 
     /// Evidence of life.
@@ -405,7 +431,7 @@ impl Agent {
         out: &mut EvaluationOutput,
     ) -> Option<Alert> {
         let Measured { subject, kind, time, value } = measured;
-        let threshold = config.thresholds.iter().find(|t| t.metric_type == kind)?;
+        let threshold = config.threshold(kind)?;
         let severity = threshold.judge(value);
         let at = self.breaches.iter().position(|b| b.subject == subject);
         if at.is_none() && severity.is_none() {
@@ -468,7 +494,7 @@ impl Agent {
         self.seen.retain(|_, seen| time.since(seen.time) <= Observed::RECENT);
         let mut measurements = Measurements::default();
         for seen in self.seen.values().filter(|seen| seen.time <= time) {
-            if let Some(place) = measurement_mut(&mut measurements, seen.kind) {
+            if let Some(place) = measurements.of_kind_mut(seen.kind) {
                 *place = Some(place.map_or(seen.value, |worst: f64| worst.max(seen.value)));
             }
         }
@@ -595,7 +621,7 @@ fn tell<T: PartialEq>(
         told.push(StoredVerdict { plugin: plugin.to_owned(), what, at });
         return true;
     };
-    let repeat = i64::try_from(config.repeat_seconds).unwrap_or(i64::MAX).saturating_mul(UnixNanos::SECOND);
+    let repeat = nanos(config.repeat_seconds);
     if last.what == what && at.since(last.at) < repeat {
         return false;
     }
@@ -613,30 +639,6 @@ fn finding(threshold: &Threshold, value: f64, severity: Severity, series: Option
         message += &format!(" ({series})");
     }
     Finding { severity, message, series }
-}
-
-/// Where the vitals keep the value that a threshold of `kind` judges.
-fn measurement_mut(measurements: &mut Measurements, kind: MetricKind) -> Option<&mut Option<f64>> {
-    match kind {
-        MetricKind::CpuUsage => Some(&mut measurements.cpu_percent),
-        MetricKind::MemoryUsage => Some(&mut measurements.memory_percent),
-        MetricKind::DiskUsage => Some(&mut measurements.disk_percent),
-        MetricKind::ResponseTime => Some(&mut measurements.response_ms),
-        MetricKind::ErrorRate => Some(&mut measurements.error_percent),
-        _ => None,
-    }
-}
-
-/// The value of the vitals that a threshold of `kind` judges.
-pub(super) fn measurement(measurements: &Measurements, kind: MetricKind) -> Option<f64> {
-    match kind {
-        MetricKind::CpuUsage => measurements.cpu_percent,
-        MetricKind::MemoryUsage => measurements.memory_percent,
-        MetricKind::DiskUsage => measurements.disk_percent,
-        MetricKind::ResponseTime => measurements.response_ms,
-        MetricKind::ErrorRate => measurements.error_percent,
-        _ => None,
-    }
 }
 
 /// RFC 3339 in UTC, to the second.

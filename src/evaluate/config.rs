@@ -7,6 +7,8 @@ use vitals_core::ids::UnixNanos;
 use vitals_core::rules::alerts::{self, AlertConfig};
 use vitals_core::rules::thresholds::{self, Threshold};
 use vitals_core::rules::timeout::TimeoutRules;
+use vitals_core::series::MetricKind;
+use vitals_core::time::{DAY, nanos};
 
 /// How records are judged, and how often the result is made durable.
 #[derive(Deserialize, Serialize, Clone, Debug, PartialEq)]
@@ -112,6 +114,13 @@ impl Default for EvaluateConfig {
     }
 }
 
+impl Objective {
+    /// The objective's period, nanoseconds.
+    pub(super) fn period(&self) -> i64 {
+        i64::from(self.period_days) * DAY
+    }
+}
+
 impl Default for Objective {
     fn default() -> Self {
         Self { target: 99.9, period_days: 30 }
@@ -148,6 +157,26 @@ impl LivenessConfig {
 }
 
 impl EvaluateConfig {
+    /// How far ahead of its arrival a sample may be and still be judged, nanoseconds.
+    pub(super) fn max_ahead(&self) -> i64 {
+        nanos(self.max_ahead_seconds)
+    }
+
+    /// The age at which a measurement no longer counts, nanoseconds.
+    pub(super) fn stale(&self) -> i64 {
+        nanos(self.stale_seconds)
+    }
+
+    /// The silence after which an agent is forgotten, nanoseconds.
+    pub(super) fn forget(&self) -> i64 {
+        nanos(self.forget_seconds)
+    }
+
+    /// The threshold for values of a kind.
+    pub(super) fn threshold(&self, kind: MetricKind) -> Option<&Threshold> {
+        self.thresholds.iter().find(|threshold| threshold.metric_type == kind)
+    }
+
     /// Says what is wrong with it, if anything.
     ///
     /// # Errors

@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vitals_core::caller::matches;
 use vitals_core::ids::{TenantId, UnixNanos};
-
-const DAY: i64 = 86_400 * UnixNanos::SECOND;
+use vitals_core::time::DAY;
 
 /// When which agents are down on purpose: either `start` and `end`, or `from` and `to`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

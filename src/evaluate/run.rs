@@ -234,14 +234,14 @@ pub(super) fn replay(
             if rebuilding && position > checkpoint.stored {
                 shard.take(&mut batch);
                 shard.resume(checkpoint).map_err(damaged)?;
-                ticked = shard.seen();
+                ticked = shard.latest_arrival();
                 rebuilding = false;
             }
             batch.push(Delivery { position, record, ticket: Ticket::default() });
             if batch.len() >= 64 {
                 shard.take(&mut batch);
-                if !rebuilding && shard.seen().since(ticked) >= UnixNanos::SECOND {
-                    ticked = shard.seen();
+                if !rebuilding && shard.latest_arrival().since(ticked) >= UnixNanos::SECOND {
+                    ticked = shard.latest_arrival();
                     shard.tick(ticked);
                 }
             }
@@ -252,7 +252,7 @@ pub(super) fn replay(
     if rebuilding {
         shard.resume(checkpoint).map_err(damaged)?;
     }
-    let seen = shard.seen();
+    let seen = shard.latest_arrival();
     shard.tick(seen);
     progress.done(shard.position());
     Ok(())
@@ -374,7 +374,7 @@ impl Runner {
             let grace = i64::try_from(self.config.grace_millis).unwrap_or(i64::MAX).saturating_mul(1_000_000);
             now().plus(-grace)
         } else {
-            self.shard.seen()
+            self.shard.latest_arrival()
         }
     }
 

@@ -370,6 +370,26 @@ impl SeriesTracker {
         new
     }
 
+    /// The agent of the first of some rows, once a row of its series was taken.
+    pub(super) fn agent_of_first_row(&self, rows: &Columns) -> Option<AgentId> {
+        rows.series.first().and_then(|&id| self.series.get(id as usize)).map(|state| state.agent)
+    }
+
+    /// Notes that the plugins are told of a series; whether they were not before.
+    pub(super) fn mark_open(&mut self, id: SeriesId) -> bool {
+        let Some(state) = self.series.get_mut(id.0 as usize) else { return false };
+        let is_new = state.flags & flag::OPEN == 0;
+        state.flags |= flag::OPEN;
+        is_new
+    }
+
+    /// Notes that the plugins know nothing of a series any more.
+    pub(super) fn mark_closed(&mut self, id: SeriesId) {
+        if let Some(state) = self.series.get_mut(id.0 as usize) {
+            state.flags &= !flag::OPEN;
+        }
+    }
+
     #[cold]
     fn learn(&mut self, id: SeriesId) -> bool {
         let Some(desc) = self.registry.series(id) else { return false };

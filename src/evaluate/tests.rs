@@ -682,9 +682,9 @@ fn a_forgotten_agent_comes_back_without_a_past() {
         let config = EvaluateConfig { idle_seconds: idle, ..forgetful() };
         let mut world = World::with(config, &story[..1], Held::default());
         for record in &story[1..] {
-            let last = world.shard.seen().0 / S - 1_000_000;
+            let last = world.shard.latest_arrival().0 / S - 1_000_000;
             world.take(record.clone());
-            let until = world.shard.seen().0 / S - 1_000_000;
+            let until = world.shard.latest_arrival().0 / S - 1_000_000;
             if second && last > 0 {
                 world.ticks(last..=until - 1);
             }
@@ -735,7 +735,7 @@ fn a_forgotten_agent_stays_forgotten_over_a_crash() {
                 for (n, record) in story[1..crash].iter().enumerate() {
                     world.take(record.clone());
                     if ticks {
-                        let seen = world.shard.seen();
+                        let seen = world.shard.latest_arrival();
                         world.shard.tick(seen);
                     }
                     if n % seal_every == seal_every - 1 {

@@ -1,0 +1,495 @@
+//! One partition's evaluation: records in, verdicts out, in order of position.
+//!
+//! A shard is plain and synchronous, and never asks the clock; [`super::run`] drives it. [`Shard::take`] calls the parts in
+//! this order:
+//!
+//! - `rows`: the rows of a record in order of time, without those that came before; increments added up, resets made good
+//! - `readings`: the measurements of the agents that send samples; `thresholds`: the REST metrics that others report
+//! - `heartbeats`: evidence of life, with measurements and an answer
+//! - `scores`: the health of agents, by the scorers
+//! - `derived`: series that the derivers make; then the detectors see all rows of the batch
+//! - `replies`: what the senders that wait are told
+//!
+//! As time goes on, [`Shard::tick`] calls `agent_monitor` (silence, alerts that are due), `maintenance_plan`, `clocks`, `sla`,
+//! and suspends idle `plugins`.
+
+mod agent_monitor;
+mod clocks;
+mod derived;
+mod heartbeats;
+mod maintenance_plan;
+mod plugins;
+mod readings;
+mod replies;
+mod rows;
+mod scores;
+mod shared;
+mod sla;
+mod tenants;
+mod thresholds;
+
+use super::agents::Agent;
+use super::alert_log::{self, AlertLog};
+use super::config::EvaluateConfig;
+use super::last_heard::LastHeard;
+use super::series_tracker::{RowCounts, SeriesTracker};
+use super::state::{self, Living, PluginState, StateError};
+use super::tenant_plugins::TenantPlugins;
+use agent_monitor::AgentMonitor;
+use derived::DerivedSeriesTable;
+use hashbrown::HashMap;
+use plugins::PluginInstances;
+use readings::ReadingMaker;
+use replies::{BatchProgress, Reply};
+use rows::RowRouter;
+use scores::{PendingScore, ScoreCause, ScoreQueue};
+use shared::Shared;
+use sla::SlaSchedule;
+use std::mem;
+use std::sync::Arc;
+use tenants::{ShardTenant, Tenants};
+use vitals_core::availability::Beat;
+use vitals_core::columns::{Columns, Starts};
+use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
+use vitals_core::live_agents::LiveAgents;
+use vitals_core::record::{Delivery, Heartbeat, Outcome, Record, Samples, Ticket};
+use vitals_core::registry::Registry;
+use vitals_core::store::{Acknowledgement, Checkpoint, EvaluationOutput, Store};
+use vitals_core::verdict::{Event, OutlierVerdict, Verdict, VerdictBody};
+
+/// Makes the plugins of a tenant.
+pub type PluginFactory = Arc<dyn Fn(&TenantId) -> Box<dyn TenantPlugins> + Send + Sync>;
+/// Hears of everything that is written to the store.
+pub type Observe = Arc<dyn Fn(&Arc<EvaluationOutput>) + Send + Sync>;
+/// Called before a checkpoint: returns when what was observed so far needs no replay any more.
+pub type Settle = Arc<dyn Fn() + Send + Sync>;
+
+/// What a shard works with.
+#[derive(Clone)]
+pub(super) struct ShardContext {
+    pub(super) plugins: PluginFactory,
+    pub(super) registry: Arc<Registry>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) live_agents: Arc<LiveAgents>,
+    pub(super) observe: Observe,
+}
+
+pub(super) struct Shard {
+    partition: Partition,
+    store: Arc<dyn Store>,
+    observe: Observe,
+    shared: Shared,
+    tenants: Tenants,
+    series: SeriesTracker,
+    rows_by_tenant: RowRouter,
+    readings: ReadingMaker,
+    agents: AgentMonitor,
+    scores: ScoreQueue,
+    derived: DerivedSeriesTable,
+    plugins: PluginInstances,
+    last_heard: LastHeard,
+    sla: SlaSchedule,
+    alert_log: AlertLog,
+    /// The last record taken.
+    position: Position,
+    /// What the stored state of the plugins includes.
+    included: Position,
+    /// Rows taken since the last checkpoint.
+    pub(super) rows: u64,
+    /// Whether anything happened since the last checkpoint.
+    pub(super) dirty: bool,
+}
+
+impl Shard {
+    pub(super) fn new(partition: Partition, config: Arc<EvaluateConfig>, context: ShardContext) -> Self {
+        let ShardContext { plugins, registry, store, live_agents, observe } = context;
+        Self {
+            partition,
+            store,
+            observe,
+            tenants: Tenants::default(),
+            series: SeriesTracker::new(registry.clone()),
+            rows_by_tenant: RowRouter::default(),
+            readings: ReadingMaker::default(),
+            agents: AgentMonitor::new(&config),
+            scores: ScoreQueue::default(),
+            derived: DerivedSeriesTable::default(),
+            plugins: PluginInstances::new(plugins),
+            last_heard: LastHeard::default(),
+            sla: SlaSchedule::default(),
+            alert_log: AlertLog::default(),
+            shared: Shared::new(config, registry, live_agents),
+            position: Position(0),
+            included: Position(0),
+            rows: 0,
+            dirty: false,
+        }
+    }
+
+    pub(super) fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The latest arrival of a record.
+    pub(super) fn latest_arrival(&self) -> UnixNanos {
+        self.shared.latest_arrival
+    }
+
+    /// Takes records in order. Answers their senders, writes to the store, gives back their permits.
+    pub(super) fn take(&mut self, batch: &mut Vec<Delivery>) {
+        let mut progress = BatchProgress::default();
+        let mut permits = Vec::with_capacity(batch.len());
+        let mut counts = RowCounts::default();
+        for Delivery { position, record, ticket: Ticket { permit, reply } } in batch.drain(..) {
+            if position <= self.position {
+                continue;
+            }
+            self.position = position;
+            self.dirty = true;
+            permits.push(permit);
+            match record {
+                Record::Describe { agents, series } => {
+                    self.shared.out.agents.extend(agents);
+                    self.shared.out.series.extend(series);
+                }
+                Record::Samples(samples) => counts.add(self.take_samples(samples, reply, &mut progress)),
+                Record::Heartbeat(heartbeat) => counts.add(self.take_heartbeat(heartbeat, reply, &mut progress)),
+                Record::Maintenance { agent, start, end, by, at } => {
+                    self.apply_scores(&mut progress);
+                    self.set_maintenance(agent, (start, end), &by, at);
+                    progress.confirm_later(reply);
+                }
+                Record::Acknowledge { alert, agent, by, at } => {
+                    self.apply_scores(&mut progress);
+                    self.acknowledge(&alert, agent, &by, at);
+                    progress.confirm_later(reply);
+                }
+            }
+        }
+        self.rows += counts.fresh + counts.late + counts.ahead;
+        if !self.shared.is_rebuilding {
+            counts.count();
+        }
+        self.apply_scores(&mut progress);
+        for tenant in 0..self.tenants.len() {
+            self.judge_rows(tenant, &mut progress.outliers);
+        }
+        self.emit();
+        progress.answer();
+        drop(permits);
+    }
+
+    fn take_samples(&mut self, samples: Samples, reply: Option<Reply>, progress: &mut BatchProgress) -> RowCounts {
+        let received = samples.received_at;
+        self.shared.arrived(received);
+        if self.is_awaited(&samples) {
+            self.apply_scores(progress);
+        }
+        for &agent in &samples.alive {
+            self.agents.beat(agent, &samples.tenant, Beat::EXPORT, received, &mut self.shared);
+        }
+        let tenant = self.tenant(&samples.tenant);
+        self.hear_of_agents(tenant.index, &samples, progress);
+        let Self { rows_by_tenant, series, agents, scores, shared, .. } = self;
+        let first_new = rows_by_tenant.of_tenant(tenant.index).new.len();
+        let arrived = (&samples.columns, &samples.starts);
+        let counts = rows_by_tenant.select_new_rows(tenant.index, arrived, received, series, shared);
+        agents.compare_clocks(&samples, series, shared);
+        let new_rows = (rows_by_tenant.of_tenant(tenant.index), first_new);
+        // OTLP always shows life; REST metrics speak of others.
+        let mut outcome = Outcome::default();
+        if samples.alive.is_empty() {
+            if let Some(agent) = series.agent_of_first_row(&samples.columns) {
+                shared.live_agents.reported(agent, received);
+            }
+            outcome.alerts = agents.watch_reported(&tenant, new_rows, received, series, scores, shared);
+            outcome.breaches = thresholds::breaches(&samples.columns, series, &shared.registry, &shared.config);
+        } else {
+            self.readings.apply(&tenant, new_rows, received, (series, agents), scores, shared);
+        }
+        if reply.is_some() {
+            let agent = series.agent_of_first_row(&samples.columns);
+            outcome.health = agent.and_then(|agent| agents.health_of(agent));
+            progress.reply_later(reply, samples.columns, outcome);
+        }
+        counts
+    }
+
+    fn take_heartbeat(
+        &mut self,
+        heartbeat: Heartbeat,
+        reply: Option<Reply>,
+        progress: &mut BatchProgress,
+    ) -> RowCounts {
+        let received = heartbeat.received_at;
+        self.shared.arrived(received);
+        // The verdict on the heartbeat before says how the agent is, and so what this one means.
+        if self.scores.has_heartbeat_of(heartbeat.agent) {
+            self.apply_scores(progress);
+        }
+        let tenant = self.tenant(&heartbeat.tenant);
+        self.hear_of(heartbeat.agent, tenant.index, received, progress);
+        let Self { rows_by_tenant, series, agents, shared, .. } = self;
+        let arrived = (&heartbeat.columns, &Starts::default());
+        let counts = rows_by_tenant.select_new_rows(tenant.index, arrived, received, series, shared);
+        let view = agents.view_of(&heartbeat, shared);
+        let is_newest = agents.is_newest(&heartbeat, shared);
+        let cause = ScoreCause::Heartbeat { heartbeat: Box::new(heartbeat), reply, is_newest };
+        self.scores.push(PendingScore { tenant: tenant.index, view, cause });
+        counts
+    }
+
+    /// Whether a heartbeat of an agent that samples are about waits for its verdict.
+    fn is_awaited(&self, samples: &Samples) -> bool {
+        if !self.scores.has_heartbeats() {
+            return false;
+        }
+        let reported = self.described_agent(&samples.columns);
+        samples.alive.iter().chain(&reported).any(|&agent| self.scores.has_heartbeat_of(agent))
+    }
+
+    /// The agent of the first of some rows, also before any row of its series was taken.
+    fn described_agent(&self, rows: &Columns) -> Option<AgentId> {
+        let first = rows.series.first().and_then(|&id| self.shared.registry.series(SeriesId(id)));
+        first.map(|series| series.agent)
+    }
+
+    /// Hears of the agents that samples are about: those that send them, else the one that others report on.
+    fn hear_of_agents(&mut self, tenant: usize, samples: &Samples, progress: &mut BatchProgress) {
+        for &agent in &samples.alive {
+            self.hear_of(agent, tenant, samples.received_at, progress);
+        }
+        if samples.alive.is_empty()
+            && let Some(agent) = self.described_agent(&samples.columns)
+        {
+            self.hear_of(agent, tenant, samples.received_at, progress);
+        }
+    }
+
+    /// Hears of an agent. After too long a silence its series start without a past, also if no tick came between.
+    fn hear_of(&mut self, agent: AgentId, tenant: usize, received: UnixNanos, progress: &mut BatchProgress) {
+        if self.last_heard.hear(agent, received, self.shared.config.forget()) {
+            // What came before the silence is judged by its past, also if it is in the same batch.
+            self.judge_rows(tenant, &mut progress.outliers);
+            self.plugins.close(tenant, &[agent], &mut self.series, &self.shared);
+        }
+    }
+
+    fn set_maintenance(&mut self, agent: AgentId, window: (UnixNanos, UnixNanos), by: &str, set: UnixNanos) {
+        let Some(desc) = self.shared.registry.agent(agent) else { return };
+        if !self.shared.is_rebuilding {
+            alert_log::window(&desc, by, window.0, window.1);
+        }
+        self.agents.set_window((agent, &desc.tenant), window, set, &mut self.shared);
+    }
+
+    fn acknowledge(&mut self, alert: &str, agent: AgentId, by: &str, at: UnixNanos) {
+        let is_open = self.agents.acknowledge(agent, (alert, by, at), &mut self.shared);
+        if self.shared.is_rebuilding {
+            return;
+        }
+        alert_log::acknowledged(alert, by, agent, &self.shared.registry);
+        if !is_open {
+            // It is over already: only the store knows it.
+            self.shared.out.acknowledged.push(Acknowledgement { alert: alert.to_owned(), by: by.to_owned(), at });
+        }
+    }
+
+    /// Calls the scorers about everything that waits for them, and applies their answers in order of the records.
+    fn apply_scores(&mut self, progress: &mut BatchProgress) {
+        for (PendingScore { view, cause, .. }, scores) in self.scores.score_all(&mut self.plugins) {
+            match cause {
+                ScoreCause::Reading { received, is_planned } => {
+                    self.agents.apply_reading_scores(&view, scores, (received, is_planned), &mut self.shared);
+                }
+                ScoreCause::Heartbeat { heartbeat, reply, is_newest } => {
+                    let (outcome, columns) =
+                        self.agents.apply_heartbeat(*heartbeat, &view, scores, is_newest, &mut self.shared);
+                    progress.reply_later(reply, columns, outcome);
+                }
+            }
+        }
+    }
+
+    /// Shows a tenant's new rows to its derivers and detectors, and writes rows and verdicts to the output.
+    fn judge_rows(&mut self, tenant: usize, outliers: &mut Vec<(UnixNanos, OutlierVerdict)>) {
+        let Self { rows_by_tenant, series, derived, plugins, tenants, shared, .. } = self;
+        let Some(sorted) = rows_by_tenant.take_sorted(tenant, shared) else { return };
+        let tenant = tenants.at(tenant);
+        let mut loaded = plugins.load_for_samples(tenant.index, shared.latest_arrival);
+        rows_by_tenant.split(&sorted, &mut loaded, series, shared);
+        let derived = derived.derive(&tenant.id, rows_by_tenant.for_derivers(), &mut loaded, series, shared);
+        let derived = rows_by_tenant.sort_by_series(&derived);
+        let shown = rows_by_tenant.for_detectors(&derived);
+        let findings = if shown.is_empty() { Vec::new() } else { loaded.plugins.detect(shown) };
+        for finding in findings {
+            for (row, outlier) in finding.rows {
+                let (Some(&time), Some(state)) = (shown.times.get(row), series.series.get(outlier.series.0 as usize))
+                else {
+                    continue;
+                };
+                let time = UnixNanos(time);
+                outliers.push((time, outlier.clone()));
+                shared.out.verdicts.push(Verdict {
+                    tenant: tenant.id.clone(),
+                    agent: state.agent,
+                    time,
+                    evidence: finding.evidence.clone(),
+                    body: VerdictBody::Outlier(outlier),
+                });
+            }
+        }
+        shared.out.samples.push(Arc::new(sorted.rows));
+        if !derived.is_empty() {
+            shared.out.samples.push(Arc::new(derived));
+        }
+    }
+
+    /// A tenant, added at its first use.
+    fn tenant(&mut self, id: &TenantId) -> ShardTenant {
+        let index = self.tenants.get(id).unwrap_or_else(|| {
+            self.rows_by_tenant.add_tenant();
+            self.plugins.add_tenant(id.clone(), self.shared.latest_arrival);
+            self.tenants.add(id.clone())
+        });
+        self.tenants.at(index)
+    }
+
+    /// Follows time to `now`: who is late, who is offline, SLA reports, plugins to suspend.
+    pub(super) fn tick(&mut self, now: UnixNanos) {
+        if now <= self.shared.latest_tick {
+            return;
+        }
+        self.shared.latest_tick = now;
+        self.agents.count_clocks_off(self.partition);
+        self.agents.tick(now, &mut self.shared);
+        self.close_silent(now);
+        self.report_sla(now);
+        self.plugins.suspend_idle(now, &mut self.series, &self.shared);
+        self.emit();
+    }
+
+    /// Has the plugins forget the series of agents that have been silent for too long.
+    fn close_silent(&mut self, now: UnixNanos) {
+        let mut silent: HashMap<TenantId, Vec<AgentId>> = HashMap::new();
+        for id in self.last_heard.take_silent(now, self.shared.config.forget()) {
+            if let Some(agent) = self.shared.registry.agent(id) {
+                silent.entry(agent.tenant.clone()).or_default().push(id);
+            }
+        }
+        for (tenant, agents) in silent {
+            let tenant = self.tenant(&tenant);
+            self.plugins.close(tenant.index, &agents, &mut self.series, &self.shared);
+        }
+    }
+
+    /// Asks the SLA evaluators about the agents whose turn it is.
+    fn report_sla(&mut self, now: UnixNanos) {
+        let due = self.sla.due_views(&mut self.agents.agents.all, now, &self.shared.config);
+        for (tenant, views) in due {
+            let tenant = self.tenant(&tenant);
+            let Some(loaded) = self.plugins.load_for_report(tenant.index, now, &self.shared) else { continue };
+            for (evidence, agent, report) in loaded.plugins.report(&views) {
+                let Shared { config, out, .. } = &mut self.shared;
+                self.agents.agents.apply_sla_report(agent, (&evidence, report), now, config, out);
+            }
+        }
+    }
+
+    /// Takes new settings, from the next record on. With `new_plugins` the plugins are made anew, and take over the state.
+    pub(super) fn reload(&mut self, config: Arc<EvaluateConfig>, new_plugins: bool) {
+        self.shared.set_config(config);
+        if new_plugins {
+            self.plugins.suspend_all(&mut self.series);
+        }
+        self.agents.reload(self.shared.now(), &mut self.shared);
+        self.emit();
+    }
+
+    /// Puts the plugins back to where the checkpoint's state left them. The records up to `stored` are to be
+    /// taken next, to bring them up to date; then comes [`Shard::resume`].
+    pub(super) fn rebuild(&mut self, checkpoint: &Checkpoint) -> Result<(), StateError> {
+        let saved: PluginState = state::read(checkpoint.state.as_deref().unwrap_or_default())?;
+        self.series.restore(&saved.series_tracker);
+        self.last_heard.restore(saved.last_heard);
+        for (tenant, snapshot) in saved.tenants {
+            let tenant = self.tenant(&tenant);
+            self.plugins.restore(tenant.index, snapshot);
+        }
+        self.position = checkpoint.included;
+        self.included = checkpoint.included;
+        self.shared.is_rebuilding = true;
+        Ok(())
+    }
+
+    /// From here on results count again: liveness is as of the checkpoint's `stored`.
+    pub(super) fn resume(&mut self, checkpoint: &Checkpoint) -> Result<(), StateError> {
+        let living: Living = state::read(&checkpoint.liveness)?;
+        self.series.restore(&living.series_tracker);
+        self.alert_log.restore(living.agents.iter().flat_map(Agent::open_alerts));
+        self.shared.latest_arrival = living.seen;
+        self.shared.latest_tick = living.seen;
+        self.agents.restore(living.agents, living.seen, &mut self.shared);
+        self.position = self.position.max(checkpoint.stored);
+        self.shared.is_rebuilding = false;
+        self.rows = 0;
+        Ok(())
+    }
+
+    /// Goes on at `now` after nobody listened since time stopped.
+    pub(super) fn resume_after_pause(&mut self, now: UnixNanos) {
+        let from = self.shared.now();
+        if from.0 > 0 && now > from {
+            self.agents.was_blind(from, now, &mut self.shared);
+        }
+        self.shared.latest_tick = self.shared.latest_tick.max(now);
+        self.agents.follow_plan(now, &mut self.shared);
+        self.close_silent(now);
+        self.agents.repeat_alerts(self.shared.now(), &mut self.shared);
+        self.emit();
+    }
+
+    /// Writes the output to the store, and shows the agents that changed.
+    fn emit(&mut self) {
+        let out = mem::take(&mut self.shared.out);
+        if self.shared.is_rebuilding {
+            return;
+        }
+        self.agents.agents.show(&self.shared.timing, &self.shared.live_agents);
+        if out == EvaluationOutput::default() {
+            return;
+        }
+        self.dirty = true;
+        self.alert_log.alerts(&out.alerts, &self.shared.registry);
+        let suppressed = out.notices.iter().filter(|notice| notice.event == Event::Suppressed).count();
+        if suppressed > 0 {
+            metrics::counter!("vitals_alerts_suppressed_total").increment(suppressed as u64);
+        }
+        let out = Arc::new(out);
+        (self.observe)(&out);
+        self.store.write(self.partition, Arc::unwrap_or_clone(out));
+    }
+
+    /// What a restart needs to go on from here. `with_state` takes the plugins' state too, so that nothing
+    /// before this has to be read again.
+    pub(super) fn checkpoint(&mut self, with_state: bool) -> Checkpoint {
+        let series_tracker = self.series.save(self.shared.latest_arrival.0);
+        let state = with_state.then(|| {
+            state::write(&PluginState {
+                series_tracker: series_tracker.clone(),
+                last_heard: self.last_heard.save(),
+                tenants: self.plugins.snapshots(),
+            })
+        });
+        if with_state {
+            self.included = self.position;
+        }
+        let agents = mem::take(&mut self.agents.agents.all);
+        let living = Living { seen: self.shared.now(), series_tracker, agents };
+        let liveness = state::write(&living);
+        self.agents.agents.all = living.agents;
+        self.rows = 0;
+        self.dirty = false;
+        Checkpoint { stored: self.position, included: self.included, state, liveness }
+    }
+}
