@@ -1,0 +1,7 @@
+//! The rules of the domain as other crates see them: tables and properties over the public items of `vitals-core`.
+
+mod access;
+mod availability;
+mod columns;
+mod live_state;
+mod names;
