@@ -3,5 +3,9 @@
 mod access;
 mod availability;
 mod columns;
+mod health;
 mod live_state;
 mod names;
+mod packed_state;
+mod registry;
+mod settings;
