@@ -1,6 +1,7 @@
 //! The rules of the domain as other crates see them: tables and properties over the public items of `vitals-core`.
 
 mod access;
+mod attributes;
 mod availability;
 mod columns;
 mod health;
@@ -9,3 +10,4 @@ mod names;
 mod packed_state;
 mod registry;
 mod settings;
+mod vital_roles;
