@@ -1,6 +1,7 @@
 //! The rules of the domain as other crates see them: tables and properties over the public items of `vitals-core`.
 
 mod access;
+mod alerts;
 mod attributes;
 mod availability;
 mod columns;
