@@ -2,8 +2,8 @@
 
 use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use vitals_core::rules::alerts::{AlertConfig, Alerts, Finding, Policy, id_of, source_of, type_of};
-use vitals_core::seam::{Acknowledgement, Output};
 use vitals_core::series::MetricKind;
+use vitals_core::store::{Acknowledgement, EvaluationOutput};
 use vitals_core::verdict::{Alert, AlertSeries, Event, Severity};
 
 const MINUTE: i64 = 60 * UnixNanos::SECOND;
@@ -32,7 +32,7 @@ fn finding(severity: Severity) -> Finding {
 }
 
 /// Who is notified: `minute id event severity`.
-fn told(out: &Output) -> Vec<String> {
+fn told(out: &EvaluationOutput) -> Vec<String> {
     let show = |notice: &vitals_core::verdict::Notice| {
         let (event, severity) = (notice.event.name(), notice.alert.severity.name());
         format!("{} {} {event} {severity}", notice.at.0 / MINUTE, notice.alert.id)
@@ -45,19 +45,19 @@ struct Agent {
     configs: Vec<AlertConfig>,
     planned: bool,
     alerts: Alerts,
-    out: Output,
+    out: EvaluationOutput,
 }
 
 impl Agent {
     fn new(configs: Vec<AlertConfig>) -> Self {
-        Self { configs, planned: false, alerts: Alerts::default(), out: Output::default() }
+        Self { configs, planned: false, alerts: Alerts::default(), out: EvaluationOutput::default() }
     }
 
     fn of_all(severity: Severity) -> Self {
         Self::new(vec![AlertConfig::new("*", severity)])
     }
 
-    fn act<T>(&mut self, act: impl FnOnce(&mut Alerts, Policy<'_>, &mut Output) -> T) -> T {
+    fn act<T>(&mut self, act: impl FnOnce(&mut Alerts, Policy<'_>, &mut EvaluationOutput) -> T) -> T {
         let policy = Policy { configs: &self.configs, planned: self.planned };
         act(&mut self.alerts, policy, &mut self.out)
     }

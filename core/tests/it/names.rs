@@ -53,9 +53,9 @@ fn every_value_has_the_contracts_name() {
     }
     agree(&[Risk::Low, Risk::Medium, Risk::High, Risk::Breached], Risk::name, &["low", "medium", "high", "breached"]);
     {
-        use Event::{Acknowledged, Escalated, Raised, Resolved, Standing, Suppressed, Worsened};
+        use Event::{Acknowledged, Escalated, Raised, Resolved, StillOpen, Suppressed, Worsened};
         agree(
-            &[Raised, Worsened, Escalated, Acknowledged, Resolved, Standing, Suppressed],
+            &[Raised, Worsened, Escalated, Acknowledged, Resolved, StillOpen, Suppressed],
             Event::name,
             &["raised", "worsened", "escalated", "acknowledged", "resolved", "standing", "suppressed"],
         );

@@ -4,7 +4,7 @@ use vitals_core::rules::alerts::{self, AlertConfig};
 use vitals_core::rules::health::{HealthConfig, Step};
 use vitals_core::rules::iqr::IqrConfig;
 use vitals_core::rules::sla::SlaConfig;
-use vitals_core::rules::thresholds::{self, MOST_BREACHES, Operator, Threshold, Window};
+use vitals_core::rules::thresholds::{self, EvaluationWindow, MOST_BREACHES, Operator, Threshold};
 use vitals_core::series::MetricKind;
 use vitals_core::verdict::Severity;
 
@@ -138,7 +138,7 @@ fn what_a_threshold_leaves_out_has_the_contracts_default() {
     let text = r#"{"metric_type": "cpu_usage", "warning_threshold": 80.0, "critical_threshold": 95.0}"#;
     let read: Threshold = serde_json::from_str(text).unwrap();
     assert_eq!(read, Threshold::new(MetricKind::CpuUsage, 80.0, 95.0));
-    assert_eq!(read.evaluation_window, Window::seconds(300));
+    assert_eq!(read.evaluation_window, EvaluationWindow::seconds(300));
     assert_eq!(
         (read.consecutive_breaches, read.auto_resolve, read.threshold_operator),
         (1, true, Operator::GreaterThan)
@@ -158,7 +158,7 @@ fn what_a_threshold_leaves_out_has_the_contracts_default() {
 
 #[test]
 fn every_unit_of_a_window_is_read_and_the_largest_that_divides_it_is_written() {
-    let window = |text: &str| Window::try_from(text.to_owned());
+    let window = |text: &str| EvaluationWindow::try_from(text.to_owned());
     for (text, nanos, written) in [
         ("1ms", 1_000_000, "1ms"),
         ("1000ms", 1_000_000_000, "1s"),

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 use vitals_core::attributes::{Attributes, Scope};
+use vitals_core::measurement_role::{MeasurementRole, container, group, plausible_percent, role, scope_name, state};
 use vitals_core::series::{MetricKind, Origin, Part, SeriesSpec, Shape};
-use vitals_core::vitals::{VitalRole, container, group, plausible_percent, role, scope_name, state};
 
 const TOTAL: Shape = Shape::Cumulative { monotonic: true };
 const INCREMENTS: Shape = Shape::Delta { monotonic: true };
@@ -38,16 +38,18 @@ fn of(spec: SeriesSpec, resource: &[(&str, &str)]) -> SeriesSpec {
 
 #[test]
 fn cpu_seconds_are_a_running_total() {
-    for (shape, expect) in
-        [(TOTAL, Some(VitalRole::CpuBusySeconds)), (INCREMENTS, Some(VitalRole::CpuBusySeconds)), (Shape::Gauge, None)]
-    {
+    for (shape, expect) in [
+        (TOTAL, Some(MeasurementRole::CpuBusySeconds)),
+        (INCREMENTS, Some(MeasurementRole::CpuBusySeconds)),
+        (Shape::Gauge, None),
+    ] {
         assert_eq!(role(&SeriesSpec { shape, ..spec("system.cpu.time", &[("state", "user")]) }), expect, "{shape:?}");
     }
 }
 
 #[test]
 fn every_state_of_a_cpu_is_busy_idle_or_waiting() {
-    use VitalRole::{CpuBusyPercent, CpuIdlePercent, CpuWaitPercent};
+    use MeasurementRole::{CpuBusyPercent, CpuIdlePercent, CpuWaitPercent};
     for (states, expect) in [
         (&["user", "system", "kernel", "nice", "interrupt", "irq", "softirq", "steal"][..], Some(CpuBusyPercent)),
         (&["idle"], Some(CpuIdlePercent)),
@@ -84,7 +86,7 @@ fn a_state_has_many_keys_and_belongs_to_no_group() {
 
 #[test]
 fn amounts_of_memory_by_state() {
-    use VitalRole::{MemoryAvailableBytes, MemoryOtherBytes, MemoryTotalBytes, MemoryUsedBytes};
+    use MeasurementRole::{MemoryAvailableBytes, MemoryOtherBytes, MemoryTotalBytes, MemoryUsedBytes};
     for (metric, attributes, expect) in [
         ("system.memory.usage", &[("state", "used")][..], Some(MemoryUsedBytes)),
         ("system.memory.usage", &[("state", "free")], Some(MemoryOtherBytes)),
@@ -104,7 +106,7 @@ fn amounts_of_memory_by_state() {
 
 #[test]
 fn what_a_container_or_process_reports_counts_when_it_is_the_agent() {
-    use VitalRole::{ContainerCpuCount, CpuCount, ProcessCpuPercent, ProcessMemoryBytes};
+    use MeasurementRole::{ContainerCpuCount, CpuCount, ProcessCpuPercent, ProcessMemoryBytes};
     for (metric, attributes, resource, expect) in [
         ("system.cpu.logical.count", &[][..], HOST, Some(CpuCount)),
         ("container.cpu.logical.count", &[], POD, Some(ContainerCpuCount)),
@@ -134,7 +136,7 @@ fn what_a_container_or_process_reports_counts_when_it_is_the_agent() {
 
 #[test]
 fn the_metrics_name_says_what_a_percentage_speaks_of() {
-    use VitalRole::{ContainerCpuPercent, CpuPercent, ProcessCpuPercent};
+    use MeasurementRole::{ContainerCpuPercent, CpuPercent, ProcessCpuPercent};
     for (metrics, expect) in [
         (
             &["jvm.cpu.x", "jvm.memory.x", "cpython.x", "dotnet.x", "nodejs.x", "go.x", "process.x"][..],
@@ -150,9 +152,9 @@ fn the_metrics_name_says_what_a_percentage_speaks_of() {
     }
     // Of one CPU: there may be several in use.
     for (metric, resource, expect) in [
-        ("container.cpu.utilization", POD, VitalRole::ContainerCpuOfOne),
-        ("container.cpu.percent", POD, VitalRole::ContainerCpuOfOne),
-        ("process.runtime.cpython.cpu.utilization", SERVICE, VitalRole::ProcessCpuOfOne),
+        ("container.cpu.utilization", POD, MeasurementRole::ContainerCpuOfOne),
+        ("container.cpu.percent", POD, MeasurementRole::ContainerCpuOfOne),
+        ("process.runtime.cpython.cpu.utilization", SERVICE, MeasurementRole::ProcessCpuOfOne),
     ] {
         let spec = SeriesSpec { kind: MetricKind::CpuUsage, unit: "%".to_owned(), ..spec(metric, &[]) };
         assert_eq!(role(&of(spec, resource)), Some(expect), "{metric}");
@@ -161,7 +163,7 @@ fn the_metrics_name_says_what_a_percentage_speaks_of() {
 
 #[test]
 fn traffic_counts_as_a_running_total_over_a_device_that_leads_somewhere() {
-    use VitalRole::{NetworkBytes, Packets, PacketsLost};
+    use MeasurementRole::{NetworkBytes, Packets, PacketsLost};
     for (metrics, role_of) in [
         (&["system.network.io"][..], NetworkBytes),
         (&["system.network.packets", "system.network.packet.count"], Packets),
@@ -189,8 +191,8 @@ fn traffic_counts_as_a_running_total_over_a_device_that_leads_somewhere() {
 #[test]
 fn connections_that_are_established_count() {
     for (state, expect) in [
-        ("ESTABLISHED", Some(VitalRole::Connections)),
-        ("established", Some(VitalRole::Connections)),
+        ("ESTABLISHED", Some(MeasurementRole::Connections)),
+        ("established", Some(MeasurementRole::Connections)),
         ("CLOSE_WAIT", None),
         ("LISTEN", None),
     ] {
@@ -205,10 +207,10 @@ fn times_are_taken_in_milliseconds() {
     for (unit, expect) in [("ms", true), ("s", false), ("", false)] {
         for metric in ["network.latency", "icmp.rtt", "ping.rtt"] {
             let spec = SeriesSpec { unit: unit.to_owned(), ..spec(metric, &[]) };
-            assert_eq!(role(&spec), expect.then_some(VitalRole::LatencyMs), "{metric} {unit}");
+            assert_eq!(role(&spec), expect.then_some(MeasurementRole::LatencyMs), "{metric} {unit}");
         }
         let answer = SeriesSpec { kind: MetricKind::ResponseTime, unit: unit.to_owned(), ..spec("answer", &[]) };
-        assert_eq!(role(&answer), expect.then_some(VitalRole::ResponseMs), "{unit}");
+        assert_eq!(role(&answer), expect.then_some(MeasurementRole::ResponseMs), "{unit}");
     }
 }
 
@@ -216,11 +218,11 @@ fn times_are_taken_in_milliseconds() {
 fn a_running_total_is_no_reading_unless_it_is_a_percentage() {
     use MetricKind::{CpuUsage, DiskUsage, ErrorRate, MemoryUsage, ResponseTime};
     for (kind, unit, gauge, total) in [
-        (ResponseTime, "ms", Some(VitalRole::ResponseMs), None),
-        (CpuUsage, "%", Some(VitalRole::CpuPercent), Some(VitalRole::CpuPercent)),
-        (MemoryUsage, "%", Some(VitalRole::MemoryPercent), Some(VitalRole::MemoryPercent)),
-        (DiskUsage, "%", Some(VitalRole::DiskPercent), Some(VitalRole::DiskPercent)),
-        (ErrorRate, "%", Some(VitalRole::ErrorPercent), Some(VitalRole::ErrorPercent)),
+        (ResponseTime, "ms", Some(MeasurementRole::ResponseMs), None),
+        (CpuUsage, "%", Some(MeasurementRole::CpuPercent), Some(MeasurementRole::CpuPercent)),
+        (MemoryUsage, "%", Some(MeasurementRole::MemoryPercent), Some(MeasurementRole::MemoryPercent)),
+        (DiskUsage, "%", Some(MeasurementRole::DiskPercent), Some(MeasurementRole::DiskPercent)),
+        (ErrorRate, "%", Some(MeasurementRole::ErrorPercent), Some(MeasurementRole::ErrorPercent)),
         (ErrorRate, "1", None, None),
     ] {
         let spec = SeriesSpec { kind, unit: unit.to_owned(), ..spec("anything", &[]) };
@@ -231,7 +233,9 @@ fn a_running_total_is_no_reading_unless_it_is_a_percentage() {
 
 #[test]
 fn bytes_of_a_file_system_that_can_fill_up_count() {
-    for (state, used) in [("used", Some(VitalRole::DiskUsedBytes)), ("free", Some(VitalRole::DiskFreeBytes))] {
+    for (state, used) in
+        [("used", Some(MeasurementRole::DiskUsedBytes)), ("free", Some(MeasurementRole::DiskFreeBytes))]
+    {
         for (more, fills) in [
             (&[("type", "ext4")][..], true),
             (&[("type", "ext4"), ("mode", "rw")], true),
@@ -250,7 +254,7 @@ fn bytes_of_a_file_system_that_can_fill_up_count() {
             assert_eq!(role(&spec), used.filter(|_| fills), "{state} {more:?}");
             let percent =
                 SeriesSpec { kind: MetricKind::DiskUsage, unit: "%".to_owned(), metric: "x".to_owned(), ..spec };
-            let percent_role = (fills && state == "used").then_some(VitalRole::DiskPercent);
+            let percent_role = (fills && state == "used").then_some(MeasurementRole::DiskPercent);
             assert_eq!(role(&percent), percent_role, "{state} {more:?}");
         }
     }
@@ -260,7 +264,7 @@ fn bytes_of_a_file_system_that_can_fill_up_count() {
 fn of_a_distribution_the_95th_percentile_and_the_count_of_a_servers_durations_are_used() {
     use MetricKind::{Custom, ResponseTime};
     for (part, kind, unit, expect) in [
-        (Part::Quantile(0.95), ResponseTime, "ms", Some(VitalRole::ResponseMs)),
+        (Part::Quantile(0.95), ResponseTime, "ms", Some(MeasurementRole::ResponseMs)),
         (Part::Quantile(0.95), ResponseTime, "s", None),
         (Part::Quantile(0.95), Custom, "ms", None),
         (Part::Quantile(0.99), ResponseTime, "ms", None),
@@ -279,7 +283,7 @@ fn of_a_distribution_the_95th_percentile_and_the_count_of_a_servers_durations_ar
         "http_server_request_duration_seconds",
     ] {
         let count = SeriesSpec { part: Part::Count, shape: TOTAL, ..spec(metric, &[]) };
-        assert_eq!(role(&count), Some(VitalRole::Requests), "{metric}");
+        assert_eq!(role(&count), Some(MeasurementRole::Requests), "{metric}");
     }
     let of_client = SeriesSpec { part: Part::Count, shape: TOTAL, ..spec("http.client.request.duration", &[]) };
     assert_eq!(role(&of_client), None);
@@ -298,8 +302,8 @@ fn a_request_failed_when_its_status_blames_the_server() {
         ("error.type", &[], &["500", "2"]),
     ];
     for (key, failures, successes) in cases {
-        let all = failures.iter().map(|status| (status, VitalRole::FailedRequests));
-        for (status, expect) in all.chain(successes.iter().map(|status| (status, VitalRole::Requests))) {
+        let all = failures.iter().map(|status| (status, MeasurementRole::FailedRequests));
+        for (status, expect) in all.chain(successes.iter().map(|status| (status, MeasurementRole::Requests))) {
             let attributes = [("a.route", "/x"), (key, status)];
             let count = SeriesSpec { part: Part::Count, ..spec("http.server.request.duration", &attributes) };
             assert_eq!(role(&count), Some(expect), "{key} {status}");

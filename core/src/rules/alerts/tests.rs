@@ -31,7 +31,7 @@ enum Act {
     Tick,
 }
 
-fn apply(alerts: &mut Alerts, act: Act, now: UnixNanos, policy: Policy<'_>, out: &mut Output) {
+fn apply(alerts: &mut Alerts, act: Act, now: UnixNanos, policy: Policy<'_>, out: &mut EvaluationOutput) {
     match act {
         Act::Raise(id, source, severity) => {
             alerts.raise(alert(&id.to_string(), source, severity, now), now, policy, out);
@@ -49,7 +49,7 @@ fn apply(alerts: &mut Alerts, act: Act, now: UnixNanos, policy: Policy<'_>, out:
 /// Does `acts` at their minutes; what was told, as `minute id event severity`.
 fn told(configs: &[AlertConfig], acts: &[(i64, Act)]) -> Vec<String> {
     let policy = Policy { configs, planned: false };
-    let (mut alerts, mut out) = (Alerts::default(), Output::default());
+    let (mut alerts, mut out) = (Alerts::default(), EvaluationOutput::default());
     for &(at, act) in acts {
         apply(&mut alerts, act, minute(at), policy, &mut out);
     }
@@ -165,7 +165,7 @@ fn the_own_entry_comes_before_the_one_for_all() {
 #[test]
 fn during_maintenance_nothing_escalates() {
     let configs = [AlertConfig::new("*", Severity::Warning)];
-    let (mut alerts, mut out) = (Alerts::default(), Output::default());
+    let (mut alerts, mut out) = (Alerts::default(), EvaluationOutput::default());
     let (open, planned) = (Policy { configs: &configs, planned: false }, Policy { configs: &configs, planned: true });
     alerts.raise(alert("a", "health", Severity::Critical, minute(0)), minute(0), open, &mut out);
     alerts.tick(minute(30), planned, &mut out);
@@ -178,20 +178,20 @@ fn during_maintenance_nothing_escalates() {
 fn receivers_that_forget_are_told_again() {
     let configs = [AlertConfig::new("health", Severity::Warning)];
     let policy = Policy { configs: &configs, planned: false };
-    let (mut alerts, mut out) = (Alerts::default(), Output::default());
+    let (mut alerts, mut out) = (Alerts::default(), EvaluationOutput::default());
     alerts.raise(alert("a", "health", Severity::Critical, minute(0)), minute(0), policy, &mut out);
     alerts.raise(alert("b", "availability", Severity::Critical, minute(0)), minute(0), policy, &mut out);
-    out = Output::default();
+    out = EvaluationOutput::default();
     alerts.repeat(minute(1), policy, &mut out);
     assert!(out.alerts.is_empty());
     let [notice] = &out.notices[..] else { panic!("{:?}", out.notices) };
-    assert_eq!((notice.event, notice.alert.id.as_str()), (Event::Standing, "a"));
+    assert_eq!((notice.event, notice.alert.id.as_str()), (Event::StillOpen, "a"));
     // What nobody was to hear of until now.
     let configs = [AlertConfig::new("*", Severity::Warning)];
-    out = Output::default();
+    out = EvaluationOutput::default();
     alerts.repeat(minute(2), Policy { configs: &configs, planned: false }, &mut out);
     let events: Vec<_> = out.notices.iter().map(|n| (n.event, n.alert.id.as_str())).collect();
-    assert_eq!(events, [(Event::Standing, "a"), (Event::Raised, "b")]);
+    assert_eq!(events, [(Event::StillOpen, "a"), (Event::Raised, "b")]);
 }
 
 #[test]
@@ -237,7 +237,7 @@ proptest! {
         let configs = [AlertConfig::new("*", floor)];
         let policy = Policy { configs: &configs, planned: false };
         let run = |disturbed: bool| {
-            let (mut alerts, mut out, mut now) = (Alerts::default(), Output::default(), 0);
+            let (mut alerts, mut out, mut now) = (Alerts::default(), EvaluationOutput::default(), 0);
             for (&(gap, act), &tick) in acts.iter().zip(&ticks) {
                 if disturbed {
                     alerts.tick(minute(now + tick.min(gap)), policy, &mut out);
@@ -260,7 +260,7 @@ proptest! {
     fn notices_make_sense(acts in prop::collection::vec((0_i64..25, act()), 1..60), floor in severity()) {
         let configs = [AlertConfig::new("*", floor)];
         let policy = Policy { configs: &configs, planned: false };
-        let (mut alerts, mut out, mut now) = (Alerts::default(), Output::default(), 0);
+        let (mut alerts, mut out, mut now) = (Alerts::default(), EvaluationOutput::default(), 0);
         for (gap, act) in acts {
             now += gap;
             apply(&mut alerts, act, minute(now), policy, &mut out);
@@ -298,7 +298,7 @@ proptest! {
                     standing.retain(|(other, _)| *other != id);
                 }
                 Event::Suppressed => prop_assert!(known.is_none()),
-                Event::Standing => prop_assert!(false),
+                Event::StillOpen => prop_assert!(false),
             }
         }
     }

@@ -118,7 +118,7 @@ fn operators() {
 fn breaches_count_while_they_lie_within_the_window() {
     let mut threshold = Threshold::new(MetricKind::CpuUsage, 80.0, 95.0);
     threshold.consecutive_breaches = 3;
-    threshold.evaluation_window = Window::seconds(60);
+    threshold.evaluation_window = EvaluationWindow::seconds(60);
     for (times, raised_at) in [
         (&[0, 30, 60][..], Some(60)),
         // The first is older than the window when the third comes; the next two complete a run of three.
@@ -155,13 +155,13 @@ fn windows_are_read_and_written() {
         ("99999999999999999999d", None),
         ("9999999999d", None),
     ] {
-        let window = Window::try_from(text.to_owned()).ok();
-        assert_eq!(window.map(Window::nanos), nanos, "{text}");
+        let window = EvaluationWindow::try_from(text.to_owned()).ok();
+        assert_eq!(window.map(EvaluationWindow::nanos), nanos, "{text}");
         if let Some(window) = window {
             assert_eq!(String::from(window), text);
         }
     }
-    assert_eq!(String::from(Window::seconds(90)), "90s");
+    assert_eq!(String::from(EvaluationWindow::seconds(90)), "90s");
 }
 
 #[test]
