@@ -4,6 +4,7 @@ use super::*;
 use crate::live_agents::Liveness;
 use proptest::prelude::*;
 
+mod rhythm;
 mod tracker;
 mod undeclared_interval;
 
