@@ -272,6 +272,7 @@ pub enum Event {
     /// It is over.
     Resolved,
     /// It was notified before and is open still: for receivers that forget what is not repeated.
+    #[serde(rename = "standing")]
     StillOpen,
     /// It was not notified because another one was just before.
     Suppressed,
