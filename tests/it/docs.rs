@@ -71,15 +71,15 @@ fn blocks(name: &str, text: &str) -> Result<Vec<Block>, String> {
 fn all_blocks() -> Vec<Block> {
     let of_one = |path: PathBuf| {
         let name = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
-        blocks(&name, &fs::read_to_string(&path).unwrap()).unwrap()
+        blocks(&name, &fs::read_to_string(&path).expect("test set-up")).expect("test set-up")
     };
     documents().into_iter().flat_map(of_one).collect()
 }
 
 /// The first block of a document with these words behind its fence.
 pub fn block(document: &str, info: &str) -> String {
-    let text = fs::read_to_string(root().join(document)).unwrap();
-    let found = blocks(document, &text).unwrap().into_iter().find(|block| block.info == info);
+    let text = fs::read_to_string(root().join(document)).expect("test set-up");
+    let found = blocks(document, &text).expect("test set-up").into_iter().find(|block| block.info == info);
     found.unwrap_or_else(|| panic!("{document} has no block of {info}")).text
 }
 
@@ -102,9 +102,9 @@ fn check(block: &Block) -> Result<(), String> {
 }
 
 fn configuration(text: &str) -> Result<(), String> {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("test set-up");
     let file = folder.path().join("vitals.toml");
-    fs::write(&file, text).unwrap();
+    fs::write(&file, text).expect("test set-up");
     Config::read(Some(&file)).map(|_| ()).map_err(|error| error.to_string())
 }
 
@@ -129,12 +129,12 @@ fn fields_of<'a>(fields: &'a str, outside: &str) -> BTreeSet<&'a str> {
 
 /// The line has the measurement and tags of one in the golden file, and fields that the document names for it.
 fn line_protocol(line: &str) -> Result<(), String> {
-    let golden = fs::read_to_string(root().join("tests/golden/line-protocol.txt")).unwrap();
+    let golden = fs::read_to_string(root().join("tests/golden/line-protocol.txt")).expect("test set-up");
     let (head, fields) = parts(line).ok_or_else(|| format!("no line protocol: {line}"))?;
     if !golden.lines().filter_map(parts).any(|(written, _)| written == head) {
         return Err(format!("nothing like this is written: {head}"));
     }
-    let document = fs::read_to_string(root().join("docs/influxdb.md")).unwrap();
+    let document = fs::read_to_string(root().join("docs/influxdb.md")).expect("test set-up");
     match fields.iter().find(|field| !document.contains(&format!("`{field}`"))) {
         Some(field) => Err(format!("the document says nothing of the field `{field}`")),
         None => Ok(()),
@@ -152,8 +152,10 @@ fn no_command(text: &str) -> Result<(), String> {
 
 /// `cargo xtask ci` runs the command of this line, whatever its arguments behind a path or `--locked`.
 fn run_in_ci(line: &str) -> Result<(), String> {
-    let ci =
-        fs::read_to_string(root().join("xtask/src/ci.rs")).unwrap().replace("--locked ", "").replace(" --locked", "");
+    let ci = fs::read_to_string(root().join("xtask/src/ci.rs"))
+        .expect("test set-up")
+        .replace("--locked ", "")
+        .replace(" --locked", "");
     let command = line.split('#').next().unwrap_or_default().trim();
     let (variables, words): (Vec<&str>, Vec<&str>) = command.split_whitespace().partition(|word| word.contains('='));
     let program = *words.first().ok_or("no command")?;

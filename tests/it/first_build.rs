@@ -10,8 +10,8 @@ mod wasm_target;
 /// A shell script in `folder` that can be run.
 fn program(folder: &Path, name: &str, script: &str) -> PathBuf {
     let path = folder.join(name);
-    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("test set-up");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("test set-up");
     path
 }
 
