@@ -35,6 +35,8 @@ const FILE_CHECK: Duration = Duration::from_secs(1);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most bytes of a key set.
 const LARGEST_KEY_SET: usize = 1 << 20;
+/// Tokens that live longer than this count as living so long: 30 years.
+const LONGEST_LIFE: Duration = Duration::from_secs(30 * 365 * 86_400);
 /// Most leeway for clocks that disagree.
 const MOST_LEEWAY: u64 = 30;
 
@@ -338,6 +340,20 @@ impl Auth {
             Some(names) => names.split_whitespace().filter_map(scope).collect(),
         };
         Ok(Caller { tenant, subject: Some(claims.sub), agents: claims.agents, scopes })
+    }
+
+    /// How long the token in this `Authorization` header is valid from now on.
+    ///
+    /// # Errors
+    /// When there is no valid token in it.
+    pub fn lifetime(&self, authorization: Option<&str>) -> Result<Duration, Denied> {
+        let header = authorization.ok_or(Denied::Missing)?;
+        let (_, token) = header.trim().split_once(' ').ok_or(Denied::NotBearer)?;
+        let (claims, _) = self.claims(token.trim())?;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        // Up to the moment at which the token is refused: its end, and the leeway behind it.
+        let end = Duration::try_from_secs_f64(claims.exp.max(0.0)).unwrap_or(Duration::MAX);
+        Ok(end.saturating_add(Duration::from_secs(self.leeway)).saturating_sub(now).min(LONGEST_LIFE))
     }
 
     /// The claims of a token whose signature and times are right, and whether our own secret signed it.

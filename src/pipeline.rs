@@ -6,6 +6,7 @@ use crate::evaluate::host::{HostError, PluginSet};
 use crate::evaluate::{Evaluator, StartError as EvaluateError};
 use crate::expose::alerts::{ChannelError, Notifier, PreparedChannels};
 use crate::expose::otlp::{ExportError, Exporter, Observer};
+use crate::expose::stream::Hub;
 use crate::expose::{self, Intake, IntakeError, Rest, ServiceStatus, Submitted};
 use crate::log::SqliteLog;
 use crate::normalize::{Normalizer, RulesError};
@@ -29,7 +30,7 @@ use vitals_core::caller::Caller;
 use vitals_core::ids::{Partition, Position, TenantId, UnixNanos};
 use vitals_core::record::{Delivery, Record, Ticket};
 use vitals_core::registry::{New, Registry};
-use vitals_core::seam::{Deliver, Log, LogError, OutboxStats, Output, Store, StoreError};
+use vitals_core::seam::{AlertQuery, Deliver, Log, LogError, OutboxStats, Output, Store, StoreError};
 
 mod check;
 
@@ -319,6 +320,7 @@ struct Rooms {
     evaluator: Evaluator,
     exporter: Option<Exporter>,
     notifier: Arc<Notifier>,
+    streams: Arc<Hub>,
     shards: Vec<Sender<Delivery>>,
 }
 
@@ -342,6 +344,8 @@ impl Rooms {
         let plugins: Plugins = Arc::new(RwLock::new(Arc::new(load_plugins(config, Some(data))?)));
         let exporter = Exporter::start(&config.export, registry.clone())?;
         let notifier = Notifier::start(&config.channels, registry.clone(), Some(data))?;
+        let streams = Hub::new(&config.expose.stream, registry.clone());
+        remember_open(&streams, registry.as_ref(), store.as_ref())?;
         let board = Arc::new(Board::default());
         let judges = plugins.clone();
         let evaluator = Evaluator::start(
@@ -352,7 +356,7 @@ impl Rooms {
             store.clone(),
             board.clone(),
             inputs,
-            observed_by(exporter.as_ref().map(Exporter::observer), notifier.observer()),
+            observed_by(exporter.as_ref().map(Exporter::observer), notifier.observer(), streams.clone()),
             {
                 let notifier = notifier.clone();
                 Arc::new(move || notifier.settle())
@@ -360,7 +364,19 @@ impl Rooms {
         )?;
         notifier.caught_up();
         let normalizer = Arc::new(Normalizer::new(&config.normalize(), registry.clone(), partitions)?);
-        Ok(Self { registry, normalizer, plugins, board, log, store, evaluator, exporter, notifier, shards: senders })
+        Ok(Self {
+            registry,
+            normalizer,
+            plugins,
+            board,
+            log,
+            store,
+            evaluator,
+            exporter,
+            notifier,
+            streams,
+            shards: senders,
+        })
     }
 
     /// The REST room.
@@ -372,6 +388,7 @@ impl Rooms {
             board: self.board.clone(),
             auth: auth.clone(),
             intake: Arc::new(RestIntake { log: self.log.clone(), budget, patience }),
+            streams: self.streams.clone(),
             plugins: self.list_plugins(),
             status: self.status(),
             metrics: self.metrics(),
@@ -516,13 +533,24 @@ fn load_plugins(config: &Config, data: Option<&Path>) -> Result<PluginSet, HostE
 }
 
 /// Who hears of what evaluation makes.
-fn observed_by(exporter: Option<Observer>, notifier: Observer) -> Observer {
+fn observed_by(exporter: Option<Observer>, notifier: Observer, streams: Arc<Hub>) -> Observer {
     Arc::new(move |output: &Arc<Output>| {
+        streams.observe(output);
         if let Some(exporter) = &exporter {
             exporter(output);
         }
         notifier(output);
     })
+}
+
+/// Tells the streams which alerts are open already.
+fn remember_open(streams: &Hub, registry: &Registry, store: &dyn Store) -> Result<(), StoreError> {
+    for tenant in registry.tenants() {
+        let (start, end) = (UnixNanos(i64::MIN), UnixNanos(i64::MAX));
+        let query = AlertQuery { tenant, agents: None, resolved: Some(false), start, end, limit: usize::MAX };
+        streams.remember_open(&store.alerts(&query)?);
+    }
+    Ok(())
 }
 
 /// How the service is, with `waiting` records on their way to the shards. Reads the disk, but little of it.

@@ -1,6 +1,7 @@
 //! The contracts of the log and the store. Each has one conformance suite that every implementation passes.
 
 use crate::availability::Interval;
+use crate::board::StandingChange;
 use crate::columns::Columns;
 use crate::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use crate::record::{Delivery, Record, Ticket};
@@ -172,6 +173,8 @@ pub struct Output {
     pub maintenance: Vec<PastMaintenance>,
     /// What someone should hear of alerts; not kept.
     pub notices: Vec<Notice>,
+    /// Agents that stand otherwise than before; not kept.
+    pub standings: Vec<StandingChange>,
 }
 
 /// Where a partition can resume.

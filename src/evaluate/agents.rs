@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vitals_core::availability::{Beat, Interval, State, Tally, Timing, Tracker, planned_over};
-use vitals_core::board::{AgentLive, Board, Observed};
+use vitals_core::board::{self, AgentLive, Board, Observed, Shown, StandingChange};
 use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use vitals_core::record::Vitals;
 use vitals_core::rules::alerts::{self, Alerts, Finding, Policy};
@@ -109,6 +109,8 @@ pub(super) struct Agent {
     windows: Vec<Window>,
     told_health: Vec<Told<(HealthStatus, f64)>>,
     told_sla: Vec<Told<(Risk, Option<i64>)>>,
+    /// How it was shown last.
+    shown: Option<Shown>,
     #[serde(skip)]
     changed: bool,
 }
@@ -150,18 +152,23 @@ impl Agents {
         }
     }
 
-    /// Tells the board what has changed.
-    pub(super) fn show(&mut self, timing: &Timing, board: &Board) {
+    /// Tells the board what has changed, and `out` who stands otherwise than before.
+    pub(super) fn show(&mut self, timing: &Timing, now: UnixNanos, board: &Board, out: &mut Output) {
         let changed = std::mem::take(&mut self.changed);
         let (mut alive, mut observed) = (Vec::new(), Vec::new());
         for at in changed {
             let agent = &mut self.all[at];
             agent.changed = false;
-            if let Some(live) = agent.live(timing) {
+            if let Some(mut live) = agent.live(timing) {
+                out.standings.extend(agent.news(&live, now));
+                live.since = agent.shown.map(|shown| shown.since);
                 alive.push((agent.id, live));
             } else if let Some(health) = agent.health.clone() {
-                let (time, vitals) = (agent.vitals_time, agent.vitals);
-                observed.push((agent.id, Observed { health, time, vitals }));
+                let seen = Observed { health, time: agent.vitals_time, vitals: agent.vitals };
+                out.standings.extend(agent.news_of_observed(&seen, now));
+                observed.push((agent.id, seen));
+            } else {
+                out.standings.extend(agent.gone(now));
             }
         }
         if !alive.is_empty() {
@@ -195,6 +202,7 @@ impl Agent {
             windows: Vec::new(),
             told_health: Vec::new(),
             told_sla: Vec::new(),
+            shown: None,
             changed: false,
         }
     }
@@ -218,7 +226,56 @@ impl Agent {
             },
             health: self.health.clone(),
             sla: self.sla.clone(),
+            since: self.shown.map(|shown| shown.since),
         })
+    }
+
+    /// What of `live` differs from what was shown last.
+    fn news(&mut self, live: &AgentLive, now: UnixNanos) -> Option<StandingChange> {
+        let change = self.stands(live.standing(now), Some(live.liveness), now)?;
+        let (last_evidence, reported, reasons) = (Some(live.last_evidence), live.reported, live.reasons());
+        Some(StandingChange { last_evidence, reported, reasons, ..change })
+    }
+
+    fn news_of_observed(&mut self, seen: &Observed, now: UnixNanos) -> Option<StandingChange> {
+        let change = self.stands(seen.standing(now), None, now)?;
+        Some(StandingChange { reasons: seen.health.reasons.clone(), ..change })
+    }
+
+    fn stands(
+        &mut self,
+        standing: board::Standing,
+        liveness: Option<board::Liveness>,
+        now: UnixNanos,
+    ) -> Option<StandingChange> {
+        let before = self.shown;
+        let shown = Shown::of(standing, liveness, before, now);
+        if before == Some(shown) {
+            return None;
+        }
+        self.shown = Some(shown);
+        Some(StandingChange { standing, before, since: shown.since, ..self.unknown(now, liveness) })
+    }
+
+    /// It was shown, and is not known any more.
+    fn gone(&mut self, now: UnixNanos) -> Option<StandingChange> {
+        let before = self.shown.take()?;
+        Some(StandingChange { before: Some(before), is_gone: true, ..self.unknown(now, None) })
+    }
+
+    fn unknown(&self, now: UnixNanos, liveness: Option<board::Liveness>) -> StandingChange {
+        StandingChange {
+            agent: self.id,
+            at: now,
+            liveness,
+            standing: board::Standing::UNKNOWN,
+            before: None,
+            since: now,
+            last_evidence: None,
+            reported: None,
+            reasons: Vec::new(),
+            is_gone: false,
+        }
     }
 
     /// Time in each state over the last `nanos` before `now`.
@@ -391,7 +448,8 @@ impl Agent {
     pub(super) fn retire(&mut self, now: UnixNanos, config: &EvaluateConfig, out: &mut Output) {
         let policy = self.policy(now, config);
         self.alerts.resolve_all(now, now, policy, out);
-        *self = Self::new(self.id, self.tenant.clone());
+        let shown = self.shown;
+        *self = Self { shown, changed: self.changed, ..Self::new(self.id, self.tenant.clone()) };
     }
 
     /// Applies the threshold of its kind to a value; the alert that it raised. In planned maintenance no value is a

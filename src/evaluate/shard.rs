@@ -1194,6 +1194,7 @@ impl Shard {
             } else if tracker.liveness() == Liveness::Offline && now.since(tracker.last_contact()) > forget {
                 agent.retire(now, &self.config, &mut self.out);
                 self.around.board.remove(agent.id);
+                self.agents.touch(at);
             }
         }
         self.close_silent(now);
@@ -1289,7 +1290,8 @@ impl Shard {
             self.out = Output::default();
             return;
         }
-        self.agents.show(&self.timing, &self.around.board);
+        let now = self.now();
+        self.agents.show(&self.timing, now, &self.around.board, &mut self.out);
         if self.out == Output::default() {
             return;
         }

@@ -28,8 +28,7 @@ pub(super) struct Tail {
 
 impl Tail {
     fn add(&mut self, output: Output) {
-        let Output { agents, series, samples, verdicts, intervals, alerts, acknowledged, maintenance, notices: _ } =
-            output;
+        let Output { agents, series, samples, verdicts, intervals, alerts, acknowledged, maintenance, .. } = output;
         self.agents.extend(agents);
         self.series.extend(series);
         self.rows += samples.iter().map(|columns| columns.len()).sum::<usize>();

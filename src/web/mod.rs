@@ -2,9 +2,11 @@
 
 mod budget;
 mod linger;
+mod stalled;
 
 pub use budget::{Budget, Permit};
 pub use linger::Lingering;
+pub use stalled::WriteStall;
 
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method};

@@ -13,5 +13,6 @@ mod plugins;
 mod reload;
 mod rooms;
 mod service;
+mod stream;
 mod tokens;
 mod walls;

@@ -5,7 +5,7 @@
 
 use super::error::ApiError;
 use super::time::Time;
-use super::{Anyone, assess, check, dashboard, error, ingest, prefix, query, uptime};
+use super::{Anyone, assess, asyncapi, check, dashboard, error, ingest, prefix, query, stream, uptime};
 use crate::expose::Rest;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -52,11 +52,14 @@ use vitals_core::series::MetricKind;
         query::verdicts,
         query::alerts,
         query::plugins,
+        stream::events,
+        stream::ws,
     ),
     components(schemas(check::Problem, error::ErrorBody, error::InvalidBody)),
     tags(
         (name = "telemetry", description = "The IntelliBrowse contract"),
         (name = "query", description = "What is known, as lists"),
+        (name = "stream", description = "What happens, as it happens; `/asyncapi.json` describes the messages"),
         (name = "operations", description = "Probes, plugins, alerts, maintenance windows"),
     )
 )]
@@ -66,7 +69,7 @@ struct Code;
 const EXAMPLES: &str = include_str!("examples.json");
 
 /// The operations in the order in which their examples can be sent.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 20] = [
     "heartbeat",
     "system_metrics",
     "batch",
@@ -83,6 +86,8 @@ const ORDER: [&str; 18] = [
     "acknowledge",
     "maintenance",
     "plugins",
+    "stream",
+    "ws",
     "probe",
     "metrics",
 ];
@@ -285,6 +290,8 @@ pub fn routes() -> Router<Arc<Rest>> {
         .route("/docs/{*file}", get(|Path(file): Path<String>| page(file)))
         .route("/openapi.json", get(openapi))
         .route("/openapi.json/", get(openapi))
+        .route("/asyncapi.json", get(asyncapi::asyncapi))
+        .route("/asyncapi.json/", get(asyncapi::asyncapi))
 }
 
 /// Relative unless the prefix is known: right for a page at `/docs` and at `/`, whatever stands before them.

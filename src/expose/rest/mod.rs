@@ -5,9 +5,11 @@
 //! - `ingest`: heartbeats, system metrics, batches, maintenance windows, acknowledgements
 //! - `uptime`, `assess`, `dashboard`, `query`: answers made from the store and the board, by way of `standing`, `insight`
 //!   and `components`
+//! - `stream`: the live stream, by SSE and WebSocket
 //! - [`docs`]: the OpenAPI document
 
 mod assess;
+pub(super) mod asyncapi;
 pub mod check;
 mod components;
 mod dashboard;
@@ -17,7 +19,8 @@ mod ingest;
 mod insight;
 mod prefix;
 mod query;
-mod standing;
+pub(super) mod standing;
+mod stream;
 pub mod time;
 mod uptime;
 pub mod wire;
@@ -30,7 +33,9 @@ pub use prefix::is_sane as is_sane_prefix;
 use self::error::ApiError;
 use super::{Rest, ServiceStatus};
 use crate::auth::Denied;
-use crate::web::{Budget, CORRELATION, Lingering, MOST_HEAD_BYTES, MOST_HEADERS, Permit, waits_for_continue};
+use crate::web::{
+    Budget, CORRELATION, Lingering, MOST_HEAD_BYTES, MOST_HEADERS, Permit, WriteStall, waits_for_continue,
+};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
@@ -91,6 +96,8 @@ fn router(rest: Arc<Rest>, bodies: Arc<Budget>) -> Router {
         ("/series/{id}/samples", get(query::samples)),
         ("/verdicts", get(query::verdicts)),
         ("/plugins", get(query::plugins)),
+        ("/stream", get(stream::events)),
+        ("/ws", get(stream::ws)),
         ("/alerts", get(query::alerts)),
         ("/alerts/{id}/acknowledge", post(ingest::acknowledge)),
     ];
@@ -184,11 +191,15 @@ pub async fn serve(
             tracing::debug!(%error, "TCP_NODELAY not set");
         }
         let current = current.clone();
-        let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let place = stream::ConnectionPlace::new(place);
+        let (patience, own) = (Duration::from_secs(config.write_seconds), place.clone());
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             let service = TowerToHyperService::new(current.read().clone());
+            request.extensions_mut().insert(own.clone());
             async move { service.call(request).await }
         });
-        let connection = server.serve_connection(TokioIo::new(Lingering::new(stream)), service);
+        let stream = TokioIo::new(WriteStall::new(Lingering::new(stream), patience));
+        let connection = server.serve_connection(stream, service).with_upgrades();
         let mut stopping = stopping.clone();
         tokio::spawn(async move {
             let _place = place;
@@ -222,9 +233,12 @@ pub async fn serve(
     }
     drop(listener);
     stop.send_replace(true);
+    let streams = rest.borrow().streams.clone();
+    streams.close();
     let all = u32::try_from(config.max_connections).unwrap_or(u32::MAX);
     let patience = Duration::from_secs(config.shutdown_seconds);
-    if tokio::time::timeout(patience, places.acquire_many(all)).await.is_err() {
+    let ended = async { tokio::join!(places.acquire_many(all), streams.idle()) };
+    if tokio::time::timeout(patience, ended).await.is_err() {
         tracing::warn!("connections were still open at shutdown");
     }
     Ok(())
@@ -279,7 +293,7 @@ fn route_of(path: &str) -> &'static str {
         };
     };
     let name = rest.split('/').next().unwrap_or_default();
-    const NAMES: [&str; 14] = [
+    const NAMES: [&str; 16] = [
         "heartbeat",
         "system-metrics",
         "batch",
@@ -294,6 +308,8 @@ fn route_of(path: &str) -> &'static str {
         "verdicts",
         "plugins",
         "alerts",
+        "stream",
+        "ws",
     ];
     NAMES.into_iter().find(|known| *known == name).unwrap_or("other")
 }

@@ -2,6 +2,7 @@
 //! tenants, validation at its bounds.
 
 mod answers;
+mod stream;
 
 use super::{LARGEST_BODY, serve};
 use crate::auth::{Auth, TokenRequest};
@@ -226,6 +227,7 @@ impl Intake for Judge {
                     recent: Vec::new(),
                     health: Some(health),
                     sla: None,
+                    since: None,
                 };
                 self.board.put([(beat.agent, live)]);
             }
@@ -259,6 +261,7 @@ struct Service {
     store: Arc<Memory>,
     judge: Arc<Judge>,
     registry: Arc<Registry>,
+    streams: Arc<crate::expose::stream::Hub>,
     rest: tokio::sync::watch::Sender<Arc<Rest>>,
     _stop: tokio::sync::oneshot::Sender<()>,
 }
@@ -301,6 +304,7 @@ impl Service {
             board,
             auth: auth.clone(),
             intake: judge.clone(),
+            streams: crate::expose::stream::Hub::new(&config.stream, registry.clone()),
             plugins: Arc::new(|| vec![json!({"name": "health-score"})]),
             status: {
                 let store = store.clone();
@@ -325,6 +329,7 @@ impl Service {
             partitions: 2,
             clock: Arc::new(|| NOW),
         };
+        let streams = rest.streams.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -332,7 +337,7 @@ impl Service {
         tokio::spawn(serve(listener, current, async {
             let _ = stopped.await;
         }));
-        Self { address, auth, store, judge, registry, rest, _stop: stop }
+        Self { address, auth, store, judge, registry, streams, rest, _stop: stop }
     }
 
     /// New settings, as a reload of the service gives them.
@@ -700,7 +705,7 @@ async fn no_route_answers_without_a_token() {
             }
         }
     }
-    assert_eq!(seen, 16);
+    assert_eq!(seen, 18);
 }
 
 fn with(mut value: Value, pointer: &str, new: Value) -> Value {
@@ -1227,7 +1232,9 @@ fn every_example_fits_its_own_schema() {
             check("the request", &body["content"]["application/json"]);
         }
         for (status, response) in operation["responses"].as_object().unwrap() {
-            for media in response["content"].as_object().unwrap().values() {
+            // What follows the upgrade is described elsewhere.
+            examples += usize::from(status == "101");
+            for media in response["content"].as_object().into_iter().flat_map(|content| content.values()) {
                 check(status, media);
                 examples += usize::from(status.starts_with('2'));
             }
@@ -1468,6 +1475,7 @@ fn live(liveness: Liveness) -> AgentLive {
         recent: Vec::new(),
         clock_skew: None,
         sla: None,
+        since: None,
     }
 }
 
