@@ -440,6 +440,16 @@ impl Auth {
     }
 }
 
+/// The name of a scope in tokens.
+#[must_use]
+pub fn scope_name(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Read => "telemetry:read",
+        Scope::Write => "telemetry:write",
+        Scope::Admin => "admin",
+    }
+}
+
 fn scope(name: &str) -> Option<Scope> {
     match name {
         "telemetry:read" => Some(Scope::Read),

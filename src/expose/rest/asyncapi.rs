@@ -1,6 +1,7 @@
 //! The AsyncAPI document: what the messages of the live stream hold.
 
-use super::{Anyone, prefix};
+use super::extract::Anyone;
+use super::prefix;
 use crate::expose::Rest;
 use axum::Json;
 use axum::extract::State;

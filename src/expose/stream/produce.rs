@@ -4,17 +4,18 @@
 
 use super::event::{Kind, Subject, json};
 use super::hub::{Channel, Followed, Hub};
-use crate::expose::rest::standing::liveness_name;
+use crate::expose::rest::alert_info::AlertInfo;
+use crate::expose::rest::current_health::liveness_name;
+use crate::expose::rest::shapes::{Health, SamplePoint};
 use crate::expose::rest::time::Time;
-use crate::expose::rest::wire::{AlertInfo, Health, SamplePoint};
 use hashbrown::HashMap;
 use serde::Serialize;
 use std::sync::Arc;
-use vitals_core::board::{Liveness, StandingChange};
 use vitals_core::columns::Columns;
 use vitals_core::ids::{SeriesId, TenantId, UnixNanos};
-use vitals_core::seam::Output;
+use vitals_core::live_agents::{Liveness, StandingChange};
 use vitals_core::series::AgentDesc;
+use vitals_core::store::EvaluationOutput;
 use vitals_core::verdict::{Alert, Evidence, OutlierVerdict, Severity, Verdict, VerdictBody};
 
 /// Most rows of a series in one message.
@@ -114,7 +115,7 @@ impl Hub {
     }
 
     /// Hears of what evaluation made. Never waits for a client.
-    pub fn observe(&self, output: &Output) {
+    pub fn observe(&self, output: &EvaluationOutput) {
         let quiet = output.verdicts.is_empty() && output.alerts.is_empty() && output.standings.is_empty();
         let samples = self.follows_any() && !output.samples.is_empty();
         if quiet && !samples {

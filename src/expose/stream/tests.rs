@@ -5,13 +5,13 @@ use crate::expose::rest::{asyncapi, docs};
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use vitals_core::board::{Liveness, Shown, Standing, StandingChange};
 use vitals_core::caller::{Caller, Scope};
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
+use vitals_core::live_agents::{CurrentHealth, Liveness, Shown, StandingChange};
 use vitals_core::registry::{Quota, Registry};
-use vitals_core::seam::Output;
 use vitals_core::series::{AgentProfile, Attributes, MetricKind, Origin, Part, SeriesSpec, Shape};
+use vitals_core::store::EvaluationOutput;
 use vitals_core::verdict::{
     AgentHealth, Alert, Evidence, HealthStatus, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
 };
@@ -60,7 +60,7 @@ impl World {
     fn found(&self, tenant: &str, agent: AgentId, body: VerdictBody) {
         let evidence = Evidence { plugin: "p".into(), version: "1".into(), digest: "d".into(), config: "c".into() };
         let verdict = Verdict { tenant: tenant.into(), agent, time: UnixNanos(1), evidence: Arc::new(evidence), body };
-        self.hub.observe(&Output { verdicts: vec![verdict], ..Output::default() });
+        self.hub.observe(&EvaluationOutput { verdicts: vec![verdict], ..EvaluationOutput::default() });
     }
 
     fn open(&self, tenant: &str, wanted: Wanted, last: Option<&str>) -> Result<Client, Refusal> {
@@ -252,12 +252,14 @@ async fn what_happened_to_an_alert_is_named() {
         (&over, "resolved"),
         (&raised, "raised"),
     ] {
-        world.hub.observe(&Output { alerts: vec![one.clone()], ..Output::default() });
+        world.hub.observe(&EvaluationOutput { alerts: vec![one.clone()], ..EvaluationOutput::default() });
         let message = event(&mut client).await;
         assert_eq!((&message["change"], &message["alert"]["alert_id"]), (&expect.into(), &"1f".into()), "{message}");
     }
     world.hub.remember_open([&Alert { id: "2a".into(), ..raised.clone() }]);
-    world.hub.observe(&Output { alerts: vec![Alert { id: "2a".into(), ..worse }], ..Output::default() });
+    world
+        .hub
+        .observe(&EvaluationOutput { alerts: vec![Alert { id: "2a".into(), ..worse }], ..EvaluationOutput::default() });
     assert_eq!(event(&mut client).await["change"], "changed");
 }
 
@@ -272,7 +274,7 @@ async fn samples_come_of_chosen_series_only() {
             columns.push(id, UnixNanos(time), if time == 1 { f64::NAN } else { f64::from(id.0) });
         }
     }
-    let output = Output { samples: vec![Arc::new(columns)], ..Output::default() };
+    let output = EvaluationOutput { samples: vec![Arc::new(columns)], ..EvaluationOutput::default() };
     let mut other = world.open("t", all(), None).unwrap();
     world.hub.observe(&output);
     let mut client = world.open("t", Wanted { series: vec![ids[1]], ..Wanted::default() }, None).unwrap();
@@ -288,7 +290,7 @@ async fn samples_come_of_chosen_series_only() {
     for row in 0..200 {
         many.push(ids[1], UnixNanos(100 + row), 1.0);
     }
-    world.hub.observe(&Output { samples: vec![Arc::new(many)], ..Output::default() });
+    world.hub.observe(&EvaluationOutput { samples: vec![Arc::new(many)], ..EvaluationOutput::default() });
     assert_eq!(event(&mut client).await["samples"].as_array().unwrap().len(), 200);
     // Who chose none got none: the verdict comes first.
     world.judge("t", agent, 5.0);
@@ -308,7 +310,7 @@ async fn samples_that_are_missed_are_told_apart() {
     for time in 0..500 {
         let mut columns = Columns::default();
         columns.push(id, UnixNanos(time), 1.0);
-        world.hub.observe(&Output { samples: vec![Arc::new(columns)], ..Output::default() });
+        world.hub.observe(&EvaluationOutput { samples: vec![Arc::new(columns)], ..EvaluationOutput::default() });
     }
     assert_eq!(event(&mut client).await["event"], "health", "samples push no verdict out");
     let gap = event(&mut client).await;
@@ -410,7 +412,7 @@ async fn each_kind_of_verdict_and_standing_is_sent() {
         agent,
         at: UnixNanos(1),
         liveness: Some(Liveness::OnTime),
-        standing: Standing { status: HealthStatus::Healthy, score: Some(100.0) },
+        standing: CurrentHealth { status: HealthStatus::Healthy, score: Some(100.0) },
         before: None,
         since: UnixNanos(1),
         last_evidence: Some(UnixNanos(1)),
@@ -421,12 +423,12 @@ async fn each_kind_of_verdict_and_standing_is_sent() {
     let shown = Shown::of(change.standing, change.liveness, None, UnixNanos(1));
     let silent = StandingChange {
         liveness: Some(Liveness::Offline),
-        standing: Standing { status: HealthStatus::Offline, score: Some(0.0) },
+        standing: CurrentHealth { status: HealthStatus::Offline, score: Some(0.0) },
         before: Some(shown),
         ..change.clone()
     };
-    let gone = StandingChange { liveness: None, standing: Standing::UNKNOWN, is_gone: true, ..silent.clone() };
-    world.hub.observe(&Output { standings: vec![change, silent, gone], ..Output::default() });
+    let gone = StandingChange { liveness: None, standing: CurrentHealth::UNKNOWN, is_gone: true, ..silent.clone() };
+    world.hub.observe(&EvaluationOutput { standings: vec![change, silent, gone], ..EvaluationOutput::default() });
     for (what, health, before) in
         [("appeared", "healthy", None), ("changed", "offline", Some("healthy")), ("gone", "unknown", Some("healthy"))]
     {

@@ -1,11 +1,14 @@
 //! The live stream over real sockets.
 
 use super::*;
+use crate::auth::TokenRequest;
 use crate::expose::stream::StreamConfig;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use vitals_core::series::Attributes;
+use vitals_core::store::EvaluationOutput;
+use vitals_core::verdict::{Evidence, Verdict, VerdictBody};
 
 /// Longest that anything here may take to show.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -76,7 +79,7 @@ impl Service {
         let evidence = Evidence { plugin: "p".into(), version: "1".into(), digest: "d".into(), config: "c".into() };
         let body = VerdictBody::Health(health);
         let verdict = Verdict { tenant: tenant.into(), agent, time: NOW, evidence: Arc::new(evidence), body };
-        self.streams.observe(&Output { verdicts: vec![verdict], ..Output::default() });
+        self.streams.observe(&EvaluationOutput { verdicts: vec![verdict], ..EvaluationOutput::default() });
     }
 }
 
