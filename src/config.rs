@@ -264,6 +264,7 @@ impl Config {
             ("export.timeout_seconds", self.export.timeout_seconds, 1),
             ("export.queue_batches", self.export.queue_batches as u64, 1),
             ("expose.max_body_bytes", self.expose.max_body_bytes as u64, LARGEST_BODY as u64),
+            ("expose.write_seconds", self.expose.write_seconds, 1),
         ];
         let too_little = least.into_iter().chain(self.telemetry.least()).filter(|(_, is, least)| is < least);
         problems.extend(too_little.map(|(key, is, least)| ConfigError::TooLittle { key, is, least }));
@@ -373,7 +374,11 @@ impl Config {
     /// only stay as they were, so that REST refuses exactly what the store would delete.
     #[must_use]
     pub fn live_expose(&self, first: &Self) -> ExposeConfig {
-        ExposeConfig { sample_retention_days: first.telemetry.metrics_retention_days, ..self.expose() }
+        ExposeConfig {
+            sample_retention_days: first.telemetry.metrics_retention_days,
+            stream: first.expose.stream.clone(),
+            ..self.expose()
+        }
     }
 
     /// What the walk is told, likewise.

@@ -6,6 +6,7 @@ use crate::evaluate::host::{HostError, PluginSet};
 use crate::evaluate::{Evaluator, StartError as EvaluateError};
 use crate::expose::alerts::{ChannelError, Notifier, PreparedChannels};
 use crate::expose::otlp::{ExportError, Exporter, Observer};
+use crate::expose::stream::Hub;
 use crate::expose::{self, RecordSubmitter, Rest, ServiceStatus, Submitted};
 use crate::log::SqliteLog;
 use crate::net::{ByteBudget, Refusal};
@@ -30,7 +31,7 @@ use vitals_core::live_agents::LiveAgents;
 use vitals_core::log::{Deliver, Log, LogError};
 use vitals_core::record::{Delivery, Record, Ticket};
 use vitals_core::registry::{New, Registry};
-use vitals_core::store::{EvaluationOutput, OutboxStats, Store, StoreError};
+use vitals_core::store::{AlertQuery, EvaluationOutput, OutboxStats, Store, StoreError};
 
 mod check;
 
@@ -322,6 +323,7 @@ struct Stages {
     evaluator: Evaluator,
     exporter: Option<Exporter>,
     notifier: Arc<Notifier>,
+    streams: Arc<Hub>,
     shards: Vec<Sender<Delivery>>,
 }
 
@@ -345,6 +347,8 @@ impl Stages {
         let plugins: Plugins = Arc::new(RwLock::new(Arc::new(load_plugins(config, Some(data))?)));
         let exporter = Exporter::start(&config.export, registry.clone())?;
         let notifier = Notifier::start(&config.channels, registry.clone(), Some(data))?;
+        let streams = Hub::new(&config.expose.stream, registry.clone());
+        remember_open(&streams, registry.as_ref(), store.as_ref())?;
         let live_agents = Arc::new(LiveAgents::default());
         let judges = plugins.clone();
         let evaluator = Evaluator::start(
@@ -355,7 +359,7 @@ impl Stages {
             store.clone(),
             live_agents.clone(),
             inputs,
-            observed_by(exporter.as_ref().map(Exporter::observer), notifier.observer()),
+            observed_by(exporter.as_ref().map(Exporter::observer), notifier.observer(), streams.clone()),
             {
                 let notifier = notifier.clone();
                 Arc::new(move || notifier.settle())
@@ -368,6 +372,7 @@ impl Stages {
             normalizer,
             plugins,
             live_agents,
+            streams,
             log,
             store,
             evaluator,
@@ -384,6 +389,7 @@ impl Stages {
             registry: self.registry.clone(),
             store: self.store.clone(),
             live_agents: self.live_agents.clone(),
+            streams: self.streams.clone(),
             auth: auth.clone(),
             submitter: Arc::new(LogSubmitter { log: self.log.clone(), budget, processing_timeout }),
             plugins: self.list_plugins(),
@@ -528,9 +534,20 @@ fn load_plugins(config: &Config, data: Option<&Path>) -> Result<PluginSet, HostE
     PluginSet::load(&config.plugin_limits, folder, &config.plugins, cache.as_deref())
 }
 
+/// Tells the streams which alerts are open already.
+fn remember_open(streams: &Hub, registry: &Registry, store: &dyn Store) -> Result<(), StoreError> {
+    for tenant in registry.tenants() {
+        let (start, end) = (UnixNanos(i64::MIN), UnixNanos(i64::MAX));
+        let query = AlertQuery { tenant, agents: None, resolved: Some(false), start, end, limit: usize::MAX };
+        streams.remember_open(&store.alerts(&query)?);
+    }
+    Ok(())
+}
+
 /// Who hears of what evaluation makes.
-fn observed_by(exporter: Option<Observer>, notifier: Observer) -> Observer {
+fn observed_by(exporter: Option<Observer>, notifier: Observer, streams: Arc<Hub>) -> Observer {
     Arc::new(move |output: &Arc<EvaluationOutput>| {
+        streams.observe(output);
         if let Some(exporter) = &exporter {
             exporter(output);
         }

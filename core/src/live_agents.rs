@@ -61,6 +61,55 @@ pub struct Observed {
     pub measurements: Measurements,
 }
 
+/// An agent stands otherwise than before: for those who watch, not kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StandingChange {
+    /// The agent.
+    pub agent: AgentId,
+    /// When that was found.
+    pub at: UnixNanos,
+    /// Whether it is heard of; `None` for what shows no life itself, and for what is gone.
+    pub liveness: Option<Liveness>,
+    /// How it stands now.
+    pub standing: CurrentHealth,
+    /// How it stood before; `None` of a new one.
+    pub before: Option<Shown>,
+    /// Since when it has the status that it has now.
+    pub since: UnixNanos,
+    /// The last evidence of life.
+    pub last_evidence: Option<UnixNanos>,
+    /// What it says of its own health.
+    pub reported: Option<HealthStatus>,
+    /// Why it stands so.
+    pub reasons: Vec<String>,
+    /// It was deleted, or forgotten after a long silence.
+    pub is_gone: bool,
+}
+
+/// How an agent was shown last, as far as a change of it is news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// Whether it is heard of.
+    pub liveness: Option<Liveness>,
+    /// Its status.
+    pub status: HealthStatus,
+    /// Its score, rounded.
+    pub score: Option<i64>,
+    /// Since when it has this status.
+    pub since: UnixNanos,
+}
+
+impl Shown {
+    /// What a standing shows at `now`, after `before`.
+    #[must_use]
+    pub fn of(standing: CurrentHealth, liveness: Option<Liveness>, before: Option<Self>, now: UnixNanos) -> Self {
+        let since = before.filter(|before| before.status == standing.status).map_or(now, |before| before.since);
+        #[allow(clippy::cast_possible_truncation)]
+        let score = standing.score.map(|score| score.round() as i64);
+        Self { liveness, status: standing.status, score, since }
+    }
+}
+
 /// The status of an agent, and its score: 0 to 100, `None` while it is unknown.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CurrentHealth {
@@ -105,6 +154,28 @@ impl LiveAgent {
                 CurrentHealth { status: HealthStatus::Maintenance, score: judged.and_then(|judged| judged.score) }
             }
             Liveness::OnTime | Liveness::Late => judged.unwrap_or_else(|| self.unjudged(now)),
+        }
+    }
+
+    /// Why the agent stands as it does, the worst first.
+    #[must_use]
+    pub fn reasons(&self) -> Vec<String> {
+        let seconds = |nanos: i64| nanos / UnixNanos::SECOND;
+        match self.liveness {
+            Liveness::Offline => {
+                vec![format!("nothing was heard of it for longer than its timeout of {} s", seconds(self.timeout))]
+            }
+            Liveness::Maintenance => vec!["maintenance is planned, or it says so itself".to_owned()],
+            Liveness::OnTime | Liveness::Late => {
+                let mut reasons = self.health.as_ref().map(|health| health.reasons.clone()).unwrap_or_default();
+                if let Some(reported) = self.reported.filter(|reported| self.health.is_none() && is_bad(*reported)) {
+                    reasons.push(format!("it says that it is {}", reported.name()));
+                }
+                if self.liveness == Liveness::Late {
+                    reasons.push(format!("it is late: it reports every {} s", seconds(self.interval)));
+                }
+                reasons
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::availability::Interval;
 use crate::columns::Columns;
 use crate::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
+use crate::live_agents::StandingChange;
 use crate::series::{AgentDesc, SeriesDesc};
 use crate::verdict::{Alert, Notice, Verdict};
 use std::sync::Arc;
@@ -80,6 +81,8 @@ pub struct EvaluationOutput {
     pub maintenance: Vec<PastMaintenance>,
     /// What someone should hear of alerts; not kept.
     pub notices: Vec<Notice>,
+    /// Agents that stand otherwise than before; not kept.
+    pub standings: Vec<StandingChange>,
 }
 
 /// Where a partition can resume.

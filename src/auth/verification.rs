@@ -5,8 +5,12 @@ use super::scopes::scope_of;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header};
 use serde::Deserialize;
+use std::time::{Duration, SystemTime};
 use vitals_core::caller::{Caller, Scope};
 use vitals_core::ids::TenantId;
+
+/// Tokens that live longer than this count as living so long: 30 years.
+const LONGEST_LIFE: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 /// A reason for which a caller is not authenticated. The messages name no internals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +46,6 @@ pub(super) struct Claims {
     email: Option<String>,
     #[serde(default)]
     iat: Option<f64>,
-    #[allow(dead_code, reason = "here its type is checked; what it says is checked by the decoder")]
     exp: f64,
     #[serde(default, rename = "type")]
     kind: Option<String>,
@@ -88,6 +91,20 @@ impl Auth {
             Some(names) => names.split_whitespace().filter_map(scope_of).collect(),
         };
         Ok(Caller { tenant, subject: Some(claims.sub), agents: claims.agents, scopes })
+    }
+
+    /// How long the token in this `Authorization` header is valid from now on.
+    ///
+    /// # Errors
+    /// When there is no valid token in it.
+    pub fn lifetime(&self, authorization: Option<&str>) -> Result<Duration, Denied> {
+        let header = authorization.ok_or(Denied::Missing)?;
+        let (_, token) = header.trim().split_once(' ').ok_or(Denied::NotBearer)?;
+        let (claims, _) = self.claims(token.trim())?;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        // Up to the moment at which the token is refused: its end, and the leeway behind it.
+        let end = Duration::try_from_secs_f64(claims.exp.max(0.0)).unwrap_or(Duration::MAX);
+        Ok(end.saturating_add(Duration::from_secs(self.leeway)).saturating_sub(now).min(LONGEST_LIFE))
     }
 
     /// The claims of a token whose signature and times are right, and whether our own secret signed it.

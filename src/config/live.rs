@@ -98,6 +98,7 @@ mod tests {
             max_connections: 0,
             header_seconds: 0,
             shutdown_seconds: 0,
+            write_seconds: 0,
             ..expose
         };
         let mut tried = 0;

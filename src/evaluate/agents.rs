@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use vitals_core::availability::{Beat, Interval, State, Tally, Timing, Tracker, planned_over};
 use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
-use vitals_core::live_agents::{LiveAgent, LiveAgents, Observed};
+use vitals_core::live_agents::{CurrentHealth, LiveAgent, LiveAgents, Liveness, Observed, Shown, StandingChange};
 use vitals_core::record::Measurements;
 use vitals_core::rules::alerts::{self, Alerts, Finding, Policy};
 use vitals_core::rules::health::is_bad;
@@ -109,6 +109,8 @@ pub(super) struct Agent {
     windows: Vec<PlannedWindow>,
     stored_health: Vec<StoredVerdict<(HealthStatus, f64)>>,
     stored_sla: Vec<StoredVerdict<(Risk, Option<i64>)>>,
+    /// How it was shown last.
+    shown: Option<Shown>,
     #[serde(skip)]
     changed: bool,
 }
@@ -166,18 +168,28 @@ impl Agents {
         }
     }
 
-    /// Tells the board what has changed.
-    pub(super) fn show(&mut self, timing: &Timing, live_agents: &LiveAgents) {
+    /// Tells the board what has changed, and `out` who stands otherwise than before.
+    pub(super) fn show(
+        &mut self,
+        timing: &Timing,
+        now: UnixNanos,
+        live_agents: &LiveAgents,
+        out: &mut EvaluationOutput,
+    ) {
         let changed = std::mem::take(&mut self.changed);
         let (mut alive, mut observed) = (Vec::new(), Vec::new());
         for at in changed {
             let agent = &mut self.all[at];
             agent.changed = false;
             if let Some(live) = agent.live(timing) {
+                out.standings.extend(agent.news(&live, now));
                 alive.push((agent.id, live));
             } else if let Some(health) = agent.health.clone() {
-                let (time, measurements) = (agent.measured_at, agent.measurements);
-                observed.push((agent.id, Observed { health, time, measurements }));
+                let seen = Observed { health, time: agent.measured_at, measurements: agent.measurements };
+                out.standings.extend(agent.news_of_observed(&seen, now));
+                observed.push((agent.id, seen));
+            } else {
+                out.standings.extend(agent.gone(now));
             }
         }
         if !alive.is_empty() {
@@ -211,6 +223,7 @@ impl Agent {
             windows: Vec::new(),
             stored_health: Vec::new(),
             stored_sla: Vec::new(),
+            shown: None,
             changed: false,
         }
     }
@@ -235,6 +248,54 @@ impl Agent {
             health: self.health.clone(),
             sla: self.sla.clone(),
         })
+    }
+
+    /// What of `live` differs from what was shown last.
+    fn news(&mut self, live: &LiveAgent, now: UnixNanos) -> Option<StandingChange> {
+        let change = self.stands(live.current_health(now), Some(live.liveness), now)?;
+        let (last_evidence, reported, reasons) = (Some(live.last_evidence), live.reported, live.reasons());
+        Some(StandingChange { last_evidence, reported, reasons, ..change })
+    }
+
+    fn news_of_observed(&mut self, seen: &Observed, now: UnixNanos) -> Option<StandingChange> {
+        let change = self.stands(seen.current_health(now), None, now)?;
+        Some(StandingChange { reasons: seen.health.reasons.clone(), ..change })
+    }
+
+    fn stands(
+        &mut self,
+        standing: CurrentHealth,
+        liveness: Option<Liveness>,
+        now: UnixNanos,
+    ) -> Option<StandingChange> {
+        let before = self.shown;
+        let shown = Shown::of(standing, liveness, before, now);
+        if before == Some(shown) {
+            return None;
+        }
+        self.shown = Some(shown);
+        Some(StandingChange { standing, before, since: shown.since, ..self.unknown(now, liveness) })
+    }
+
+    /// It was shown, and is not known any more.
+    fn gone(&mut self, now: UnixNanos) -> Option<StandingChange> {
+        let before = self.shown.take()?;
+        Some(StandingChange { before: Some(before), is_gone: true, ..self.unknown(now, None) })
+    }
+
+    fn unknown(&self, now: UnixNanos, liveness: Option<Liveness>) -> StandingChange {
+        StandingChange {
+            agent: self.id,
+            at: now,
+            liveness,
+            standing: CurrentHealth::UNKNOWN,
+            before: None,
+            since: now,
+            last_evidence: None,
+            reported: None,
+            reasons: Vec::new(),
+            is_gone: false,
+        }
     }
 
     /// Time in each state over the last `nanos` before `now`.
@@ -417,7 +478,8 @@ impl Agent {
     pub(super) fn retire(&mut self, now: UnixNanos, config: &EvaluateConfig, out: &mut EvaluationOutput) {
         let policy = self.policy(now, config);
         self.alerts.resolve_all(now, now, policy, out);
-        *self = Self::new(self.id, self.tenant.clone());
+        let shown = self.shown;
+        *self = Self { shown, changed: self.changed, ..Self::new(self.id, self.tenant.clone()) };
     }
 
     /// Applies the threshold of its kind to a value; the alert that it raised. In planned maintenance no value is a

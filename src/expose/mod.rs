@@ -2,11 +2,13 @@
 //!
 //! - [`alerts`]: notifications of alerts, to Alertmanager and webhooks
 //! - [`otlp`]: verdicts, and on request samples, to another OTLP receiver
+//! - [`stream`]: what evaluation makes, to clients, as it is made
 //! - [`rest`]: the routes of the contract, and those that make series, verdicts and alerts queryable
 
 pub mod alerts;
 pub mod otlp;
 pub mod rest;
+pub mod stream;
 
 use serde::{Deserialize, Serialize};
 use std::future::Future;
@@ -40,6 +42,8 @@ pub struct ExposeConfig {
     pub request_seconds: u64,
     /// Most bytes of request bodies held at a time, at least 10 MiB; more is refused with 429.
     pub max_body_bytes: usize,
+    /// A connection whose client reads nothing of its answer for this long is closed.
+    pub write_seconds: u64,
     /// At shutdown, requests under way have this long to finish.
     pub shutdown_seconds: u64,
     /// Availability objective, percent; from `evaluate.objective.target`.
@@ -78,6 +82,8 @@ pub struct ExposeConfig {
     pub thresholds: Thresholds,
     /// What is taken off the quality of a metric.
     pub quality: QualityRules,
+    /// The live stream.
+    pub stream: stream::StreamConfig,
 }
 
 /// Why REST cannot be as configured.
@@ -89,6 +95,9 @@ pub enum ExposeError {
     /// The origins cannot be used.
     #[error(transparent)]
     Cors(#[from] CorsError),
+    /// The live stream's bounds cannot be used.
+    #[error("{0}")]
+    Stream(String),
 }
 
 impl ExposeConfig {
@@ -100,6 +109,7 @@ impl ExposeConfig {
         if !rest::is_valid_prefix(&self.prefix) {
             return Err(ExposeError::Prefix(self.prefix.clone()));
         }
+        self.stream.check().map_err(ExposeError::Stream)?;
         Ok(self.cors.check("expose.cors")?)
     }
 }
@@ -112,6 +122,7 @@ impl Default for ExposeConfig {
             header_seconds: 30,
             request_seconds: 30,
             max_body_bytes: 64 * 1024 * 1024,
+            write_seconds: 60,
             shutdown_seconds: 10,
             sla_target: 99.9,
             sla_period_days: 30,
@@ -127,6 +138,7 @@ impl Default for ExposeConfig {
             sample_retention_days: 90,
             thresholds: Thresholds::default(),
             quality: QualityRules::default(),
+            stream: stream::StreamConfig::default(),
         }
     }
 }
@@ -208,6 +220,8 @@ pub struct Rest {
     pub auth: Arc<Auth>,
     /// Where received records go.
     pub submitter: Arc<dyn RecordSubmitter>,
+    /// The live stream.
+    pub streams: Arc<stream::Hub>,
     /// Lists the plugins.
     pub plugins: Arc<dyn Fn() -> Vec<serde_json::Value> + Send + Sync>,
     /// How the service is.

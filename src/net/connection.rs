@@ -2,17 +2,17 @@
 
 use super::head::{MOST_HEAD_BYTES, MOST_HEADERS};
 use super::lingering::Lingering;
-use super::listener::{ListenerLimits, Protocols, RequestHandler};
+use super::listener::{ConnectionSlot, ListenerLimits, Protocols, RequestHandler};
+use super::stalled::WriteStall;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulConnection;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -20,6 +20,8 @@ use tokio::sync::watch;
 
 /// The least time for a head: with none, no request could be read.
 const SHORTEST_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
+/// The least time for a write: with none, no answer could be sent.
+const SHORTEST_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest time for an HTTP/2 client to answer a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// HTTP/2's windows for one stream and for a connection, in bytes.
@@ -58,7 +60,10 @@ impl ConnectionFailure {
 }
 
 /// The protocol of a listener's connections, with its limits.
-pub struct ConnectionServer(Protocol);
+pub struct ConnectionServer {
+    protocol: Protocol,
+    write_timeout: Duration,
+}
 
 enum Protocol {
     Http1(http1::Builder),
@@ -69,12 +74,13 @@ impl ConnectionServer {
     /// A server of connections with `limits`.
     pub fn new(limits: &ListenerLimits) -> Self {
         let head_timeout = limits.head_timeout.max(SHORTEST_HEAD_TIMEOUT);
-        Self(match limits.protocols {
+        let protocol = match limits.protocols {
             Protocols::Http1 => Protocol::Http1(http1_only(head_timeout)),
             Protocols::Http1And2 { max_streams, keepalive } => {
                 Protocol::Http1And2(http1_and_2(head_timeout, max_streams, keepalive))
             }
-        })
+        };
+        Self { protocol, write_timeout: limits.write_timeout.max(SHORTEST_WRITE_TIMEOUT) }
     }
 }
 
@@ -117,25 +123,33 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// Becomes true when the service stops.
     pub stopping: watch::Receiver<bool>,
+    pub slot: ConnectionSlot,
 }
 
 impl Connection {
     /// Answers the requests of the connection until it ends.
     pub async fn serve<H: RequestHandler>(self, server: &ConnectionServer, handler: Arc<H>) {
-        let Self { stream, peer, stopping } = self;
+        let Self { stream, peer, stopping, slot } = self;
         // Answers are small and nobody should wait for them to fill a packet.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "TCP_NODELAY not set");
         }
-        let io = TokioIo::new(Lingering::new(stream));
+        let io = TokioIo::new(WriteStall::new(Lingering::new(stream), server.write_timeout));
         let answering = handler.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(slot.clone());
             let handler = answering.clone();
             async move { Ok::<_, Infallible>(handler.answer(peer, request).await) }
         });
-        let ended = match &server.0 {
-            Protocol::Http1(builder) => drive(builder.serve_connection(io, service), stopping).await,
-            Protocol::Http1And2(builder) => drive(builder.serve_connection(io, service), stopping).await,
+        let ended = match &server.protocol {
+            Protocol::Http1(builder) => {
+                let connection = builder.serve_connection(io, service).with_upgrades();
+                drive(connection, |connection| connection.graceful_shutdown(), stopping).await
+            }
+            Protocol::Http1And2(builder) => {
+                let connection = builder.serve_connection(io, service);
+                drive(connection, |connection| connection.graceful_shutdown(), stopping).await
+            }
         };
         if let Err(error) = ended {
             let failure = ConnectionFailure::of(error.as_ref());
@@ -146,13 +160,14 @@ impl Connection {
 }
 
 /// Runs `connection` to its end; once the service stops, no further request is read from it.
-async fn drive<C>(
+async fn drive<C, E>(
     connection: C,
+    finish: impl FnOnce(Pin<&mut C>),
     mut stopping: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
-    C: GracefulConnection,
-    C::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    C: Future<Output = Result<(), E>>,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let mut connection = pin!(connection);
     let stopped = async {
@@ -162,7 +177,7 @@ where
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stopped => {
-            connection.as_mut().graceful_shutdown();
+            finish(connection.as_mut());
             connection.await
         }
     };

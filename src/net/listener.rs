@@ -6,6 +6,7 @@
 use super::connection::{Connection, ConnectionFailure, ConnectionServer};
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
+use parking_lot::Mutex;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -42,8 +43,25 @@ pub struct ListenerLimits {
     pub max_connections: usize,
     /// The longest time for the head of a request to arrive; also how long an HTTP/1 connection may be idle.
     pub head_timeout: Duration,
+    /// How long a client may read nothing of what it is sent.
+    pub write_timeout: Duration,
     /// The longest time for open connections to finish once the service stops.
     pub shutdown_grace: Duration,
+}
+
+/// A connection's share of those that may be open. Each request has it among its extensions.
+#[derive(Clone)]
+pub struct ConnectionSlot(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl ConnectionSlot {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self(Arc::new(Mutex::new(Some(permit))))
+    }
+
+    /// Gives the share to other connections: what follows on this one has a bound of its own.
+    pub fn leave(&self) {
+        drop(self.0.lock().take());
+    }
 }
 
 /// Answers the requests of one listener.
@@ -85,8 +103,9 @@ pub async fn serve<H: RequestHandler>(
         };
         let (server, handler, stopping) = (server.clone(), handler.clone(), stopping.clone());
         tokio::spawn(async move {
-            Connection { stream, peer, stopping }.serve(&server, handler).await;
-            drop(admitted);
+            let slot = ConnectionSlot::new(admitted);
+            Connection { stream, peer, stopping, slot: slot.clone() }.serve(&server, handler).await;
+            slot.leave();
         });
     }
     drop(listener);
@@ -162,7 +181,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, handler) = (listener.local_addr().unwrap(), Arc::new(Greeter::default()));
         let shutdown_grace = Duration::from_secs(60);
-        let limits = ListenerLimits { protocols, max_connections, head_timeout, shutdown_grace };
+        let write_timeout = Duration::from_secs(60);
+        let limits = ListenerLimits { protocols, max_connections, head_timeout, write_timeout, shutdown_grace };
         let (stop, stopped) = oneshot::channel::<()>();
         let ended = tokio::spawn(serve(listener, limits, handler.clone(), async { drop(stopped.await) }));
         Running { address, handler, stop, ended }

@@ -29,6 +29,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use vitals_core::caller::{Caller, Scope};
 
+/// How long a client may read nothing of its answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest time for open connections to finish once the service stops.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
@@ -69,6 +71,7 @@ impl ReceiveConfig {
             },
             max_connections: self.max_connections,
             head_timeout: Duration::from_secs(self.header_timeout_seconds),
+            write_timeout: WRITE_TIMEOUT,
             shutdown_grace: SHUTDOWN_GRACE,
         }
     }

@@ -38,6 +38,7 @@ impl Tail {
             acknowledged,
             maintenance,
             notices: _,
+            standings: _,
         } = output;
         self.agents.extend(agents);
         self.series.extend(series);

@@ -80,6 +80,7 @@ impl AgentMonitor {
             {
                 agent.retire(now, &shared.config, &mut shared.out);
                 shared.live_agents.remove(agent.id);
+                self.agents.mark_changed(index);
             }
         }
     }

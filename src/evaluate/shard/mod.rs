@@ -451,11 +451,11 @@ impl Shard {
 
     /// Writes the output to the store, and shows the agents that changed.
     fn emit(&mut self) {
-        let out = mem::take(&mut self.shared.out);
+        let mut out = mem::take(&mut self.shared.out);
         if self.shared.is_rebuilding {
             return;
         }
-        self.agents.agents.show(&self.shared.timing, &self.shared.live_agents);
+        self.agents.agents.show(&self.shared.timing, self.shared.now(), &self.shared.live_agents, &mut out);
         if out == EvaluationOutput::default() {
             return;
         }

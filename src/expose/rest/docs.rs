@@ -5,10 +5,10 @@
 
 use super::error::{ApiError, ERROR_EXAMPLES, ErrorBody, InvalidBody};
 use super::extract::Anyone;
-use super::prefix;
 use super::problem::Problem;
 use super::routes::ROUTES;
 use super::time::Time;
+use super::{asyncapi, prefix};
 use crate::expose::Rest;
 use crate::net::Refusal;
 use axum::body::Body;
@@ -41,6 +41,7 @@ use vitals_core::series::MetricKind;
     tags(
         (name = "telemetry", description = "The IntelliBrowse contract"),
         (name = "query", description = "What is known, as lists"),
+        (name = "stream", description = "What happens, as it happens; `/asyncapi.json` describes the messages"),
         (name = "operations", description = "Probes, plugins, alerts, maintenance windows"),
     )
 )]
@@ -273,6 +274,8 @@ pub fn routes() -> Router<Arc<Rest>> {
         .route("/docs/{*file}", get(|Path(file): Path<String>| page(file)))
         .route("/openapi.json", get(openapi))
         .route("/openapi.json/", get(openapi))
+        .route("/asyncapi.json", get(asyncapi::asyncapi))
+        .route("/asyncapi.json/", get(asyncapi::asyncapi))
 }
 
 /// Relative unless the prefix is known: right for a page at `/docs` and at `/`, whatever stands before them.

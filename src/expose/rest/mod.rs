@@ -10,13 +10,14 @@
 //! Answers are made from what evaluation keeps in memory and from the store, by way of `current_health`, `availability`,
 //! `failure_patterns`, `trends`, `components` and `component_uptime`. `shapes` has what several routes write.
 
-mod alert_info;
+pub(super) mod alert_info;
+pub(super) mod asyncapi;
 mod availability;
 mod body;
 mod component_uptime;
 mod components;
 mod contract;
-mod current_health;
+pub(super) mod current_health;
 pub mod docs;
 mod error;
 mod extract;
@@ -31,7 +32,7 @@ mod ranges;
 mod router;
 mod routes;
 mod server;
-mod shapes;
+pub(super) mod shapes;
 pub mod time;
 mod trends;
 

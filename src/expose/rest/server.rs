@@ -26,6 +26,11 @@ pub async fn serve(
 ) {
     let first = rest.borrow_and_update().clone();
     let limits = listener_limits(&first.config);
+    let streams = first.streams.clone();
+    let shutdown = async {
+        shutdown.await;
+        streams.close();
+    };
     // One over all reloads: a body that is held by a request of before counts against the requests after it.
     let bodies = ByteBudget::new(first.config.max_body_bytes);
     let routes = Arc::new(CurrentRouter(RwLock::new(router(first, BodyBudget(bodies.clone())))));
@@ -42,6 +47,9 @@ pub async fn serve(
         () = net::serve(listener, limits, routes.clone(), shutdown) => {}
         () = reloads => {}
     }
+    if tokio::time::timeout(limits.shutdown_grace, streams.idle()).await.is_err() {
+        tracing::warn!("streams were still open when the service stopped");
+    }
 }
 
 fn listener_limits(config: &ExposeConfig) -> ListenerLimits {
@@ -49,6 +57,7 @@ fn listener_limits(config: &ExposeConfig) -> ListenerLimits {
         protocols: Protocols::Http1,
         max_connections: config.max_connections,
         head_timeout: Duration::from_secs(config.header_seconds),
+        write_timeout: Duration::from_secs(config.write_seconds),
         shutdown_grace: Duration::from_secs(config.shutdown_seconds),
     }
 }

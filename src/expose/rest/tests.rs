@@ -14,6 +14,7 @@ mod queries;
 mod schemas;
 mod service;
 mod store;
+mod stream;
 mod walls;
 
 use self::schemas::{contract, document, fits, operations, violations, within, written};

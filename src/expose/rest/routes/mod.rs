@@ -17,10 +17,12 @@ mod probe;
 mod samples;
 mod series;
 mod service_health;
+mod stream;
 pub mod system_metrics;
 mod uptime_status;
 mod uptime_summary;
 mod verdicts;
+mod ws;
 
 use crate::expose::Rest;
 use axum::routing::MethodRouter;
@@ -55,6 +57,8 @@ pub const ROUTES: &[Route] = &[
     acknowledge::ROUTE,
     maintenance::ROUTE,
     plugins::ROUTE,
+    stream::ROUTE,
+    ws::ROUTE,
     probe::ROUTE,
     metrics::ROUTE,
 ];

@@ -20,6 +20,7 @@ pub struct Service {
     pub store: Arc<ListStore>,
     pub evaluation: Arc<EvaluationStub>,
     pub registry: Arc<Registry>,
+    pub streams: Arc<crate::expose::stream::Hub>,
     pub rest: tokio::sync::watch::Sender<Arc<Rest>>,
     pub _stop: tokio::sync::oneshot::Sender<()>,
 }
@@ -62,6 +63,7 @@ impl Service {
             live_agents,
             auth: auth.clone(),
             submitter: evaluation.clone(),
+            streams: crate::expose::stream::Hub::new(&config.stream, registry.clone()),
             plugins: Arc::new(|| vec![json!({"name": "health-score"})]),
             status: {
                 let store = store.clone();
@@ -86,6 +88,7 @@ impl Service {
             partitions: 2,
             clock: Arc::new(|| NOW),
         };
+        let streams = rest.streams.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -93,7 +96,7 @@ impl Service {
         tokio::spawn(serve(listener, current, async {
             let _ = stopped.await;
         }));
-        Self { address, auth, store, evaluation, registry, rest, _stop: stop }
+        Self { address, auth, store, evaluation, registry, streams, rest, _stop: stop }
     }
 
     /// New settings, as a reload of the service gives them.

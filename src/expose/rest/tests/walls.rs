@@ -94,5 +94,5 @@ async fn no_route_answers_without_a_token() {
             }
         }
     }
-    assert_eq!(seen, 16);
+    assert_eq!(seen, 18);
 }
