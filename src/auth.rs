@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use vitals_core::caller::{Caller, Scope};
-use vitals_core::ids::TenantId;
+use vitals_core::ids::{TenantId, UnixNanos};
 
 /// The environment variable that holds the HS256 secret.
 pub const KEY_VARIABLE: &str = "VITALS_AUTH_KEY";
@@ -313,6 +313,14 @@ impl Auth {
     /// # Errors
     /// When there is no valid token in it.
     pub fn caller(&self, authorization: Option<&str>) -> Result<Caller, Denied> {
+        self.caller_until(authorization).map(|(caller, _)| caller)
+    }
+
+    /// Who sends this `Authorization` header, and when the token ends (`exp`).
+    ///
+    /// # Errors
+    /// When there is no valid token in it.
+    pub fn caller_until(&self, authorization: Option<&str>) -> Result<(Caller, UnixNanos), Denied> {
         let header = authorization.ok_or(Denied::Missing)?;
         let (scheme, token) = header.trim().split_once(' ').ok_or(Denied::NotBearer)?;
         if !scheme.eq_ignore_ascii_case("bearer") {
@@ -337,7 +345,7 @@ impl Auth {
             None => vec![Scope::Read, Scope::Write],
             Some(names) => names.split_whitespace().filter_map(scope).collect(),
         };
-        Ok(Caller { tenant, subject: Some(claims.sub), agents: claims.agents, scopes })
+        Ok((Caller { tenant, subject: Some(claims.sub), agents: claims.agents, scopes }, end_of(claims.exp)))
     }
 
     /// The claims of a token whose signature and times are right, and whether our own secret signed it.
@@ -422,6 +430,12 @@ impl Auth {
         }
         encode(&Header::new(Algorithm::HS256), &claims, &secret.signs).map_err(AuthError::Sign)
     }
+}
+
+/// A time in seconds since the epoch; one that is too far away is as far as time goes.
+#[allow(clippy::cast_possible_truncation)] // A cast of a float keeps to the bounds.
+fn end_of(seconds: f64) -> UnixNanos {
+    UnixNanos((seconds * 1e9) as i64)
 }
 
 fn scope(name: &str) -> Option<Scope> {

@@ -375,6 +375,7 @@ impl Rooms {
             plugins: self.list_plugins(),
             status: self.status(),
             metrics: self.metrics(),
+            page: Arc::default(),
             config: config.expose(),
             partitions: self.log.partitions(),
             clock: Arc::new(now),

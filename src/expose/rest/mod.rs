@@ -15,7 +15,7 @@ pub mod docs;
 pub mod error;
 mod ingest;
 mod insight;
-mod prefix;
+pub mod prefix;
 mod query;
 mod standing;
 pub mod time;
@@ -28,7 +28,7 @@ mod tests;
 pub use prefix::is_sane as is_sane_prefix;
 
 use self::error::ApiError;
-use super::{Rest, ServiceStatus};
+use super::{Rest, ServiceStatus, page};
 use crate::auth::Denied;
 use crate::web::{Budget, CORRELATION, Lingering, MOST_HEAD_BYTES, MOST_HEADERS, Permit, waits_for_continue};
 use axum::Router;
@@ -97,10 +97,12 @@ fn router(rest: Arc<Rest>, bodies: Arc<Budget>) -> Router {
     let (cors, prefix) = (rest.config.cors.layer("expose.cors"), rest.config.prefix.clone());
     let others = [("/health", get(query::probe)), ("/metrics", get(query::metrics))];
     let routes = with_routes(Router::new().nest("/api/v1/telemetry", with_routes(Router::new(), telemetry)), others)
-        .merge(docs::routes())
+        .merge(docs::routes(rest.config.page))
+        .merge(page::routes(&rest))
         .fallback(|| async { ApiError::NotFound("there is no such route".to_owned()) })
         .method_not_allowed_fallback(|| async { ApiError::Method })
         .layer(axum::Extension(BodyBudget(bodies)))
+        .layer(from_fn_with_state(rest.clone(), page::admit))
         .layer(from_fn_with_state(rest.clone(), bounded))
         .layer(from_fn(correlated))
         .with_state(rest);
