@@ -12,10 +12,10 @@ use vitals::store::influx::line::{Head, Times, row};
 use vitals::store::influx::{gzip, heads};
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
-use vitals_core::seam::Catalogue;
 use vitals_core::series::{
     AgentDesc, AgentProfile, Attributes, MetricKind, Origin, Part, Scope, SeriesDesc, SeriesSpec, Shape,
 };
+use vitals_core::store::Catalogue;
 
 /// Lines of a write.
 const LINES: u32 = 5_000;

@@ -4,11 +4,11 @@
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use std::sync::Arc;
 use vitals::evaluate::host::{PluginLimits, PluginSet};
-use vitals::evaluate::judges::{AgentView, Judges, SlaView};
-use vitals::evaluate::native::NativeJudges;
+use vitals::evaluate::native::NativePlugins;
+use vitals::evaluate::tenant_plugins::{AgentView, SlaView, TenantPlugins};
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
-use vitals_core::record::Vitals;
+use vitals_core::record::Measurements;
 use vitals_core::series::{MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
 
 const SERIES: u32 = 10_000;
@@ -58,34 +58,34 @@ impl Rows {
 }
 
 /// Native and in WebAssembly.
-fn both(set: &PluginSet, shape: Shape) -> [(&'static str, Box<dyn Judges>); 2] {
+fn both(set: &PluginSet, shape: Shape) -> [(&'static str, Box<dyn TenantPlugins>); 2] {
     let tenant = TenantId::default_tenant();
-    let mut both: [(_, Box<dyn Judges>); 2] =
-        [("native", Box::new(NativeJudges::default())), ("wasm", set.instances(&tenant))];
-    for (_, judges) in &mut both {
-        (0..SERIES).for_each(|id| judges.open(&desc(id, shape)));
+    let mut both: [(_, Box<dyn TenantPlugins>); 2] =
+        [("native", Box::new(NativePlugins::default())), ("wasm", set.instances(&tenant))];
+    for (_, plugins) in &mut both {
+        (0..SERIES).for_each(|id| plugins.open(&desc(id, shape)));
     }
     both
 }
 
 fn samples(c: &mut Criterion, set: &PluginSet) {
-    for (name, mut judges) in both(set, Shape::Gauge) {
+    for (name, mut plugins) in both(set, Shape::Gauge) {
         let mut group = c.benchmark_group("iqr-outlier");
         group.throughput(Throughput::Elements(u64::from(ROWS)));
         let mut rows = Rows { next: 0 };
         // Full windows first.
-        (0..SERIES * 110 / ROWS).for_each(|_| drop(judges.detect(&rows.batch())));
+        (0..SERIES * 110 / ROWS).for_each(|_| drop(plugins.detect(&rows.batch())));
         group.bench_function(name, |b| {
-            b.iter_batched(|| rows.batch(), |batch| judges.detect(&batch), BatchSize::PerIteration);
+            b.iter_batched(|| rows.batch(), |batch| plugins.detect(&batch), BatchSize::PerIteration);
         });
     }
-    for (name, mut judges) in both(set, Shape::Cumulative { monotonic: true }) {
+    for (name, mut plugins) in both(set, Shape::Cumulative { monotonic: true }) {
         let mut group = c.benchmark_group("rate");
         group.throughput(Throughput::Elements(u64::from(ROWS)));
         let mut rows = Rows { next: 0 };
-        (0..4).for_each(|_| drop(judges.derive(&rows.batch())));
+        (0..4).for_each(|_| drop(plugins.derive(&rows.batch())));
         group.bench_function(name, |b| {
-            b.iter_batched(|| rows.batch(), |batch| judges.derive(&batch), BatchSize::PerIteration);
+            b.iter_batched(|| rows.batch(), |batch| plugins.derive(&batch), BatchSize::PerIteration);
         });
     }
 }
@@ -96,11 +96,11 @@ fn agents(c: &mut Criterion, set: &PluginSet) {
             agent: AgentId(i),
             time: UnixNanos(0),
             // One agent in ten has something to complain of.
-            vitals: Vitals {
+            measurements: Measurements {
                 cpu_percent: Some(if i % 10 == 0 { 97.0 } else { 40.0 }),
                 memory_percent: Some(50.0),
                 latency_ms: Some(20.0),
-                ..Vitals::default()
+                ..Measurements::default()
             },
             uptime_percent: Some(100.0),
         })
@@ -116,14 +116,14 @@ fn agents(c: &mut Criterion, set: &PluginSet) {
             three_days: window(259_200.0),
         })
         .collect();
-    for (name, mut judges) in both(set, Shape::Gauge) {
+    for (name, mut plugins) in both(set, Shape::Gauge) {
         let mut group = c.benchmark_group("health-score");
         group.throughput(Throughput::Elements(u64::from(ROWS)));
-        group.bench_function(name, |b| b.iter(|| judges.assess(&views)));
+        group.bench_function(name, |b| b.iter(|| plugins.assess(&views)));
         group.finish();
         let mut group = c.benchmark_group("sla");
         group.throughput(Throughput::Elements(u64::from(ROWS)));
-        group.bench_function(name, |b| b.iter(|| judges.report(&objectives)));
+        group.bench_function(name, |b| b.iter(|| plugins.report(&objectives)));
     }
 }
 

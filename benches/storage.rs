@@ -9,8 +9,9 @@ use vitals::log::{Durability, LogConfig, SqliteLog};
 use vitals::store::{EmbeddedStore, StoreConfig};
 use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, UnixNanos};
+use vitals_core::log::Log;
 use vitals_core::record::{Record, Samples, Ticket};
-use vitals_core::seam::{Aggregation, Checkpoint, Log, Output, SampleQuery, Store};
+use vitals_core::store::{Aggregation, Checkpoint, EvaluationOutput, SampleQuery, Store};
 
 const SERIES: u32 = 10_000;
 /// Series of one agent; they share their times.
@@ -50,8 +51,8 @@ impl Fleet {
     }
 
     /// What evaluation hands on: one round of all series.
-    fn output(&mut self, round: i64) -> Output {
-        Output { samples: vec![Arc::new(self.sample(0, SERIES, round))], ..Output::default() }
+    fn output(&mut self, round: i64) -> EvaluationOutput {
+        EvaluationOutput { samples: vec![Arc::new(self.sample(0, SERIES, round))], ..EvaluationOutput::default() }
     }
 }
 

@@ -438,6 +438,16 @@ fn end_of(seconds: f64) -> UnixNanos {
     UnixNanos((seconds * 1e9) as i64)
 }
 
+/// The name of a scope in tokens.
+#[must_use]
+pub fn scope_name(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Read => "telemetry:read",
+        Scope::Write => "telemetry:write",
+        Scope::Admin => "admin",
+    }
+}
+
 fn scope(name: &str) -> Option<Scope> {
     match name {
         "telemetry:read" => Some(Scope::Read),

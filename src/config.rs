@@ -1,10 +1,10 @@
 //! The configuration: embedded defaults, a file over them, `VITALS__SECTION__KEY` over that.
 //!
-//! Each section is the configuration of one room and defined there; this file lays the layers over each other, hands
-//! each room its part of what is set for several, and checks what no room can check alone. A key that nobody knows is an
+//! Each section is the configuration of one stage and defined there; this file lays the layers over each other, hands
+//! each stage its part of what is set for several, and checks what no stage can check alone. A key that nobody knows is an
 //! error that names where it stands.
 //!
-//! - [`TelemetryConfig`]: the section that several rooms share
+//! - [`TelemetryConfig`]: the section that several stages share
 //! - [`changed`], [`needs_restart`]: which settings differ, and which of them a running service does not take over
 
 use crate::auth::AuthConfig;
@@ -44,7 +44,7 @@ const PREFIX: &str = "VITALS__";
 pub struct Config {
     /// More plugins: every `.wasm` file in this folder.
     pub plugin_folder: Option<PathBuf>,
-    /// Intervals, retention, thresholds, alerts: shared by several rooms.
+    /// Intervals, retention, thresholds, alerts: shared by several stages.
     pub telemetry: TelemetryConfig,
     /// When which agents are down on purpose.
     pub maintenance: Vec<MaintenanceWindow>,
@@ -164,9 +164,9 @@ pub enum ConfigError {
         /// Which channel.
         channel: String,
     },
-    /// A room does not take its settings.
+    /// A stage does not take its settings.
     #[error("{0}")]
-    Room(String),
+    Stage(String),
     /// More than one thing.
     #[error("{}", listed(.0))]
     Several(Vec<ConfigError>),
@@ -268,8 +268,8 @@ impl Config {
         let too_little = least.into_iter().chain(self.telemetry.least()).filter(|(_, is, least)| is < least);
         problems.extend(too_little.map(|(key, is, least)| ConfigError::TooLittle { key, is, least }));
         problems
-            .extend(self.receive.cors.check("receive.cors").err().map(|error| ConfigError::Room(error.to_string())));
-        problems.extend(self.expose.check().err().map(|error| ConfigError::Room(error.to_string())));
+            .extend(self.receive.cors.check("receive.cors").err().map(|error| ConfigError::Stage(error.to_string())));
+        problems.extend(self.expose.check().err().map(|error| ConfigError::Stage(error.to_string())));
         problems.extend(alerts::problems(&self.channels).into_iter().map(ConfigError::Channel));
         for config in &self.telemetry.alert_configs {
             let is_there = |name: &&String| self.channels.iter().any(|channel| channel.name == **name);
@@ -279,8 +279,8 @@ impl Config {
                 ConfigError::NoChannel { alert_type, channel: channel.clone() }
             }));
         }
-        problems.extend(self.store().check().err().map(ConfigError::Room));
-        problems.extend(self.evaluate().problems().into_iter().map(ConfigError::Room));
+        problems.extend(self.store().check().err().map(ConfigError::Stage));
+        problems.extend(self.evaluate().problems().into_iter().map(ConfigError::Stage));
         none_of(problems)
     }
 
@@ -324,7 +324,7 @@ impl Config {
         problems
     }
 
-    /// What evaluation is told: its section, with its part of what is set for several rooms.
+    /// What evaluation is told: its section, with its part of what is set for several stages.
     #[must_use]
     pub fn evaluate(&self) -> EvaluateConfig {
         let own = &self.evaluate;
@@ -369,7 +369,7 @@ impl Config {
         }
     }
 
-    /// What REST is told at a reload, after a start with `first`: settings that other rooms take over at the next start
+    /// What REST is told at a reload, after a start with `first`: settings that other stages take over at the next start
     /// only stay as they were, so that REST refuses exactly what the store would delete.
     #[must_use]
     pub fn live_expose(&self, first: &Self) -> ExposeConfig {
@@ -721,7 +721,7 @@ mod tests {
         assert_eq!((config.normalize().sample_retention_days, expose.sample_retention_days), (4, 4));
         let days = (store.verdict_retention_days, store.sample_retention_days, store.session_retention_days);
         assert_eq!(days, (3, 4, 5));
-        // Unless told otherwise each room is as it would be alone.
+        // Unless told otherwise each stage is as it would be alone.
         let config = Config::default();
         assert_eq!((config.evaluate(), config.expose()), (EvaluateConfig::default(), ExposeConfig::default()));
     }

@@ -11,11 +11,11 @@
 //!
 //! Beside the path:
 //!
-//! - [`pipeline`]: the only file that wires the rooms together
-//! - [`config`]: the configuration file, whose sections are the rooms' own
+//! - [`pipeline`]: the only file that wires the stages together
+//! - [`config`]: the configuration file, whose sections are the stages' own
 //! - [`reload`]: new settings without a restart
 //! - [`auth`]: who asks, from their token
-//! - [`web`]: what all HTTP listeners share
+//! - [`net`]: what all listeners share: connections, limits, refusals
 //! - [`commands`]: what a user types
 
 // In the order of the tour; the blank lines keep the formatter from sorting them.
@@ -34,6 +34,6 @@ pub mod expose;
 pub mod auth;
 pub mod commands;
 pub mod config;
+pub mod net;
 pub mod pipeline;
 pub mod reload;
-pub mod web;

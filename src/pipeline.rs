@@ -1,4 +1,4 @@
-//! The only file that wires the rooms together: a running service, from its configuration to its last sync.
+//! The only file that wires the stages together: a running service, from its configuration to its last sync.
 
 use crate::auth::{self, Auth, AuthError};
 use crate::config::{self, Config, ConfigError};
@@ -6,12 +6,12 @@ use crate::evaluate::host::{HostError, PluginSet};
 use crate::evaluate::{Evaluator, StartError as EvaluateError};
 use crate::expose::alerts::{ChannelError, Notifier, PreparedChannels};
 use crate::expose::otlp::{ExportError, Exporter, Observer};
-use crate::expose::{self, Intake, IntakeError, Rest, ServiceStatus, Submitted};
+use crate::expose::{self, RecordSubmitter, Rest, ServiceStatus, SubmitError, Submitted};
 use crate::log::SqliteLog;
+use crate::net::ByteBudget;
 use crate::normalize::{Normalizer, RulesError};
-use crate::receive::{self, Accepted, Ingest, Refused};
+use crate::receive::{self, Accepted, ExportHandler, Refused};
 use crate::store;
-use crate::web::Budget;
 use bytes::Bytes;
 use crossbeam_channel::Sender;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -24,12 +24,13 @@ use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
-use vitals_core::board::Board;
 use vitals_core::caller::Caller;
 use vitals_core::ids::{Partition, Position, TenantId, UnixNanos};
+use vitals_core::live_agents::LiveAgents;
+use vitals_core::log::{Deliver, Log, LogError};
 use vitals_core::record::{Delivery, Record, Ticket};
 use vitals_core::registry::{New, Registry};
-use vitals_core::seam::{Deliver, Log, LogError, OutboxStats, Output, Store, StoreError};
+use vitals_core::store::{EvaluationOutput, OutboxStats, Store, StoreError};
 
 mod check;
 
@@ -147,7 +148,7 @@ pub struct Service {
     configured: tokio::sync::Mutex<Configured>,
     plugins: Plugins,
     /// Milliseconds that REST waits for evaluation.
-    patience: Arc<AtomicU64>,
+    processing_timeout: Arc<AtomicU64>,
     rest: watch::Sender<Arc<Rest>>,
     auth: Arc<Auth>,
     log: Arc<dyn Log>,
@@ -189,30 +190,30 @@ impl Service {
         let folder = data.to_owned();
         let built = tokio::task::spawn_blocking({
             let config = config.clone();
-            move || Rooms::build(&config, &folder)
+            move || Stages::build(&config, &folder)
         });
-        let rooms = match built.await {
-            Ok(rooms) => rooms?,
+        let stages = match built.await {
+            Ok(stages) => stages?,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
 
         let (stop, stopped) = watch::channel(false);
-        let patience = Arc::new(AtomicU64::new(config.telemetry.processing_timeout_ms));
-        let (room, rooms_rest) = watch::channel(Arc::new(rooms.rest(&config, &auth, patience.clone())));
-        let tasks = rooms.serve(&config, &auth, grpc, http, (rest, rooms_rest), &stopped);
+        let processing_timeout = Arc::new(AtomicU64::new(config.telemetry.processing_timeout_ms));
+        let (stage, rest_settings) = watch::channel(Arc::new(stages.rest(&config, &auth, processing_timeout.clone())));
+        let tasks = stages.serve(&config, &auth, grpc, http, (rest, rest_settings), &stopped);
         Ok(Self {
             addresses,
             data: data.to_owned(),
             configured: tokio::sync::Mutex::new(Configured { first: config.clone(), last: config }),
-            plugins: rooms.plugins,
-            patience,
-            rest: room,
+            plugins: stages.plugins,
+            processing_timeout,
+            rest: stage,
             auth,
-            log: rooms.log,
-            store: rooms.store,
-            evaluator: rooms.evaluator,
-            exporter: rooms.exporter,
-            notifier: rooms.notifier,
+            log: stages.log,
+            store: stages.store,
+            evaluator: stages.evaluator,
+            exporter: stages.exporter,
+            notifier: stages.notifier,
             stop,
             tasks,
         })
@@ -274,8 +275,8 @@ impl Service {
             *self.plugins.write() = Arc::new(plugins);
         }
         self.evaluator.reload(&config.evaluate(), new_plugins);
-        self.patience.store(config.telemetry.processing_timeout_ms, Ordering::Relaxed);
-        self.rest.send_modify(|room| *room = Arc::new(Rest { config: expose, ..Rest::clone(room) }));
+        self.processing_timeout.store(config.telemetry.processing_timeout_ms, Ordering::Relaxed);
+        self.rest.send_modify(|stage| *stage = Arc::new(Rest { config: expose, ..Rest::clone(stage) }));
         let reloaded = Reloaded {
             changed: config::changed(&configured.last, &config),
             needs_restart: config::needs_restart(&configured.first, &config),
@@ -295,6 +296,8 @@ impl Service {
         }
         let finished = tokio::task::spawn_blocking(move || {
             self.log.close();
+            // Evaluation waits for its seals; from here on those of a disk that fails are given up.
+            self.store.stopping();
             self.evaluator.stop();
             self.store.close();
         });
@@ -308,12 +311,12 @@ impl Service {
     }
 }
 
-/// The rooms, built and replayed, not yet reachable.
-struct Rooms {
+/// The stages, built and replayed, not yet reachable.
+struct Stages {
     registry: Arc<Registry>,
     normalizer: Arc<Normalizer>,
     plugins: Plugins,
-    board: Arc<Board>,
+    live_agents: Arc<LiveAgents>,
     log: Arc<dyn Log>,
     store: Arc<dyn Store>,
     evaluator: Evaluator,
@@ -322,7 +325,7 @@ struct Rooms {
     shards: Vec<Sender<Delivery>>,
 }
 
-impl Rooms {
+impl Stages {
     /// Blocks while plugins compile and the log is replayed. Must run inside a tokio runtime.
     fn build(config: &Config, data: &Path) -> Result<Self, StartError> {
         // The log delivers to shards whose number only it knows; nothing is appended before they are set.
@@ -342,7 +345,7 @@ impl Rooms {
         let plugins: Plugins = Arc::new(RwLock::new(Arc::new(load_plugins(config, Some(data))?)));
         let exporter = Exporter::start(&config.export, registry.clone())?;
         let notifier = Notifier::start(&config.channels, registry.clone(), Some(data))?;
-        let board = Arc::new(Board::default());
+        let live_agents = Arc::new(LiveAgents::default());
         let judges = plugins.clone();
         let evaluator = Evaluator::start(
             &config.evaluate(),
@@ -350,7 +353,7 @@ impl Rooms {
             registry.clone(),
             log.clone(),
             store.clone(),
-            board.clone(),
+            live_agents.clone(),
             inputs,
             observed_by(exporter.as_ref().map(Exporter::observer), notifier.observer()),
             {
@@ -360,18 +363,29 @@ impl Rooms {
         )?;
         notifier.caught_up();
         let normalizer = Arc::new(Normalizer::new(&config.normalize(), registry.clone(), partitions)?);
-        Ok(Self { registry, normalizer, plugins, board, log, store, evaluator, exporter, notifier, shards: senders })
+        Ok(Self {
+            registry,
+            normalizer,
+            plugins,
+            live_agents,
+            log,
+            store,
+            evaluator,
+            exporter,
+            notifier,
+            shards: senders,
+        })
     }
 
-    /// The REST room.
-    fn rest(&self, config: &Config, auth: &Arc<Auth>, patience: Arc<AtomicU64>) -> Rest {
+    /// The REST stage.
+    fn rest(&self, config: &Config, auth: &Arc<Auth>, processing_timeout: Arc<AtomicU64>) -> Rest {
         let budget = Arc::new(Semaphore::new(REST_BYTES));
         Rest {
             registry: self.registry.clone(),
             store: self.store.clone(),
-            board: self.board.clone(),
+            live_agents: self.live_agents.clone(),
             auth: auth.clone(),
-            intake: Arc::new(RestIntake { log: self.log.clone(), budget, patience }),
+            submitter: Arc::new(LogSubmitter { log: self.log.clone(), budget, processing_timeout }),
             plugins: self.list_plugins(),
             status: self.status(),
             metrics: self.metrics(),
@@ -389,13 +403,16 @@ impl Rooms {
         auth: &Arc<Auth>,
         grpc: TcpListener,
         http: TcpListener,
-        (rest, room): (TcpListener, watch::Receiver<Arc<Rest>>),
+        (rest, stage): (TcpListener, watch::Receiver<Arc<Rest>>),
         stopped: &watch::Receiver<bool>,
     ) -> Vec<JoinHandle<()>> {
-        let otlp =
-            Arc::new(OtlpIntake { normalizer: self.normalizer.clone(), log: self.log.clone(), status: self.status() });
+        let otlp = Arc::new(OtlpExportHandler {
+            normalizer: self.normalizer.clone(),
+            log: self.log.clone(),
+            status: self.status(),
+        });
         let otlp_auth = config.auth.otlp.then(|| auth.clone());
-        let budget = Budget::new(config.receive.max_in_flight_bytes);
+        let budget = ByteBudget::new(config.receive.max_in_flight_bytes);
         let receive = Arc::new(config.receive.clone());
         let (grpc_stop, http_stop, rest_stop) = (until(stopped), until(stopped), until(stopped));
         let over_grpc = {
@@ -404,7 +421,7 @@ impl Rooms {
         };
         let over_http = async move { receive::serve_http(http, &receive, budget, otlp, otlp_auth, http_stop).await };
         let over_rest = async move {
-            if let Err(error) = expose::serve(rest, room, rest_stop).await {
+            if let Err(error) = expose::serve(rest, stage, rest_stop).await {
                 tracing::error!(%error, "the REST listener stopped");
             }
         };
@@ -518,7 +535,7 @@ fn load_plugins(config: &Config, data: Option<&Path>) -> Result<PluginSet, HostE
 
 /// Who hears of what evaluation makes.
 fn observed_by(exporter: Option<Observer>, notifier: Observer) -> Observer {
-    Arc::new(move |output: &Arc<Output>| {
+    Arc::new(move |output: &Arc<EvaluationOutput>| {
         if let Some(exporter) = &exporter {
             exporter(output);
         }
@@ -530,12 +547,19 @@ fn observed_by(exporter: Option<Observer>, notifier: Observer) -> Observer {
 fn service_status(log: &dyn Log, store: &dyn Store, waiting: usize) -> ServiceStatus {
     // Asking for a position touches the disk, so that the answer is the truth and not a memory.
     let (usable, database_status) = match store.stored(Partition(0)) {
-        Ok(_) => (true, store.outbox().map_or_else(|| "connected".to_owned(), |outbox| describe(&outbox))),
         Err(error) => (false, error.to_string()),
+        Ok(_) => match store.trouble() {
+            Some(trouble) => (false, trouble),
+            None => (true, store.outbox().map_or_else(|| "connected".to_owned(), |outbox| describe(&outbox))),
+        },
     };
     let queued = log.stats().queued + waiting as u64;
-    let processing_queue_status = match log.last(Partition(0)) {
-        Err(error) => error.to_string(),
+    let processing_queue_status = match log
+        .last(Partition(0))
+        .map_err(|error| error.to_string())
+        .and_then(|last| log.trouble().map_or(Ok(last), Err))
+    {
+        Err(trouble) => trouble,
         Ok(_) if queued > BUSY => "overloaded".to_owned(),
         Ok(_) => "healthy".to_owned(),
     };
@@ -544,13 +568,13 @@ fn service_status(log: &dyn Log, store: &dyn Store, waiting: usize) -> ServiceSt
 }
 
 /// OTLP requests: walked, logged, acknowledged.
-struct OtlpIntake {
+struct OtlpExportHandler {
     normalizer: Arc<Normalizer>,
     log: Arc<dyn Log>,
     status: Arc<dyn Fn() -> ServiceStatus + Send + Sync>,
 }
 
-impl Ingest for OtlpIntake {
+impl ExportHandler for OtlpExportHandler {
     fn ready(&self) -> bool {
         (self.status)().ready
     }
@@ -606,16 +630,16 @@ fn refused(error: LogError) -> Refused {
 }
 
 /// REST records: logged, evaluated, answered.
-struct RestIntake {
+struct LogSubmitter {
     log: Arc<dyn Log>,
     budget: Arc<Semaphore>,
     /// Milliseconds.
-    patience: Arc<AtomicU64>,
+    processing_timeout: Arc<AtomicU64>,
 }
 
-impl Intake for RestIntake {
+impl RecordSubmitter for LogSubmitter {
     fn submit(&self, partition: Partition, record: Record, bytes: usize) -> Submitted {
-        let overloaded = || IntakeError::Overloaded { retry_after: RETRY_AFTER };
+        let overloaded = || SubmitError::Overloaded { retry_after: RETRY_AFTER };
         let weight = u32::try_from(bytes).unwrap_or(u32::MAX);
         let Ok(permit) = self.budget.clone().try_acquire_many_owned(weight) else {
             metrics::counter!("vitals_rest_refused_total").increment(1);
@@ -625,20 +649,20 @@ impl Intake for RestIntake {
         let ticket =
             Ticket { permit: Some(Box::new(permit)), reply: Some(Box::new(move |result| drop(reply.send(result)))) };
         let committed = commit(&self.log, partition, record, ticket);
-        let patience = self.patience.load(Ordering::Relaxed);
+        let processing_timeout = self.processing_timeout.load(Ordering::Relaxed);
         let evaluated = async move {
             match committed.await.unwrap_or(Err(LogError::Closed)) {
                 Ok(_) => {}
                 Err(LogError::Full { .. }) => return Err(overloaded()),
-                Err(error) => return Err(IntakeError::Unavailable(error.to_string())),
+                Err(error) => return Err(SubmitError::Unavailable(error.to_string())),
             }
-            outcome.await.map_err(|_| IntakeError::Unavailable("the service is stopping".to_owned()))
+            outcome.await.map_err(|_| SubmitError::Unavailable("the service is stopping".to_owned()))
         };
         Box::pin(async move {
             // What is late may be taken all the same; who sends it again changes nothing.
-            match tokio::time::timeout(Duration::from_millis(patience), evaluated).await {
+            match tokio::time::timeout(Duration::from_millis(processing_timeout), evaluated).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(IntakeError::Unavailable(format!("not evaluated within {patience} ms"))),
+                Err(_) => Err(SubmitError::Unavailable(format!("not evaluated within {processing_timeout} ms"))),
             }
         })
     }
@@ -693,7 +717,7 @@ fn address(key: &'static str, to: &str, listener: &TcpListener) -> Result<Socket
 mod tests {
     use super::*;
     use vitals_core::ids::AgentId;
-    use vitals_core::seam::{Done, LogStats};
+    use vitals_core::log::{Done, LogStats};
 
     /// A log that never gets anything onto the disk.
     struct Stuck;
@@ -728,6 +752,10 @@ mod tests {
             LogStats::default()
         }
 
+        fn trouble(&self) -> Option<String> {
+            None
+        }
+
         fn close(&self) {}
     }
 
@@ -743,7 +771,7 @@ mod tests {
 
     #[test]
     fn health_reads_no_state() {
-        use vitals_core::seam::Checkpoint;
+        use vitals_core::store::Checkpoint;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
         let open = || store::EmbeddedStore::open(&path, &store::StoreConfig::default()).unwrap();
@@ -763,11 +791,12 @@ mod tests {
 
     #[tokio::test]
     async fn rest_waits_no_longer_than_the_processing_timeout() {
-        let patience = Arc::new(AtomicU64::new(20));
-        let intake = RestIntake { log: Arc::new(Stuck), budget: Arc::new(Semaphore::new(100)), patience };
+        let processing_timeout = Arc::new(AtomicU64::new(20));
+        let submitter =
+            LogSubmitter { log: Arc::new(Stuck), budget: Arc::new(Semaphore::new(100)), processing_timeout };
         let (start, end, by) = (UnixNanos(0), UnixNanos(1), "ops".to_owned());
         let record = Record::Maintenance { agent: AgentId(0), start, end, by, at: start };
-        let answer = intake.submit(Partition(0), record, 1).await;
-        assert_eq!(answer, Err(IntakeError::Unavailable("not evaluated within 20 ms".to_owned())));
+        let answer = submitter.submit(Partition(0), record, 1).await;
+        assert_eq!(answer, Err(SubmitError::Unavailable("not evaluated within 20 ms".to_owned())));
     }
 }

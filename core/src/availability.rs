@@ -10,7 +10,7 @@ mod rhythm;
 mod tests;
 mod tracker;
 
-pub use clock::{Clock, Own, Standing, judged_time};
+pub use clock::{Clock, HeartbeatOrder, Own, judged_time};
 pub use tracker::{Beat, Timing, Tracker};
 
 /// What an agent was during an interval.

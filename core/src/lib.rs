@@ -1,4 +1,4 @@
-//! The domain of `vitals`: the types that travel between the rooms and the rules that judge them.
+//! The domain of `vitals`: the types that travel between the stages and the rules that judge them.
 //!
 //! Nothing here does I/O, waits, or asks the clock; time always comes in as a parameter.
 //!
@@ -11,21 +11,22 @@
 //! - [`verdict`]: what judging yields, with its evidence
 //! - [`rules`]: the formulas (health score, IQR, SLA, thresholds, alerts, timeouts, data quality)
 //! - [`availability`]: from evidence of life to sessions and outages
-//! - [`board`]: what is known of each agent right now
+//! - [`live_agents`]: what is known of each agent right now
 //! - [`caller`]: who asks, and what they may touch
-//! - [`vitals`]: which series make up an agent's vitals
-//! - [`seam`]: the contracts of the log and the store, as traits
+//! - [`measurement_role`]: which series make up an agent's measurements
+//! - [`log`], [`store`]: the contracts of the log and of the store, as traits
 
 pub mod attributes;
 pub mod availability;
-pub mod board;
 pub mod caller;
 pub mod columns;
 pub mod ids;
+pub mod live_agents;
+pub mod log;
+pub mod measurement_role;
 pub mod record;
 pub mod registry;
 pub mod rules;
-pub mod seam;
 pub mod series;
+pub mod store;
 pub mod verdict;
-pub mod vitals;

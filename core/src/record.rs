@@ -1,8 +1,8 @@
 //! What the log keeps and evaluation consumes.
 
-use crate::board::AgentLive;
 use crate::columns::{Columns, Starts};
 use crate::ids::{AgentId, Position, SeriesId, TenantId, UnixNanos};
+use crate::live_agents::LiveAgent;
 use crate::series::{AgentDesc, SeriesDesc};
 use crate::verdict::{AgentHealth, Alert, HealthStatus, OutlierVerdict};
 use serde::{Deserialize, Serialize};
@@ -79,14 +79,14 @@ pub struct Heartbeat {
     /// The interval at which it means to beat, in nanoseconds.
     pub interval: i64,
     /// What it measured.
-    pub vitals: Vitals,
+    pub measurements: Measurements,
     /// The same numbers as series of the agent (at `timestamp`), so that they can be queried and judged.
     pub columns: Columns,
 }
 
 /// The measurements that a health score is made of. `None` is absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Vitals {
+pub struct Measurements {
     /// CPU in use, percent 0..=100.
     pub cpu_percent: Option<f64>,
     /// Memory in use, megabytes.
@@ -128,7 +128,7 @@ pub struct Outcome {
     /// The agent's health after this record; `None` when no health scorer answered.
     pub health: Option<AgentHealth>,
     /// How the agent of a heartbeat is after it, as the board shows it.
-    pub live: Option<AgentLive>,
+    pub live: Option<LiveAgent>,
     /// Findings among this record's own rows.
     pub outliers: Vec<OutlierVerdict>,
     /// Alerts of thresholds that this record raised.

@@ -64,7 +64,7 @@ impl Default for Quota {
 }
 
 #[derive(Default)]
-struct Shelves {
+struct Descriptions {
     series: Vec<Option<Arc<SeriesDesc>>>,
     agents: Vec<Option<Arc<AgentDesc>>>,
     agent_series: Vec<Vec<SeriesId>>,
@@ -82,7 +82,7 @@ pub struct TenantRegistry {
 /// The registry of every tenant.
 pub struct Registry {
     tenants: RwLock<HashMap<TenantId, Arc<TenantRegistry>>>,
-    shelves: RwLock<Shelves>,
+    shelves: RwLock<Descriptions>,
     quota: Quota,
     announce: Announce,
 }
@@ -315,7 +315,7 @@ impl AgentProfile {
     }
 }
 
-impl Shelves {
+impl Descriptions {
     fn put_agent(&mut self, desc: Arc<AgentDesc>) {
         let at = desc.id.0 as usize;
         if self.agents.len() <= at {

@@ -272,7 +272,7 @@ pub enum Event {
     /// It is over.
     Resolved,
     /// It was notified before and is open still: for receivers that forget what is not repeated.
-    Standing,
+    StillOpen,
     /// It was not notified because another one was just before.
     Suppressed,
 }
@@ -287,7 +287,7 @@ impl Event {
             Self::Escalated => "escalated",
             Self::Acknowledged => "acknowledged",
             Self::Resolved => "resolved",
-            Self::Standing => "standing",
+            Self::StillOpen => "standing",
             Self::Suppressed => "suppressed",
         }
     }

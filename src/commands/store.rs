@@ -37,7 +37,7 @@ enum What {
 pub fn run(args: &Args) -> Result<(), CommandError> {
     let What::Check { config, create } = &args.what;
     let config = Config::load(config.as_deref())?;
-    let failed = |error: vitals_core::seam::StoreError| CommandError::Found(error.to_string());
+    let failed = |error: vitals_core::store::StoreError| CommandError::Found(error.to_string());
     let findings = check(&config.store(), *create).map_err(failed)?;
     let mut bad = 0;
     for finding in &findings {

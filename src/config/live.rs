@@ -129,7 +129,7 @@ mod tests {
         let config = Config { plugin_folder: Some("x".into()), ..Config::default() };
         let known = leaves(&config);
         for live in LIVE {
-            // The REST room may name more than it has now.
+            // The REST stage may name more than it has now.
             assert!(live == "expose.metric_" || known.keys().any(|name| name.starts_with(live)), "{live}");
         }
     }

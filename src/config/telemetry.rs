@@ -1,6 +1,6 @@
 //! The section `[telemetry]`: what operators of IntelliBrowse set, in its own shape (`TelemetryConfig`).
 //!
-//! It is the only place for these settings. They belong to several rooms; [`Config`](super::Config) hands each its part.
+//! It is the only place for these settings. They belong to several stages; [`Config`](super::Config) hands each its part.
 
 use serde::{Deserialize, Serialize};
 use vitals_core::rules::alerts::AlertConfig;

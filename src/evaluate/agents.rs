@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vitals_core::availability::{Beat, Interval, State, Tally, Timing, Tracker, planned_over};
-use vitals_core::board::{AgentLive, Board, Observed};
 use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
-use vitals_core::record::Vitals;
+use vitals_core::live_agents::{LiveAgent, LiveAgents, Observed};
+use vitals_core::record::Measurements;
 use vitals_core::rules::alerts::{self, Alerts, Finding, Policy};
 use vitals_core::rules::health::is_bad;
 use vitals_core::rules::thresholds::{BreachState, Step, Threshold};
-use vitals_core::seam::Output;
 use vitals_core::series::MetricKind;
+use vitals_core::store::EvaluationOutput;
 use vitals_core::verdict::{
     AgentHealth, Alert, AlertSeries, Evidence, HealthStatus, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
 };
@@ -24,7 +24,7 @@ const DAY: i64 = 86_400 * UnixNanos::SECOND;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Subject {
     /// The agent's vitals.
-    Vitals(MetricKind),
+    Measurements(MetricKind),
     /// One series.
     Series(SeriesId),
 }
@@ -48,7 +48,7 @@ struct Seen {
 
 /// The open alert on health.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Ill {
+struct HealthAlert {
     alert: String,
     /// Its severity without escalation.
     severity: Severity,
@@ -65,7 +65,7 @@ struct Breach {
 
 /// A maintenance window, and whether the configuration has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Window {
+pub(super) struct PlannedWindow {
     pub(super) start: UnixNanos,
     pub(super) end: UnixNanos,
     pub(super) configured: bool,
@@ -73,7 +73,7 @@ pub(super) struct Window {
 
 /// A verdict that was stored, so that the same one is not stored again and again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Told<T> {
+struct StoredVerdict<T> {
     plugin: String,
     what: T,
     at: UnixNanos,
@@ -86,9 +86,9 @@ pub(super) struct Agent {
     pub(super) tenant: TenantId,
     /// `None` until it first shows life: an entity that others report on has no liveness.
     pub(super) tracker: Option<Tracker>,
-    pub(super) vitals: Vitals,
-    /// The time of the newest measurement in `vitals`.
-    pub(super) vitals_time: UnixNanos,
+    pub(super) measurements: Measurements,
+    /// The time of the newest measurement in `measurements`.
+    pub(super) measured_at: UnixNanos,
     pub(super) memory_total_mb: Option<f64>,
     pub(super) health: Option<AgentHealth>,
     /// What the newest heartbeat says of the agent's health.
@@ -103,12 +103,12 @@ pub(super) struct Agent {
     alerts: Alerts,
     /// The open alert on silence: its id, and when the outage began.
     silence: Option<(String, UnixNanos)>,
-    ill: Option<Ill>,
+    open_health_alert: Option<HealthAlert>,
     breaches: Vec<Breach>,
     /// Maintenance windows that are not over.
-    windows: Vec<Window>,
-    told_health: Vec<Told<(HealthStatus, f64)>>,
-    told_sla: Vec<Told<(Risk, Option<i64>)>>,
+    windows: Vec<PlannedWindow>,
+    stored_health: Vec<StoredVerdict<(HealthStatus, f64)>>,
+    stored_sla: Vec<StoredVerdict<(Risk, Option<i64>)>>,
     #[serde(skip)]
     changed: bool,
 }
@@ -142,7 +142,7 @@ impl Agents {
     }
 
     /// Remembers that the board has to hear of an agent.
-    pub(super) fn touch(&mut self, at: usize) {
+    pub(super) fn mark_changed(&mut self, at: usize) {
         let agent = &mut self.all[at];
         if !agent.changed {
             agent.changed = true;
@@ -151,7 +151,7 @@ impl Agents {
     }
 
     /// Tells the board what has changed.
-    pub(super) fn show(&mut self, timing: &Timing, board: &Board) {
+    pub(super) fn show(&mut self, timing: &Timing, live_agents: &LiveAgents) {
         let changed = std::mem::take(&mut self.changed);
         let (mut alive, mut observed) = (Vec::new(), Vec::new());
         for at in changed {
@@ -160,15 +160,15 @@ impl Agents {
             if let Some(live) = agent.live(timing) {
                 alive.push((agent.id, live));
             } else if let Some(health) = agent.health.clone() {
-                let (time, vitals) = (agent.vitals_time, agent.vitals);
-                observed.push((agent.id, Observed { health, time, vitals }));
+                let (time, measurements) = (agent.measured_at, agent.measurements);
+                observed.push((agent.id, Observed { health, time, measurements }));
             }
         }
         if !alive.is_empty() {
-            board.put(alive);
+            live_agents.put(alive);
         }
         if !observed.is_empty() {
-            board.put_observed(observed);
+            live_agents.put_observed(observed);
         }
     }
 }
@@ -179,8 +179,8 @@ impl Agent {
             id,
             tenant,
             tracker: None,
-            vitals: Vitals::default(),
-            vitals_time: UnixNanos(i64::MIN),
+            measurements: Measurements::default(),
+            measured_at: UnixNanos(i64::MIN),
             memory_total_mb: None,
             health: None,
             reported: None,
@@ -190,27 +190,27 @@ impl Agent {
             intervals: Vec::new(),
             alerts: Alerts::default(),
             silence: None,
-            ill: None,
+            open_health_alert: None,
             breaches: Vec::new(),
             windows: Vec::new(),
-            told_health: Vec::new(),
-            told_sla: Vec::new(),
+            stored_health: Vec::new(),
+            stored_sla: Vec::new(),
             changed: false,
         }
     }
 
     /// How the board shows it; `None` for what shows no life.
-    pub(super) fn live(&self, timing: &Timing) -> Option<AgentLive> {
+    pub(super) fn live(&self, timing: &Timing) -> Option<LiveAgent> {
         let tracker = self.tracker.as_ref()?;
         let since = tracker.last_contact().plus(-DAY);
         let recent = |interval: &&Interval| interval.end.is_none_or(|end| end > since);
-        Some(AgentLive {
+        Some(LiveAgent {
             liveness: tracker.liveness(),
             last_evidence: tracker.last_contact(),
             clock_skew: tracker.skew(),
             interval: tracker.interval(timing),
             timeout: tracker.adaptive_timeout(timing),
-            vitals: self.vitals,
+            measurements: self.measurements,
             reported: self.reported,
             recent: match self.health {
                 Some(_) => Vec::new(),
@@ -252,7 +252,7 @@ impl Agent {
 
     /// A maintenance window. What of it is in the past changes the past, as far as it is remembered: the objective's
     /// period.
-    pub(super) fn plan(&mut self, window: Window, now: UnixNanos, timing: &Timing, changes: &mut Vec<Interval>) {
+    pub(super) fn plan(&mut self, window: PlannedWindow, now: UnixNanos, timing: &Timing, changes: &mut Vec<Interval>) {
         self.windows.retain(|known| known.end > now);
         if window.end > now && !self.windows.contains(&window) {
             self.windows.push(window);
@@ -274,8 +274,8 @@ impl Agent {
         timing: &Timing,
         changes: &mut Vec<Interval>,
     ) {
-        let is_gone = |window: &Window| window.configured && !kept.contains(&(window.start, window.end));
-        let gone: Vec<Window> = self.windows.extract_if(.., |window| is_gone(window)).collect();
+        let is_gone = |window: &PlannedWindow| window.configured && !kept.contains(&(window.start, window.end));
+        let gone: Vec<PlannedWindow> = self.windows.extract_if(.., |window| is_gone(window)).collect();
         for window in gone {
             let is_set_too = self.windows.iter().any(|other| (other.start, other.end) == (window.start, window.end));
             if let Some(tracker) = &mut self.tracker {
@@ -298,13 +298,13 @@ impl Agent {
     }
 
     /// Takes what the tracker said has changed: intervals, and the alert on silence.
-    pub(super) fn moved(
+    pub(super) fn apply_changes(
         &mut self,
         changes: &mut Vec<Interval>,
         name: &dyn Fn(AgentId) -> Arc<str>,
         now: UnixNanos,
         config: &EvaluateConfig,
-        out: &mut Output,
+        out: &mut EvaluationOutput,
     ) {
         for change in changes.drain(..) {
             match self.intervals.binary_search_by_key(&change.start, |i| i.start) {
@@ -349,7 +349,7 @@ impl Agent {
     }
 
     /// Time has come to `now`: alerts that are due are escalated or notified.
-    pub(super) fn tick(&mut self, now: UnixNanos, config: &EvaluateConfig, out: &mut Output) {
+    pub(super) fn tick(&mut self, now: UnixNanos, config: &EvaluateConfig, out: &mut EvaluationOutput) {
         if !self.alerts.is_empty() {
             let policy = self.policy(now, config);
             self.alerts.tick(now, policy, out);
@@ -362,7 +362,7 @@ impl Agent {
     }
 
     /// Says again which alerts are open, for receivers that forget.
-    pub(super) fn repeat(&mut self, now: UnixNanos, config: &EvaluateConfig, out: &mut Output) {
+    pub(super) fn repeat(&mut self, now: UnixNanos, config: &EvaluateConfig, out: &mut EvaluationOutput) {
         if !self.alerts.is_empty() {
             let policy = self.policy(now, config);
             self.alerts.repeat(now, policy, out);
@@ -370,7 +370,7 @@ impl Agent {
     }
 
     /// Alerts of thresholds that are gone are over.
-    pub(super) fn drop_unjudged(&mut self, now: UnixNanos, config: &EvaluateConfig, out: &mut Output) {
+    pub(super) fn drop_unjudged(&mut self, now: UnixNanos, config: &EvaluateConfig, out: &mut EvaluationOutput) {
         let policy = self.policy(now, config);
         let is_judged = |kind: MetricKind| config.thresholds.iter().any(|t| t.metric_type == kind);
         for breach in self.breaches.extract_if(.., |breach| !is_judged(breach.kind)) {
@@ -388,7 +388,7 @@ impl Agent {
     }
 
     /// The agent is gone for good: its open alerts are closed and its liveness is no longer followed.
-    pub(super) fn retire(&mut self, now: UnixNanos, config: &EvaluateConfig, out: &mut Output) {
+    pub(super) fn retire(&mut self, now: UnixNanos, config: &EvaluateConfig, out: &mut EvaluationOutput) {
         let policy = self.policy(now, config);
         self.alerts.resolve_all(now, now, policy, out);
         *self = Self::new(self.id, self.tenant.clone());
@@ -402,7 +402,7 @@ impl Agent {
         series: &dyn Fn() -> Option<AlertSeries>,
         now: UnixNanos,
         config: &EvaluateConfig,
-        out: &mut Output,
+        out: &mut EvaluationOutput,
     ) -> Option<Alert> {
         let Measured { subject, kind, time, value } = measured;
         let threshold = config.thresholds.iter().find(|t| t.metric_type == kind)?;
@@ -464,15 +464,15 @@ impl Agent {
     }
 
     /// The worst of each kind that was reported of it in the hour before `time`.
-    pub(super) fn observed(&mut self, time: UnixNanos) -> Vitals {
+    pub(super) fn observed(&mut self, time: UnixNanos) -> Measurements {
         self.seen.retain(|_, seen| time.since(seen.time) <= Observed::RECENT);
-        let mut vitals = Vitals::default();
+        let mut measurements = Measurements::default();
         for seen in self.seen.values().filter(|seen| seen.time <= time) {
-            if let Some(place) = vital_mut(&mut vitals, seen.kind) {
+            if let Some(place) = measurement_mut(&mut measurements, seen.kind) {
                 *place = Some(place.map_or(seen.value, |worst: f64| worst.max(seen.value)));
             }
         }
-        vitals
+        measurements
     }
 
     /// Takes the newest health; when it has not changed it is stored again only after a while.
@@ -482,10 +482,10 @@ impl Agent {
         time: UnixNanos,
         health: &AgentHealth,
         config: &EvaluateConfig,
-        out: &mut Output,
+        out: &mut EvaluationOutput,
     ) {
         let what = (health.status, health.score);
-        if tell(&mut self.told_health, &evidence.plugin, what, time, config) {
+        if tell(&mut self.stored_health, &evidence.plugin, what, time, config) {
             out.verdicts.push(self.verdict(evidence, time, VerdictBody::Health(health.clone())));
         }
     }
@@ -497,11 +497,11 @@ impl Agent {
         time: UnixNanos,
         report: &SlaVerdict,
         config: &EvaluateConfig,
-        out: &mut Output,
+        out: &mut EvaluationOutput,
     ) {
         // A hundredth of the budget is news; so is the first availability that is known at all.
         let left = (!report.availability.is_nan()).then(|| (report.budget_left * 100.0).round() as i64);
-        if tell(&mut self.told_sla, &evidence.plugin, (report.risk, left), time, config) {
+        if tell(&mut self.stored_sla, &evidence.plugin, (report.risk, left), time, config) {
             out.verdicts.push(self.verdict(evidence, time, VerdictBody::Sla(report.clone())));
         }
     }
@@ -514,7 +514,7 @@ impl Agent {
         time: UnixNanos,
         policy: Policy<'_>,
         now: UnixNanos,
-        out: &mut Output,
+        out: &mut EvaluationOutput,
     ) {
         let says = self.reported.filter(|reported| is_bad(*reported));
         let severity = match (health.status, says) {
@@ -523,23 +523,25 @@ impl Agent {
             _ => None,
         };
         let Some(severity) = severity else {
-            if let Some(ill) = self.ill.take() {
-                self.alerts.resolve(&ill.alert, time, now, policy, out);
+            if let Some(open_health_alert) = self.open_health_alert.take() {
+                self.alerts.resolve(&open_health_alert.alert, time, now, policy, out);
             }
             return;
         };
-        if policy.planned || self.ill.as_ref().is_some_and(|ill| ill.severity == severity) {
+        if policy.planned
+            || self.open_health_alert.as_ref().is_some_and(|open_health_alert| open_health_alert.severity == severity)
+        {
             return;
         }
         let reasons = health.reasons.join("; ");
         let message = format!("health is {}, score {:.0}: {reasons}", health.status.name(), health.score);
-        if let Some(ill) = &mut self.ill {
-            ill.severity = severity;
-            self.alerts.change(&ill.alert, Finding { severity, message, series: None }, now, policy, out);
+        if let Some(open_health_alert) = &mut self.open_health_alert {
+            open_health_alert.severity = severity;
+            self.alerts.change(&open_health_alert.alert, Finding { severity, message, series: None }, now, policy, out);
             return;
         }
         let alert = self.alert(alerts::HEALTH, None, (severity, message, None), time);
-        self.ill = Some(Ill { alert: alert.id.clone(), severity });
+        self.open_health_alert = Some(HealthAlert { alert: alert.id.clone(), severity });
         self.alerts.raise(alert, now, policy, out);
     }
 
@@ -549,7 +551,7 @@ impl Agent {
         (id, by, at): (&str, &str, UnixNanos),
         now: UnixNanos,
         config: &EvaluateConfig,
-        out: &mut Output,
+        out: &mut EvaluationOutput,
     ) -> bool {
         let policy = self.policy(now, config);
         self.alerts.acknowledge(id, by, at, now, policy, out)
@@ -582,9 +584,15 @@ impl Agent {
 }
 
 /// Whether a verdict is to be stored: it is new, it changed, or the last one is old.
-fn tell<T: PartialEq>(told: &mut Vec<Told<T>>, plugin: &str, what: T, at: UnixNanos, config: &EvaluateConfig) -> bool {
+fn tell<T: PartialEq>(
+    told: &mut Vec<StoredVerdict<T>>,
+    plugin: &str,
+    what: T,
+    at: UnixNanos,
+    config: &EvaluateConfig,
+) -> bool {
     let Some(last) = told.iter_mut().find(|t| t.plugin == plugin) else {
-        told.push(Told { plugin: plugin.to_owned(), what, at });
+        told.push(StoredVerdict { plugin: plugin.to_owned(), what, at });
         return true;
     };
     let repeat = i64::try_from(config.repeat_seconds).unwrap_or(i64::MAX).saturating_mul(UnixNanos::SECOND);
@@ -608,25 +616,25 @@ fn finding(threshold: &Threshold, value: f64, severity: Severity, series: Option
 }
 
 /// Where the vitals keep the value that a threshold of `kind` judges.
-fn vital_mut(vitals: &mut Vitals, kind: MetricKind) -> Option<&mut Option<f64>> {
+fn measurement_mut(measurements: &mut Measurements, kind: MetricKind) -> Option<&mut Option<f64>> {
     match kind {
-        MetricKind::CpuUsage => Some(&mut vitals.cpu_percent),
-        MetricKind::MemoryUsage => Some(&mut vitals.memory_percent),
-        MetricKind::DiskUsage => Some(&mut vitals.disk_percent),
-        MetricKind::ResponseTime => Some(&mut vitals.response_ms),
-        MetricKind::ErrorRate => Some(&mut vitals.error_percent),
+        MetricKind::CpuUsage => Some(&mut measurements.cpu_percent),
+        MetricKind::MemoryUsage => Some(&mut measurements.memory_percent),
+        MetricKind::DiskUsage => Some(&mut measurements.disk_percent),
+        MetricKind::ResponseTime => Some(&mut measurements.response_ms),
+        MetricKind::ErrorRate => Some(&mut measurements.error_percent),
         _ => None,
     }
 }
 
 /// The value of the vitals that a threshold of `kind` judges.
-pub(super) fn vital(vitals: &Vitals, kind: MetricKind) -> Option<f64> {
+pub(super) fn measurement(measurements: &Measurements, kind: MetricKind) -> Option<f64> {
     match kind {
-        MetricKind::CpuUsage => vitals.cpu_percent,
-        MetricKind::MemoryUsage => vitals.memory_percent,
-        MetricKind::DiskUsage => vitals.disk_percent,
-        MetricKind::ResponseTime => vitals.response_ms,
-        MetricKind::ErrorRate => vitals.error_percent,
+        MetricKind::CpuUsage => measurements.cpu_percent,
+        MetricKind::MemoryUsage => measurements.memory_percent,
+        MetricKind::DiskUsage => measurements.disk_percent,
+        MetricKind::ResponseTime => measurements.response_ms,
+        MetricKind::ErrorRate => measurements.error_percent,
         _ => None,
     }
 }

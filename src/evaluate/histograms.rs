@@ -5,7 +5,7 @@
 //! had: a bound that the point has not gets what the point has up to the next lower one, and a new bound begins with the
 //! total of the next lower one. Both are the most that is certain, and keep the totals rising with the bounds.
 
-use super::intake::SeriesState;
+use super::series_tracker::SeriesState;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use vitals_core::rules::streams::Counted;

@@ -1,6 +1,6 @@
 //! The embedded plugins' rules without WebAssembly: what benches and tests compare the plugins with.
 
-use super::judges::{AgentView, Derived, DerivedSeries, Findings, Judges, SlaView};
+use super::tenant_plugins::{AgentView, Derived, DerivedSeries, Findings, SlaView, TenantPlugins};
 use std::sync::Arc;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
@@ -12,7 +12,7 @@ use vitals_core::series::{Part, SeriesDesc, Shape};
 use vitals_core::verdict::{AgentHealth, Evidence, OutlierVerdict, SlaVerdict};
 
 /// The rules with their defaults. Series ids serve as series numbers.
-pub struct NativeJudges {
+pub struct NativePlugins {
     detector: Detector,
     rates: Rates,
     /// By series id: the name and unit of its rate, for counters.
@@ -21,7 +21,7 @@ pub struct NativeJudges {
     sla: SlaConfig,
 }
 
-impl Default for NativeJudges {
+impl Default for NativePlugins {
     fn default() -> Self {
         Self {
             detector: Detector::new(IqrConfig::default()),
@@ -42,7 +42,7 @@ fn evidence(plugin: &str) -> Arc<Evidence> {
     })
 }
 
-impl Judges for NativeJudges {
+impl TenantPlugins for NativePlugins {
     fn open(&mut self, series: &Arc<SeriesDesc>) {
         let at = series.id.0 as usize;
         if at >= self.names.len() {
@@ -111,7 +111,7 @@ impl Judges for NativeJudges {
 
     fn assess(&mut self, views: &[AgentView]) -> Vec<(Arc<Evidence>, usize, AgentHealth)> {
         let by = evidence("health-score");
-        let score = |view: &AgentView| health::score(&self.health, &view.vitals, view.uptime_percent);
+        let score = |view: &AgentView| health::score(&self.health, &view.measurements, view.uptime_percent);
         views.iter().enumerate().map(|(row, view)| (by.clone(), row, score(view))).collect()
     }
 

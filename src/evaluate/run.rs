@@ -1,17 +1,18 @@
 //! What drives the shards: a thread each, the clock, checkpoints, and the replay at the start.
 
 use super::config::EvaluateConfig;
-use super::shard::{MakeJudges, Observe, Settle, Shard, Surroundings};
+use super::shard::{Observe, PluginFactory, Settle, Shard, ShardContext};
 use super::state::StateError;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, select, unbounded};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
-use vitals_core::board::Board;
 use vitals_core::ids::{Partition, Position, UnixNanos};
+use vitals_core::live_agents::LiveAgents;
+use vitals_core::log::{Log, LogError};
 use vitals_core::record::{Delivery, Record, Ticket};
 use vitals_core::registry::Registry;
-use vitals_core::seam::{Checkpoint, Log, LogError, Store, StoreError};
+use vitals_core::store::{Checkpoint, Store, StoreError};
 
 /// Time between looks at who is late.
 const TICK: Duration = Duration::from_secs(1);
@@ -89,11 +90,11 @@ impl Evaluator {
     #[allow(clippy::too_many_arguments)]
     pub fn start(
         config: &EvaluateConfig,
-        judges: MakeJudges,
+        plugins: PluginFactory,
         registry: Arc<Registry>,
         log: Arc<dyn Log>,
         store: Arc<dyn Store>,
-        board: Arc<Board>,
+        live_agents: Arc<LiveAgents>,
         inputs: Vec<Receiver<Delivery>>,
         observe: Observe,
         settle: Settle,
@@ -103,13 +104,13 @@ impl Evaluator {
             return Err(StartError::Partitions { log: log.partitions(), inputs: inputs.len() });
         }
         let config = Arc::new(config.clone());
-        let around = Surroundings { judges, registry, store, board, observe };
+        let context = ShardContext { plugins, registry, store, live_agents, observe };
         let mut checkpoints = Vec::new();
         for partition in (0..log.partitions()).map(Partition) {
-            let checkpoint = around.store.checkpoint(partition)?;
+            let checkpoint = context.store.checkpoint(partition)?;
             go_on_behind(partition, &checkpoint, log.as_ref())?;
             // All descriptions come first: a shard that registers a derived series draws a new id.
-            describe(partition, &checkpoint, log.as_ref(), &around.registry)?;
+            describe(partition, &checkpoint, log.as_ref(), &context.registry)?;
             checkpoints.push(checkpoint);
         }
         let mut evaluator = Self { shards: Vec::new() };
@@ -117,19 +118,19 @@ impl Evaluator {
         for ((input, checkpoint), partition) in inputs.into_iter().zip(checkpoints).zip((0..).map(Partition)) {
             let (control, orders) = unbounded();
             let (ready, is_ready) = bounded(1);
-            let (config, around, log, settle) = (config.clone(), around.clone(), log.clone(), settle.clone());
+            let (config, context, log, settle) = (config.clone(), context.clone(), log.clone(), settle.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("evaluate-{}", partition.0))
                 .spawn(move || {
-                    let mut shard = Shard::new(partition, config.clone(), around.clone());
+                    let mut shard = Shard::new(partition, config.clone(), context.clone());
                     let replayed = replay(&mut shard, partition, &checkpoint, log.as_ref());
                     if replayed.is_ok() {
-                        shard.wake(now());
+                        shard.resume_after_pause(now());
                     }
                     let go_on = replayed.is_ok();
                     let _ = ready.send(replayed);
                     if go_on {
-                        Runner { shard, partition, config, log, store: around.store, settle, input, orders }.run();
+                        Runner { shard, partition, config, log, store: context.store, settle, input, orders }.run();
                     }
                 })
                 .map_err(StartError::Thread)?;

@@ -2,39 +2,39 @@
 //!
 //! A shard is plain and synchronous, and never asks the clock; [`super::run`] drives it.
 
-use super::agents::{Agent, Agents, Measured, Subject, Window, vital};
+use super::agent_gauges::Reading;
+use super::agents::{Agent, Agents, Measured, PlannedWindow, Subject, measurement};
+use super::alert_log::{self, AlertLog};
 use super::config::EvaluateConfig;
-use super::heard::LastHeard;
-use super::intake::{Arrived, Intake, Kept, NO_CHILDREN, NO_GAUGE, Sifted, flag};
-use super::judges::{AgentView, DerivedSeries, Judges, SlaView};
+use super::last_heard::LastHeard;
 use super::maintenance::Planned;
+use super::series_tracker::{Arrived, Kept, NO_CHILDREN, NO_GAUGE, RowCounts, SeriesTracker, flag};
 use super::sort::{self, Sorter};
 use super::state::{self, Living, PluginState, StateError};
-use super::told::{self, Told};
-use super::vitals::Reading;
+use super::tenant_plugins::{AgentView, DerivedSeries, SlaView, TenantPlugins};
 use hashbrown::{HashMap, HashSet};
 use std::mem;
 use std::sync::Arc;
-use vitals_core::availability::{Beat, Clock, Interval, Own, Standing, State, Timing};
-use vitals_core::board::{Board, Liveness};
+use vitals_core::availability::{Beat, Clock, HeartbeatOrder, Interval, Own, State, Timing};
 use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
-use vitals_core::record::{Breach, Delivery, Heartbeat, Outcome, Record, Samples, Vitals};
+use vitals_core::live_agents::{LiveAgents, Liveness};
+use vitals_core::record::{Breach, Delivery, Heartbeat, Measurements, Outcome, Record, Samples};
 use vitals_core::registry::Registry;
 use vitals_core::rules::alerts::Policy;
 use vitals_core::rules::health::{beside_report, is_bad};
 use vitals_core::rules::percent::percent;
 use vitals_core::rules::thresholds::judged_value;
-use vitals_core::seam::{Acknowledgement, Checkpoint, Output, PastMaintenance, Store};
 use vitals_core::series::{MetricKind, Origin, Part, SeriesSpec, Shape};
+use vitals_core::store::{Acknowledgement, Checkpoint, EvaluationOutput, PastMaintenance, Store};
 use vitals_core::verdict::{
     AgentHealth, Alert, AlertSeries, Event, Evidence, HealthStatus, OutlierVerdict, Verdict, VerdictBody,
 };
 
 /// Makes the plugins of a tenant.
-pub type MakeJudges = Arc<dyn Fn(&TenantId) -> Box<dyn Judges> + Send + Sync>;
+pub type PluginFactory = Arc<dyn Fn(&TenantId) -> Box<dyn TenantPlugins> + Send + Sync>;
 /// Hears of everything that is written to the store.
-pub type Observe = Arc<dyn Fn(&Arc<Output>) + Send + Sync>;
+pub type Observe = Arc<dyn Fn(&Arc<EvaluationOutput>) + Send + Sync>;
 /// Called before a checkpoint: returns when what was observed so far needs no replay any more.
 pub type Settle = Arc<dyn Fn() + Send + Sync>;
 
@@ -44,11 +44,11 @@ const DAY: i64 = 86_400 * UnixNanos::SECOND;
 
 /// What a shard works with.
 #[derive(Clone)]
-pub(super) struct Surroundings {
-    pub(super) judges: MakeJudges,
+pub(super) struct ShardContext {
+    pub(super) plugins: PluginFactory,
     pub(super) registry: Arc<Registry>,
     pub(super) store: Arc<dyn Store>,
-    pub(super) board: Arc<Board>,
+    pub(super) live_agents: Arc<LiveAgents>,
     pub(super) observe: Observe,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Surroundings {
 struct Tenant {
     id: TenantId,
     /// `None` while they are put away.
-    judges: Option<Box<dyn Judges>>,
+    plugins: Option<Box<dyn TenantPlugins>>,
     /// Their state while they are put away.
     snapshot: Vec<u8>,
     used: UnixNanos,
@@ -72,7 +72,7 @@ struct Tenant {
 }
 
 /// A series that was derived from another.
-struct Child {
+struct DerivedChild {
     plugin: String,
     series: DerivedSeries,
     /// `None` when the tenant's quota was used up.
@@ -80,14 +80,14 @@ struct Child {
 }
 
 /// A sender that waits for what its samples led to.
-struct Ask {
+struct PendingReply {
     columns: Columns,
     outcome: Outcome,
     reply: Reply,
 }
 
 /// An agent that waits for the scorers' answer.
-struct Scored {
+struct PendingScore {
     tenant: TenantId,
     view: AgentView,
     cause: Cause,
@@ -103,7 +103,7 @@ enum Cause {
         planned: bool,
     },
     /// A heartbeat.
-    Pulse {
+    Heartbeat {
         heartbeat: Box<Heartbeat>,
         reply: Option<Reply>,
         /// A retry or a straggler is answered like the first one, but leaves no trace beyond its evidence.
@@ -112,13 +112,13 @@ enum Cause {
 }
 
 /// What a batch has led to so far. Readings and heartbeats wait here, in order of their records, so that one call of the
-/// scorers serves many; what hangs on the answer to a heartbeat makes the call come first ([`Shard::settle`]).
+/// scorers serves many; what depends on the answer to a heartbeat makes the call come first ([`Shard::settle`]).
 #[derive(Default)]
-struct Round {
-    scored: Vec<Scored>,
+struct BatchProgress {
+    scored: Vec<PendingScore>,
     /// Whose heartbeats are among them.
     beating: HashSet<AgentId>,
-    asks: Vec<Ask>,
+    pending_replies: Vec<PendingReply>,
     /// Outliers found so far.
     found: Vec<(UnixNanos, OutlierVerdict)>,
 }
@@ -148,15 +148,15 @@ pub(super) struct Shard {
     under_way: Vec<(usize, UnixNanos, UnixNanos)>,
     /// Those of them that come once and are over, and were applied to the past.
     passed: Vec<usize>,
-    around: Surroundings,
-    intake: Intake,
+    context: ShardContext,
+    series_tracker: SeriesTracker,
     tenants: Vec<Tenant>,
     by_tenant: HashMap<TenantId, usize>,
-    children: Vec<Vec<Child>>,
+    children: Vec<Vec<DerivedChild>>,
     agents: Agents,
-    heard: LastHeard,
+    last_heard: LastHeard,
     scratch: Scratch,
-    out: Output,
+    out: EvaluationOutput,
     /// The last record taken.
     position: Position,
     /// What the stored state of the plugins includes.
@@ -166,7 +166,7 @@ pub(super) struct Shard {
     /// The latest tick; behind `seen` by what may be on its way.
     ticked: UnixNanos,
     sla_next: usize,
-    told: Told,
+    alert_log: AlertLog,
     /// Rows taken since the last checkpoint.
     pub(super) rows: u64,
     /// Whether anything happened since the last checkpoint.
@@ -176,7 +176,7 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    pub(super) fn new(partition: Partition, config: Arc<EvaluateConfig>, around: Surroundings) -> Self {
+    pub(super) fn new(partition: Partition, config: Arc<EvaluateConfig>, context: ShardContext) -> Self {
         Self {
             partition,
             timing: config.liveness.timing(),
@@ -184,21 +184,21 @@ impl Shard {
             under_way: Vec::new(),
             passed: Vec::new(),
             config,
-            intake: Intake::new(around.registry.clone()),
-            around,
+            series_tracker: SeriesTracker::new(context.registry.clone()),
+            context,
             tenants: Vec::new(),
             by_tenant: HashMap::new(),
             children: Vec::new(),
             agents: Agents::default(),
-            heard: LastHeard::default(),
+            last_heard: LastHeard::default(),
             scratch: Scratch::default(),
-            out: Output::default(),
+            out: EvaluationOutput::default(),
             position: Position(0),
             included: Position(0),
             seen: UnixNanos(0),
             ticked: UnixNanos(0),
             sla_next: 0,
-            told: Told::default(),
+            alert_log: AlertLog::default(),
             rows: 0,
             dirty: false,
             rebuilding: false,
@@ -225,7 +225,7 @@ impl Shard {
         self.config = config;
         if new_plugins {
             for at in 0..self.tenants.len() {
-                self.put_down(at);
+                self.suspend(at);
             }
         }
         let now = self.now();
@@ -236,7 +236,7 @@ impl Shard {
             let kept = self.windows_of(at);
             let mut changes = Vec::new();
             self.agents.all[at].unplan(&kept, now, &self.timing, &mut changes);
-            self.moved(at, &mut changes, now);
+            self.apply_changes(at, &mut changes, now);
             let agent = &mut self.agents.all[at];
             agent.drop_unjudged(now, &self.config, &mut self.out);
             agent.repeat(now, &self.config, &mut self.out);
@@ -277,9 +277,9 @@ impl Shard {
             }
             for at in 0..self.agents.all.len() {
                 let agent = &self.agents.all[at];
-                let desc = self.around.registry.agent(agent.id);
+                let desc = self.context.registry.agent(agent.id);
                 if desc.is_some_and(|desc| self.plan[planned].covers(&agent.tenant, &desc.key)) {
-                    self.plan_window(at, Window { start, end, configured: true });
+                    self.plan_window(at, PlannedWindow { start, end, configured: true });
                 }
             }
         }
@@ -289,7 +289,7 @@ impl Shard {
     fn windows_of(&self, at: usize) -> Vec<(UnixNanos, UnixNanos)> {
         let agent = &self.agents.all[at];
         let covers = |planned: &Planned| {
-            let desc = self.around.registry.agent(agent.id);
+            let desc = self.context.registry.agent(agent.id);
             desc.is_some_and(|desc| planned.covers(&agent.tenant, &desc.key))
         };
         let under_way = self.under_way.iter().filter(|(planned, ..)| covers(&self.plan[*planned]));
@@ -299,14 +299,14 @@ impl Shard {
     /// Begins what is under way for one agent.
     fn join_plan(&mut self, at: usize) {
         for (start, end) in self.windows_of(at) {
-            self.plan_window(at, Window { start, end, configured: true });
+            self.plan_window(at, PlannedWindow { start, end, configured: true });
         }
     }
 
-    fn plan_window(&mut self, at: usize, window: Window) {
+    fn plan_window(&mut self, at: usize, window: PlannedWindow) {
         let (now, mut changes) = (self.now(), Vec::new());
         self.agents.all[at].plan(window, now, &self.timing, &mut changes);
-        self.moved(at, &mut changes, now);
+        self.apply_changes(at, &mut changes, now);
     }
 
     /// Where an agent is, made if it is new.
@@ -323,8 +323,8 @@ impl Shard {
     /// taken next, to bring them up to date; then comes [`Shard::resume`].
     pub(super) fn rebuild(&mut self, checkpoint: &Checkpoint) -> Result<(), StateError> {
         let saved: PluginState = state::read(checkpoint.state.as_deref().unwrap_or_default())?;
-        self.intake.restore(&saved.intake);
-        self.heard.restore(saved.heard);
+        self.series_tracker.restore(&saved.series_tracker);
+        self.last_heard.restore(saved.last_heard);
         for (tenant, snapshot) in saved.tenants {
             let at = self.tenant(&tenant);
             self.tenants[at].snapshot = snapshot;
@@ -338,11 +338,11 @@ impl Shard {
     /// From here on results count again: liveness is as of the checkpoint's `stored`.
     pub(super) fn resume(&mut self, checkpoint: &Checkpoint) -> Result<(), StateError> {
         let living: Living = state::read(&checkpoint.liveness)?;
-        self.intake.restore(&living.intake);
+        self.series_tracker.restore(&living.series_tracker);
         self.agents.restore(living.agents);
-        self.told.restore(self.agents.all.iter().flat_map(Agent::open_alerts));
+        self.alert_log.restore(self.agents.all.iter().flat_map(Agent::open_alerts));
         for at in 0..self.agents.all.len() {
-            self.agents.touch(at);
+            self.agents.mark_changed(at);
         }
         self.seen = living.seen;
         self.ticked = living.seen;
@@ -356,14 +356,14 @@ impl Shard {
     }
 
     /// Nobody listened from when time stopped until `now`.
-    pub(super) fn wake(&mut self, now: UnixNanos) {
+    pub(super) fn resume_after_pause(&mut self, now: UnixNanos) {
         let from = self.seen.max(self.ticked);
         if from.0 > 0 && now > from {
             let mut changes = Vec::new();
             for at in 0..self.agents.all.len() {
                 if let Some(tracker) = &mut self.agents.all[at].tracker {
                     tracker.was_blind(from, now, &self.timing, &mut changes);
-                    self.moved(at, &mut changes, now);
+                    self.apply_changes(at, &mut changes, now);
                 }
             }
         }
@@ -379,9 +379,9 @@ impl Shard {
 
     /// Takes records in order. Answers their senders, writes to the store, gives back their permits.
     pub(super) fn take(&mut self, batch: &mut Vec<Delivery>) {
-        let mut round = Round::default();
+        let mut round = BatchProgress::default();
         let mut permits = Vec::with_capacity(batch.len());
-        let mut sifted = Sifted::default();
+        let mut counts = RowCounts::default();
         let mut acts: Vec<Reply> = Vec::new();
         for delivery in batch.drain(..) {
             if delivery.position <= self.position {
@@ -395,9 +395,9 @@ impl Shard {
                     self.out.agents.extend(agents);
                     self.out.series.extend(series);
                 }
-                Record::Samples(samples) => sifted.add(self.samples(samples, delivery.ticket.reply, &mut round)),
+                Record::Samples(samples) => counts.add(self.samples(samples, delivery.ticket.reply, &mut round)),
                 Record::Heartbeat(heartbeat) => {
-                    sifted.add(self.heartbeat(heartbeat, delivery.ticket.reply, &mut round));
+                    counts.add(self.heartbeat(heartbeat, delivery.ticket.reply, &mut round));
                 }
                 Record::Maintenance { agent, start, end, by, at } => {
                     self.settle(&mut round);
@@ -411,16 +411,16 @@ impl Shard {
                 }
             }
         }
-        self.rows += sifted.fresh + sifted.late + sifted.ahead;
+        self.rows += counts.fresh + counts.late + counts.ahead;
         if !self.rebuilding {
-            sifted.count();
+            counts.count();
         }
         self.settle(&mut round);
         for at in 0..self.tenants.len() {
             self.judge(at, &mut round.found);
         }
         self.emit();
-        for ask in round.asks {
+        for ask in round.pending_replies {
             let mut outcome = ask.outcome;
             outcome.outliers = among(&round.found, &ask.columns);
             (ask.reply)(outcome);
@@ -435,7 +435,7 @@ impl Shard {
         self.seen = self.seen.max(at);
     }
 
-    fn samples(&mut self, samples: Samples, reply: Option<Reply>, round: &mut Round) -> Sifted {
+    fn samples(&mut self, samples: Samples, reply: Option<Reply>, round: &mut BatchProgress) -> RowCounts {
         let now = samples.received_at;
         self.arrived(now);
         if self.is_awaited(&samples, round) {
@@ -447,13 +447,13 @@ impl Shard {
         let at = self.tenant(&samples.tenant);
         self.hear_samples(at, &samples, round);
         let from = self.tenants[at].fresh.len();
-        let sifted = self.sift(at, &samples.columns, &samples.starts, samples.received_at);
+        let counts = self.select_new_rows(at, &samples.columns, &samples.starts, samples.received_at);
         self.compare_clocks(&samples);
         // OTLP always shows life; REST metrics speak of others.
         let mut outcome = Outcome::default();
         if samples.alive.is_empty() {
             if let Some(agent) = self.agent_of(&samples.columns) {
-                self.around.board.reported(agent, now);
+                self.context.live_agents.reported(agent, now);
             }
             outcome.alerts = self.watch(at, from, now, round);
             outcome.breaches = self.breaches(&samples.columns);
@@ -462,13 +462,13 @@ impl Shard {
         }
         if let Some(reply) = reply {
             outcome.health = self.standing(&samples.columns);
-            round.asks.push(Ask { columns: samples.columns, outcome, reply });
+            round.pending_replies.push(PendingReply { columns: samples.columns, outcome, reply });
         }
-        sifted
+        counts
     }
 
     /// Hears of the agents that samples are about: those that send them, else the one that others report on.
-    fn hear_samples(&mut self, at: usize, samples: &Samples, round: &mut Round) {
+    fn hear_samples(&mut self, at: usize, samples: &Samples, round: &mut BatchProgress) {
         for &agent in &samples.alive {
             self.hear(agent, at, samples.received_at, round);
         }
@@ -480,8 +480,8 @@ impl Shard {
     }
 
     /// Hears of an agent. After too long a silence its series start without a past, also if no tick came between.
-    fn hear(&mut self, agent: AgentId, tenant: usize, received: UnixNanos, round: &mut Round) {
-        if self.heard.hear(agent, received, nanos(self.config.forget_seconds)) {
+    fn hear(&mut self, agent: AgentId, tenant: usize, received: UnixNanos, round: &mut BatchProgress) {
+        if self.last_heard.hear(agent, received, nanos(self.config.forget_seconds)) {
             // What came before the silence is judged by its past, also if it is in the same batch.
             self.judge(tenant, &mut round.found);
             self.close(tenant, &[agent]);
@@ -491,8 +491,8 @@ impl Shard {
     /// The plugins forget the series of agents that have been silent for too long.
     fn close_silent(&mut self, now: UnixNanos) {
         let mut silent: HashMap<TenantId, Vec<AgentId>> = HashMap::new();
-        for id in self.heard.take_silent(now, nanos(self.config.forget_seconds)) {
-            if let Some(agent) = self.around.registry.agent(id) {
+        for id in self.last_heard.take_silent(now, nanos(self.config.forget_seconds)) {
+            if let Some(agent) = self.context.registry.agent(id) {
                 silent.entry(agent.tenant.clone()).or_default().push(id);
             }
         }
@@ -506,45 +506,45 @@ impl Shard {
     /// has to forget too. What comes later is told of anew.
     fn close(&mut self, at: usize, agents: &[AgentId]) {
         let mut closed = HashSet::new();
-        for series in agents.iter().flat_map(|&agent| self.around.registry.series_of(agent)) {
-            if let Some(state) = self.intake.series.get_mut(series.id.0 as usize) {
+        for series in agents.iter().flat_map(|&agent| self.context.registry.series_of(agent)) {
+            if let Some(state) = self.series_tracker.series.get_mut(series.id.0 as usize) {
                 state.flags &= !flag::OPEN;
             }
             closed.insert(series.id);
         }
         let tenant = &mut self.tenants[at];
         tenant.opened.retain(|id| !closed.contains(id));
-        let are_away = tenant.judges.is_none();
+        let are_away = tenant.plugins.is_none();
         if are_away && tenant.snapshot.is_empty() {
             return;
         }
-        let mut judges = self.judges(at);
-        judges.close(&closed.into_iter().collect::<Vec<_>>());
-        self.tenants[at].judges = Some(judges);
+        let mut plugins = self.plugins(at);
+        plugins.close(&closed.into_iter().collect::<Vec<_>>());
+        self.tenants[at].plugins = Some(plugins);
         if are_away {
-            self.put_down(at);
+            self.suspend(at);
         }
     }
 
-    fn sift(&mut self, tenant: usize, rows: &Columns, starts: &Starts, received: UnixNanos) -> Sifted {
+    fn select_new_rows(&mut self, tenant: usize, rows: &Columns, starts: &Starts, received: UnixNanos) -> RowCounts {
         let Tenant { fresh, totals, unjudged, .. } = &mut self.tenants[tenant];
         let present = received.plus(nanos(self.config.max_ahead_seconds)).0;
-        self.intake.sift(Arrived { rows, starts, present }, &mut Kept { fresh, totals, unjudged })
+        self.series_tracker.select_new_rows(Arrived { rows, starts, present }, &mut Kept { fresh, totals, unjudged })
     }
 
     /// The agent of the first row.
     fn agent_of(&self, columns: &Columns) -> Option<AgentId> {
-        columns.series.first().and_then(|&id| self.intake.series.get(id as usize)).map(|series| series.agent)
+        columns.series.first().and_then(|&id| self.series_tracker.series.get(id as usize)).map(|series| series.agent)
     }
 
     /// The agent of the first row, also before any row of its series was taken.
     fn described_agent(&self, columns: &Columns) -> Option<AgentId> {
-        let first = columns.series.first().and_then(|&id| self.around.registry.series(SeriesId(id)));
+        let first = columns.series.first().and_then(|&id| self.context.registry.series(SeriesId(id)));
         first.map(|series| series.agent)
     }
 
     /// Whether a heartbeat of an agent that samples are about waits for its verdict.
-    fn is_awaited(&self, samples: &Samples, round: &Round) -> bool {
+    fn is_awaited(&self, samples: &Samples, round: &BatchProgress) -> bool {
         if round.beating.is_empty() {
             return false;
         }
@@ -552,7 +552,7 @@ impl Shard {
         samples.alive.iter().chain(&reported).any(|agent| round.beating.contains(agent))
     }
 
-    fn heartbeat(&mut self, heartbeat: Heartbeat, reply: Option<Reply>, round: &mut Round) -> Sifted {
+    fn heartbeat(&mut self, heartbeat: Heartbeat, reply: Option<Reply>, round: &mut BatchProgress) -> RowCounts {
         self.arrived(heartbeat.received_at);
         // What the one before was judged says how the agent is, and so what this one means.
         if round.beating.contains(&heartbeat.agent) {
@@ -560,13 +560,16 @@ impl Shard {
         }
         let at = self.tenant(&heartbeat.tenant);
         self.hear(heartbeat.agent, at, heartbeat.received_at, round);
-        let sifted = self.sift(at, &heartbeat.columns, &Starts::default(), heartbeat.received_at);
+        let counts = self.select_new_rows(at, &heartbeat.columns, &Starts::default(), heartbeat.received_at);
         let view = self.view(&heartbeat);
         let new = self.is_newest(&heartbeat);
         round.beating.insert(heartbeat.agent);
         let tenant = heartbeat.tenant.clone();
-        self.score(Scored { tenant, view, cause: Cause::Pulse { heartbeat: Box::new(heartbeat), reply, new } }, round);
-        sifted
+        self.score(
+            PendingScore { tenant, view, cause: Cause::Heartbeat { heartbeat: Box::new(heartbeat), reply, new } },
+            round,
+        );
+        counts
     }
 
     /// How the agent of the first row stands.
@@ -575,15 +578,15 @@ impl Shard {
     }
 
     /// Applies a record's new rows (those behind `from`) to the vitals of its agents, one time after the other, and judges what
-    /// each of them makes of the agent: so nothing hangs on how records are put together into batches.
-    fn read(&mut self, tenant: usize, from: usize, now: UnixNanos, round: &mut Round) {
+    /// each of them makes of the agent: so nothing depends on how records are put together into batches.
+    fn read(&mut self, tenant: usize, from: usize, now: UnixNanos, round: &mut BatchProgress) {
         let mut values = mem::take(&mut self.scratch.values);
         let mut readings = mem::take(&mut self.scratch.readings);
         values.clear();
         let Tenant { fresh, totals, .. } = &self.tenants[tenant];
         let rows = fresh.series[from..].iter().zip(&fresh.times[from..]).zip(&totals[from..]);
         for ((&id, &time), &value) in rows {
-            let gauge = self.intake.series[id as usize].gauge;
+            let gauge = self.series_tracker.series[id as usize].gauge;
             if gauge != NO_GAUGE {
                 values.push((time, gauge, value));
             }
@@ -594,9 +597,9 @@ impl Shard {
         let stale = nanos(self.config.stale_seconds);
         for same in values.chunk_by(|one, other| one.0 == other.0) {
             for &(time, gauge, value) in same {
-                self.intake.gauges.set(gauge, time, value);
+                self.series_tracker.gauges.set(gauge, time, value);
             }
-            self.intake.gauges.take_changed(same[0].0, stale, &mut readings);
+            self.series_tracker.gauges.take_changed(same[0].0, stale, &mut readings);
             for (agent, reading) in readings.drain(..) {
                 self.reading(tenant, agent, &reading, now, round);
             }
@@ -606,20 +609,21 @@ impl Shard {
     }
 
     /// Judges an agent by its series.
-    fn reading(&mut self, tenant: usize, id: AgentId, reading: &Reading, now: UnixNanos, round: &mut Round) {
+    fn reading(&mut self, tenant: usize, id: AgentId, reading: &Reading, now: UnixNanos, round: &mut BatchProgress) {
         let tenant = self.tenants[tenant].id.clone();
         let at = self.place(id, &tenant);
         let agent = &mut self.agents.all[at];
         agent.memory_total_mb = reading.memory_total_mb.or(agent.memory_total_mb);
-        if reading.vitals == Vitals::default() || reading.newest < agent.vitals_time {
+        if reading.measurements == Measurements::default() || reading.newest < agent.measured_at {
             return;
         }
-        agent.vitals = reading.vitals;
-        agent.vitals_time = reading.newest;
-        let (gauges, registry, stale) = (&self.intake.gauges, &self.around.registry, nanos(self.config.stale_seconds));
+        agent.measurements = reading.measurements;
+        agent.measured_at = reading.newest;
+        let (gauges, registry, stale) =
+            (&self.series_tracker.gauges, &self.context.registry, nanos(self.config.stale_seconds));
         for kind in MetricKind::ALL.into_iter().filter(|kind| reading.kinds.has(*kind)) {
-            if let Some(value) = vital(&reading.vitals, kind) {
-                let measured = Measured { subject: Subject::Vitals(kind), kind, time: reading.time, value };
+            if let Some(value) = measurement(&reading.measurements, kind) {
+                let measured = Measured { subject: Subject::Measurements(kind), kind, time: reading.time, value };
                 let series = || named(registry, &gauges.sources(id, kind, stale));
                 agent.watch(measured, &series, now, &self.config, &mut self.out);
             }
@@ -628,20 +632,20 @@ impl Shard {
         let mut view = AgentView {
             agent: id,
             time: reading.newest,
-            vitals: reading.vitals,
+            measurements: reading.measurements,
             uptime_percent: agent.uptime_percent(self.seen),
         };
-        self.complete(at, &mut view.vitals);
-        self.agents.touch(at);
-        self.score(Scored { tenant, view, cause: Cause::Reading { now, planned } }, round);
+        self.complete(at, &mut view.measurements);
+        self.agents.mark_changed(at);
+        self.score(PendingScore { tenant, view, cause: Cause::Reading { now, planned } }, round);
     }
 
     /// Thresholds on the new rows of REST metrics, one time after the other; the alerts raised. What is ahead of its
     /// time is news of when it arrived.
-    fn watch(&mut self, tenant: usize, from: usize, now: UnixNanos, round: &mut Round) -> Vec<Alert> {
+    fn watch(&mut self, tenant: usize, from: usize, now: UnixNanos, round: &mut BatchProgress) -> Vec<Alert> {
         let fresh = &self.tenants[tenant].fresh;
         let rows = (from..fresh.len()).map(|row| (fresh.times[row], fresh.series[row], fresh.values[row]));
-        let ahead = self.intake.reported_ahead.iter().map(|&(id, value)| (now.0, id.0, value));
+        let ahead = self.series_tracker.reported_ahead.iter().map(|&(id, value)| (now.0, id.0, value));
         let mut watched: Vec<(UnixNanos, SeriesId, MetricKind, f64)> = rows
             .chain(ahead)
             .filter_map(|(time, id, value)| {
@@ -653,14 +657,14 @@ impl Shard {
         let mut raised = Vec::new();
         for same in watched.chunk_by(|one, other| one.0 == other.0) {
             for &(time, id, kind, value) in same {
-                let owner = self.intake.series[id.0 as usize].agent;
+                let owner = self.series_tracker.series[id.0 as usize].agent;
                 let tenant = self.tenants[tenant].id.clone();
                 let place = self.place(owner, &tenant);
                 let agent = &mut self.agents.all[place];
                 if agent.tracker.is_none() {
                     agent.observe(id, kind, time, value);
                 }
-                let registry = &self.around.registry;
+                let registry = &self.context.registry;
                 let measured = Measured { subject: Subject::Series(id), kind, time, value };
                 let series = || named(registry, &[id]);
                 raised.extend(agent.watch(measured, &series, now, &self.config, &mut self.out));
@@ -671,30 +675,37 @@ impl Shard {
     }
 
     /// Judges the owner of `series` by what others report of it, unless it shows life itself.
-    fn observed(&mut self, tenant: usize, series: SeriesId, time: UnixNanos, now: UnixNanos, round: &mut Round) {
-        let (id, tenant) = (self.intake.series[series.0 as usize].agent, self.tenants[tenant].id.clone());
+    fn observed(
+        &mut self,
+        tenant: usize,
+        series: SeriesId,
+        time: UnixNanos,
+        now: UnixNanos,
+        round: &mut BatchProgress,
+    ) {
+        let (id, tenant) = (self.series_tracker.series[series.0 as usize].agent, self.tenants[tenant].id.clone());
         let at = self.place(id, &tenant);
         let agent = &mut self.agents.all[at];
-        if agent.tracker.is_some() || time < agent.vitals_time {
+        if agent.tracker.is_some() || time < agent.measured_at {
             return;
         }
-        let vitals = agent.observed(time);
-        if vitals == Vitals::default() {
+        let measurements = agent.observed(time);
+        if measurements == Measurements::default() {
             return;
         }
-        agent.vitals = vitals;
-        agent.vitals_time = time;
-        let view = AgentView { agent: id, time, vitals, uptime_percent: None };
-        self.score(Scored { tenant, view, cause: Cause::Reading { now, planned: true } }, round);
+        agent.measurements = measurements;
+        agent.measured_at = time;
+        let view = AgentView { agent: id, time, measurements, uptime_percent: None };
+        self.score(PendingScore { tenant, view, cause: Cause::Reading { now, planned: true } }, round);
     }
 
     /// What thresholds judge of a REST metric's value.
     fn watched(&self, id: SeriesId, value: f64) -> Option<(MetricKind, f64)> {
-        let state = self.intake.series.get(id.0 as usize)?;
+        let state = self.series_tracker.series.get(id.0 as usize)?;
         if state.flags & flag::WATCH == 0 {
             return None;
         }
-        let desc = self.around.registry.series(id)?;
+        let desc = self.context.registry.series(id)?;
         Some((desc.spec.kind, judged_value(desc.spec.kind, &desc.spec.unit, value, None)?))
     }
 
@@ -715,7 +726,7 @@ impl Shard {
         }
         self.tenants.push(Tenant {
             id: id.clone(),
-            judges: None,
+            plugins: None,
             snapshot: Vec::new(),
             used: self.seen,
             report_from: UnixNanos(0),
@@ -732,7 +743,7 @@ impl Shard {
     fn compare_clocks(&mut self, samples: &Samples) {
         let mut furthest: HashMap<AgentId, i64> = HashMap::new();
         for (id, time, _) in samples.columns.rows().filter(|(_, time, _)| *time > samples.received_at) {
-            if let Some(series) = self.intake.series.get(id.0 as usize) {
+            if let Some(series) = self.series_tracker.series.get(id.0 as usize) {
                 let ahead = furthest.entry(series.agent).or_default();
                 *ahead = time.since(samples.received_at).max(*ahead);
             }
@@ -753,7 +764,7 @@ impl Shard {
         let bound = nanos(self.config.max_ahead_seconds);
         let Some(skew) = self.agents.get_mut(id).and_then(|agent| agent.check_clock(bound)) else { return };
         if !self.rebuilding {
-            let desc = self.around.registry.agent(id);
+            let desc = self.context.registry.agent(id);
             let agent = desc.as_ref().map_or("", |desc| desc.key.as_str());
             let tenant = desc.as_ref().map_or("", |desc| &desc.tenant.0);
             let skew_ms = skew / 1_000_000;
@@ -766,25 +777,25 @@ impl Shard {
         let at = self.place(agent, tenant);
         let mut changes = Vec::new();
         self.agents.all[at].beat(beat, received, &self.timing, &mut changes);
-        self.moved(at, &mut changes, received);
+        self.apply_changes(at, &mut changes, received);
         at
     }
 
     /// Takes what a tracker said has changed at `now`.
-    fn moved(&mut self, at: usize, changes: &mut Vec<Interval>, now: UnixNanos) {
-        let registry = &self.around.registry;
+    fn apply_changes(&mut self, at: usize, changes: &mut Vec<Interval>, now: UnixNanos) {
+        let registry = &self.context.registry;
         let name =
             |id: AgentId| registry.agent(id).map_or_else(|| Arc::from("an agent"), |a| Arc::from(a.key.as_str()));
         if !changes.is_empty() {
-            self.agents.all[at].moved(changes, &name, now, &self.config, &mut self.out);
+            self.agents.all[at].apply_changes(changes, &name, now, &self.config, &mut self.out);
         }
-        self.agents.touch(at);
+        self.agents.mark_changed(at);
     }
 
     fn maintain(&mut self, agent: AgentId, (start, end): (UnixNanos, UnixNanos), by: &str, set: UnixNanos) {
-        let Some(desc) = self.around.registry.agent(agent) else { return };
+        let Some(desc) = self.context.registry.agent(agent) else { return };
         if !self.rebuilding {
-            told::window(&desc, by, start, end);
+            alert_log::window(&desc, by, start, end);
         }
         let at = self.place(agent, &desc.tenant);
         if end <= start {
@@ -795,7 +806,7 @@ impl Shard {
             // own time, which is the same in a replay.
             self.out.maintenance.push(PastMaintenance { agent, start, end: end.min(set) });
         }
-        self.plan_window(at, Window { start, end, configured: false });
+        self.plan_window(at, PlannedWindow { start, end, configured: false });
     }
 
     fn acknowledge(&mut self, alert: &str, agent: AgentId, by: &str, at: UnixNanos) {
@@ -807,7 +818,7 @@ impl Shard {
         if self.rebuilding {
             return;
         }
-        told::acknowledged(alert, by, agent, &self.around.registry);
+        alert_log::acknowledged(alert, by, agent, &self.context.registry);
         if open {
             return;
         }
@@ -829,9 +840,9 @@ impl Shard {
         tenant.fresh.clear();
         tenant.totals.clear();
         tenant.used = self.seen;
-        let mut judges = self.judges(at);
-        self.spread(at, &rows, &totals, judges.as_mut());
-        let derived = self.derive(at, judges.as_mut());
+        let mut plugins = self.plugins(at);
+        self.store_derived(at, &rows, &totals, plugins.as_mut());
+        let derived = self.derive(at, plugins.as_mut());
         let detect = mem::take(&mut self.scratch.detect);
         let mut merged = mem::take(&mut self.scratch.merged);
         let shown = if derived.is_empty() {
@@ -840,11 +851,11 @@ impl Shard {
             sort::merge(&detect, &derived, &mut merged);
             &merged
         };
-        let findings = if shown.is_empty() { Vec::new() } else { judges.detect(shown) };
+        let findings = if shown.is_empty() { Vec::new() } else { plugins.detect(shown) };
         for finding in findings {
             for (row, outlier) in finding.rows {
                 let (Some(&time), Some(state)) =
-                    (shown.times.get(row), self.intake.series.get(outlier.series.0 as usize))
+                    (shown.times.get(row), self.series_tracker.series.get(outlier.series.0 as usize))
                 else {
                     continue;
                 };
@@ -861,7 +872,7 @@ impl Shard {
         }
         self.scratch.detect = detect;
         self.scratch.merged = merged;
-        self.tenants[at].judges = Some(judges);
+        self.tenants[at].plugins = Some(plugins);
         self.out.samples.push(Arc::new(rows));
         if !derived.is_empty() {
             self.out.samples.push(Arc::new(derived));
@@ -869,28 +880,28 @@ impl Shard {
     }
 
     /// A tenant's plugins, fetched back if they were put away. To be put back into the tenant after use.
-    fn judges(&mut self, at: usize) -> Box<dyn Judges> {
+    fn plugins(&mut self, at: usize) -> Box<dyn TenantPlugins> {
         let tenant = &mut self.tenants[at];
-        tenant.judges.take().unwrap_or_else(|| {
-            let mut judges = (self.around.judges)(&tenant.id);
+        tenant.plugins.take().unwrap_or_else(|| {
+            let mut plugins = (self.context.plugins)(&tenant.id);
             if !tenant.snapshot.is_empty() {
-                judges.restore(&mem::take(&mut tenant.snapshot));
+                plugins.restore(&mem::take(&mut tenant.snapshot));
             }
-            judges
+            plugins
         })
     }
 
     /// Hands each row to where its series says: the derivers' batch, the detectors' batch.
-    fn spread(&mut self, tenant: usize, rows: &Columns, totals: &[f64], judges: &mut dyn Judges) {
+    fn store_derived(&mut self, tenant: usize, rows: &Columns, totals: &[f64], plugins: &mut dyn TenantPlugins) {
         self.scratch.derive.clear();
         self.scratch.detect.clear();
         for ((&id, &time), &value) in rows.series.iter().zip(&rows.times).zip(totals) {
-            let state = &mut self.intake.series[id as usize];
+            let state = &mut self.series_tracker.series[id as usize];
             if state.flags & flag::OPEN == 0 {
                 state.flags |= flag::OPEN;
                 self.tenants[tenant].opened.push(SeriesId(id));
-                if let Some(desc) = self.around.registry.series(SeriesId(id)) {
-                    judges.open(&desc);
+                if let Some(desc) = self.context.registry.series(SeriesId(id)) {
+                    plugins.open(&desc);
                 }
             }
             if state.flags & flag::DETECT != 0 {
@@ -902,30 +913,30 @@ impl Shard {
     }
 
     /// What the derivers make of their batch, as rows of registered series.
-    fn derive(&mut self, tenant: usize, judges: &mut dyn Judges) -> Columns {
+    fn derive(&mut self, tenant: usize, plugins: &mut dyn TenantPlugins) -> Columns {
         let mut made = Columns::default();
         let batch = mem::take(&mut self.scratch.derive);
-        let answers = if batch.is_empty() { Vec::new() } else { judges.derive(&batch) };
+        let answers = if batch.is_empty() { Vec::new() } else { plugins.derive(&batch) };
         self.scratch.derive = batch;
         for answer in answers {
             let ids: Vec<Option<SeriesId>> =
                 answer.series.iter().map(|series| self.child(tenant, &answer.evidence, series)).collect();
             for &id in ids.iter().flatten() {
                 // Known before its first row, so that what follows can index.
-                let _ = self.intake.advance(id, i64::MIN);
-                if let Some(state) = self.intake.series.get_mut(id.0 as usize)
+                let _ = self.series_tracker.advance(id, i64::MIN);
+                if let Some(state) = self.series_tracker.series.get_mut(id.0 as usize)
                     && state.flags & flag::OPEN == 0
                 {
                     state.flags |= flag::OPEN;
                     self.tenants[tenant].opened.push(id);
-                    if let Some(desc) = self.around.registry.series(id) {
-                        judges.open(&desc);
+                    if let Some(desc) = self.context.registry.series(id) {
+                        plugins.open(&desc);
                     }
                 }
             }
             for (series, time, value) in answer.rows {
                 let Some(Some(id)) = ids.get(series as usize) else { continue };
-                if self.intake.advance(*id, time.0) {
+                if self.series_tracker.advance(*id, time.0) {
                     made.push(*id, time, value);
                 }
             }
@@ -935,7 +946,7 @@ impl Shard {
 
     /// The id of a derived series, registered at its first row.
     fn child(&mut self, tenant: usize, evidence: &Evidence, series: &DerivedSeries) -> Option<SeriesId> {
-        let parent = self.intake.series.get_mut(series.from.0 as usize)?;
+        let parent = self.series_tracker.series.get_mut(series.from.0 as usize)?;
         if parent.children == NO_CHILDREN {
             parent.children = u32::try_from(self.children.len()).ok()?;
             self.children.push(Vec::new());
@@ -946,12 +957,12 @@ impl Shard {
             return child.id;
         }
         let id = self.register(tenant, evidence, series);
-        self.children[place].push(Child { plugin: evidence.plugin.clone(), series: series.clone(), id });
+        self.children[place].push(DerivedChild { plugin: evidence.plugin.clone(), series: series.clone(), id });
         id
     }
 
     fn register(&mut self, tenant: usize, evidence: &Evidence, series: &DerivedSeries) -> Option<SeriesId> {
-        let source = self.around.registry.series(series.from)?;
+        let source = self.context.registry.series(series.from)?;
         let spec = SeriesSpec {
             metric: series.metric.clone(),
             unit: series.unit.clone(),
@@ -965,10 +976,10 @@ impl Shard {
             attributes: source.spec.attributes.clone(),
             resource: source.spec.resource.clone(),
         };
-        let answer = self.around.registry.intern_series(&self.tenants[tenant].id, source.agent, vec![spec]).pop()?;
+        let answer = self.context.registry.intern_series(&self.tenants[tenant].id, source.agent, vec![spec]).pop()?;
         match answer {
             Ok(id) => {
-                self.out.series.extend(self.around.registry.series(id));
+                self.out.series.extend(self.context.registry.series(id));
                 Some(id)
             }
             Err(error) => {
@@ -980,7 +991,7 @@ impl Shard {
     }
 
     /// Has an agent scored, at the latest when the batch ends.
-    fn score(&mut self, scored: Scored, round: &mut Round) {
+    fn score(&mut self, scored: PendingScore, round: &mut BatchProgress) {
         round.scored.push(scored);
         if round.scored.len() >= MOST_SCORED {
             self.settle(round);
@@ -988,7 +999,7 @@ impl Shard {
     }
 
     /// Asks the scorers about all that waits for it, and takes their answers in order of the records.
-    fn settle(&mut self, round: &mut Round) {
+    fn settle(&mut self, round: &mut BatchProgress) {
         let scored = mem::take(&mut round.scored);
         round.beating.clear();
         let mut calls: HashMap<TenantId, (Vec<usize>, Vec<AgentView>)> = HashMap::new();
@@ -1001,20 +1012,20 @@ impl Shard {
         answers.resize_with(scored.len(), Vec::new);
         for (tenant, (rows, views)) in calls {
             let place = self.tenant(&tenant);
-            let mut judges = self.judges(place);
-            for (evidence, row, health) in judges.assess(&views) {
+            let mut plugins = self.plugins(place);
+            for (evidence, row, health) in plugins.assess(&views) {
                 if let Some(&at) = rows.get(row) {
                     answers[at].push((evidence, health));
                 }
             }
-            self.tenants[place].judges = Some(judges);
+            self.tenants[place].plugins = Some(plugins);
         }
         for (one, answers) in scored.into_iter().zip(answers) {
             match one.cause {
                 Cause::Reading { now, planned } => self.take_reading(&one.view, answers, now, planned),
-                Cause::Pulse { heartbeat, reply, new } => {
-                    let (outcome, columns) = self.take_pulse(*heartbeat, &one.view, answers, new);
-                    round.asks.extend(reply.map(|reply| Ask { columns, outcome, reply }));
+                Cause::Heartbeat { heartbeat, reply, new } => {
+                    let (outcome, columns) = self.apply_heartbeat(*heartbeat, &one.view, answers, new);
+                    round.pending_replies.extend(reply.map(|reply| PendingReply { columns, outcome, reply }));
                 }
             }
         }
@@ -1062,11 +1073,11 @@ impl Shard {
             agent.health_alert(&health, view.time, policy, now, &mut self.out);
         }
         agent.health = Some(health);
-        self.agents.touch(at);
+        self.agents.mark_changed(at);
     }
 
     /// Takes what the scorers say of a heartbeat, and makes its answer.
-    fn take_pulse(
+    fn apply_heartbeat(
         &mut self,
         heartbeat: Heartbeat,
         view: &AgentView,
@@ -1091,8 +1102,8 @@ impl Shard {
         let agent = &mut self.agents.all[at];
         if new {
             agent.reported = Some(heartbeat.reported);
-            agent.vitals = view.vitals;
-            agent.vitals_time = agent.vitals_time.max(view.time);
+            agent.measurements = view.measurements;
+            agent.measured_at = agent.measured_at.max(view.time);
         }
         let mut outcome = Outcome {
             next_expected: Some(heartbeat.timestamp.plus(heartbeat.interval)),
@@ -1102,7 +1113,7 @@ impl Shard {
         for (kind, field) in
             [(MetricKind::CpuUsage, "cpu_usage_percent"), (MetricKind::ResponseTime, "response_time_ms")]
         {
-            let Some(value) = vital(&view.vitals, kind) else { continue };
+            let Some(value) = measurement(&view.measurements, kind) else { continue };
             if let Some(threshold) = self.config.thresholds.iter().find(|t| t.metric_type == kind)
                 && let Some(severity) = threshold.judge(value)
             {
@@ -1110,7 +1121,7 @@ impl Shard {
                 outcome.breaches.push(Breach { series: None, message });
             }
             if new {
-                let measured = Measured { subject: Subject::Vitals(kind), kind, time: view.time, value };
+                let measured = Measured { subject: Subject::Measurements(kind), kind, time: view.time, value };
                 let series = || Some(AlertSeries { metric: field.to_owned(), attributes: Vec::new() });
                 outcome.alerts.extend(agent.watch(measured, &series, now, &self.config, &mut self.out));
             }
@@ -1127,7 +1138,7 @@ impl Shard {
         }
         outcome.health = health;
         outcome.live = agent.live(&self.timing);
-        self.agents.touch(at);
+        self.agents.mark_changed(at);
         (outcome, heartbeat.columns)
     }
 
@@ -1148,28 +1159,30 @@ impl Shard {
         let judge = |tracker: &vitals_core::availability::Tracker| {
             tracker.judge(own_of(heartbeat), heartbeat.received_at, heartbeat.interval)
         };
-        tracker.is_none_or(|tracker| judge(tracker) == Standing::Newest)
+        tracker.is_none_or(|tracker| judge(tracker) == HeartbeatOrder::Newest)
     }
 
     /// What the scorers see of a heartbeat.
     fn view(&mut self, heartbeat: &Heartbeat) -> AgentView {
         let at = self.place(heartbeat.agent, &heartbeat.tenant);
-        let mut vitals = heartbeat.vitals;
-        self.complete(at, &mut vitals);
+        let mut measurements = heartbeat.measurements;
+        self.complete(at, &mut measurements);
         let uptime_percent = self.agents.all[at].uptime_percent(self.seen);
         let bound = nanos(self.config.max_ahead_seconds);
         let time = Clock::judged_time(heartbeat.timestamp, heartbeat.received_at, bound);
-        AgentView { agent: heartbeat.agent, time, vitals, uptime_percent }
+        AgentView { agent: heartbeat.agent, time, measurements, uptime_percent }
     }
 
     /// Percentages that follow from what is known.
-    fn complete(&self, at: usize, vitals: &mut Vitals) {
+    fn complete(&self, at: usize, measurements: &mut Measurements) {
         let total = self.agents.all[at].memory_total_mb.unwrap_or(self.config.memory_total_mb);
-        vitals.memory_percent = vitals.memory_percent.or_else(|| vitals.memory_mb.and_then(|mb| percent(mb, total)));
-        vitals.error_percent = vitals.error_percent.or_else(|| match (vitals.errors, vitals.requests) {
-            (Some(errors), Some(requests)) => percent(errors, requests),
-            _ => None,
-        });
+        measurements.memory_percent =
+            measurements.memory_percent.or_else(|| measurements.memory_mb.and_then(|mb| percent(mb, total)));
+        measurements.error_percent =
+            measurements.error_percent.or_else(|| match (measurements.errors, measurements.requests) {
+                (Some(errors), Some(requests)) => percent(errors, requests),
+                _ => None,
+            });
     }
 
     /// Time has come to `now`: who is late, who is offline, SLA reports, plugins to put away.
@@ -1189,16 +1202,16 @@ impl Shard {
             if tracker.is_due(now) {
                 let liveness = tracker.tick(now, &self.timing, &mut changes);
                 if liveness.is_some() || !changes.is_empty() {
-                    self.moved(at, &mut changes, now);
+                    self.apply_changes(at, &mut changes, now);
                 }
             } else if tracker.liveness() == Liveness::Offline && now.since(tracker.last_contact()) > forget {
                 agent.retire(now, &self.config, &mut self.out);
-                self.around.board.remove(agent.id);
+                self.context.live_agents.remove(agent.id);
             }
         }
         self.close_silent(now);
         self.report(now);
-        self.put_away(now);
+        self.suspend_idle(now);
         self.emit();
     }
 
@@ -1239,7 +1252,7 @@ impl Shard {
         }
         for (tenant, views) in views {
             let place = self.tenant(&tenant);
-            if self.tenants[place].judges.is_none() {
+            if self.tenants[place].plugins.is_none() {
                 if now < self.tenants[place].report_from {
                     continue;
                 }
@@ -1247,36 +1260,36 @@ impl Shard {
                 let rounds = nanos(2 * self.config.sla_seconds);
                 self.tenants[place].used = now.plus(rounds - nanos(self.config.idle_seconds));
             }
-            let mut judges = self.judges(place);
-            let answers = judges.report(&views);
-            self.tenants[place].judges = Some(judges);
+            let mut plugins = self.plugins(place);
+            let answers = plugins.report(&views);
+            self.tenants[place].plugins = Some(plugins);
             for (evidence, id, report) in answers {
                 let Some(agent) = self.agents.get_mut(id) else { continue };
                 agent.reported(&evidence, now, &report, &self.config, &mut self.out);
                 agent.sla = Some(report);
                 let at = self.agents.place(id, &tenant);
-                self.agents.touch(at);
+                self.agents.mark_changed(at);
             }
         }
     }
 
     /// Puts plugins away that had nothing to do for long. Their state stays.
-    fn put_away(&mut self, now: UnixNanos) {
+    fn suspend_idle(&mut self, now: UnixNanos) {
         let idle = nanos(self.config.idle_seconds);
         for at in 0..self.tenants.len() {
-            if now.since(self.tenants[at].used) > idle && self.put_down(at) {
+            if now.since(self.tenants[at].used) > idle && self.suspend(at) {
                 self.tenants[at].report_from = now.plus(nanos(self.config.repeat_seconds));
             }
         }
     }
 
     /// Takes a tenant's plugins down to their state; whether there were any.
-    fn put_down(&mut self, at: usize) -> bool {
+    fn suspend(&mut self, at: usize) -> bool {
         let tenant = &mut self.tenants[at];
-        let Some(mut judges) = tenant.judges.take() else { return false };
-        tenant.snapshot = judges.snapshot();
+        let Some(mut plugins) = tenant.plugins.take() else { return false };
+        tenant.snapshot = plugins.snapshot();
         for id in tenant.opened.drain(..) {
-            if let Some(state) = self.intake.series.get_mut(id.0 as usize) {
+            if let Some(state) = self.series_tracker.series.get_mut(id.0 as usize) {
                 state.flags &= !flag::OPEN;
             }
         }
@@ -1286,44 +1299,48 @@ impl Shard {
     /// Writes what was made to the store and tells the board.
     fn emit(&mut self) {
         if self.rebuilding {
-            self.out = Output::default();
+            self.out = EvaluationOutput::default();
             return;
         }
-        self.agents.show(&self.timing, &self.around.board);
-        if self.out == Output::default() {
+        self.agents.show(&self.timing, &self.context.live_agents);
+        if self.out == EvaluationOutput::default() {
             return;
         }
         self.dirty = true;
-        self.told.alerts(&self.out.alerts, &self.around.registry);
+        self.alert_log.alerts(&self.out.alerts, &self.context.registry);
         let suppressed = self.out.notices.iter().filter(|notice| notice.event == Event::Suppressed).count();
         if suppressed > 0 {
             metrics::counter!("vitals_alerts_suppressed_total").increment(suppressed as u64);
         }
         let out = Arc::new(mem::take(&mut self.out));
-        (self.around.observe)(&out);
-        self.around.store.write(self.partition, Arc::unwrap_or_clone(out));
+        (self.context.observe)(&out);
+        self.context.store.write(self.partition, Arc::unwrap_or_clone(out));
     }
 
     /// What a restart needs to go on from here. `with_state` takes the plugins' state too, so that nothing
     /// before this has to be read again.
     pub(super) fn checkpoint(&mut self, with_state: bool) -> Checkpoint {
-        let intake = self.intake.save(self.seen.0);
+        let series_tracker = self.series_tracker.save(self.seen.0);
         let state = with_state.then(|| {
             let tenants = self.tenants.iter_mut().map(|tenant| {
-                let snapshot = match &mut tenant.judges {
-                    Some(judges) => judges.snapshot(),
+                let snapshot = match &mut tenant.plugins {
+                    Some(plugins) => plugins.snapshot(),
                     None => tenant.snapshot.clone(),
                 };
                 (tenant.id.clone(), snapshot)
             });
             let tenants = tenants.collect();
-            state::write(&PluginState { intake: intake.clone(), heard: self.heard.save(), tenants })
+            state::write(&PluginState {
+                series_tracker: series_tracker.clone(),
+                last_heard: self.last_heard.save(),
+                tenants,
+            })
         });
         if with_state {
             self.included = self.position;
         }
         let agents = mem::take(&mut self.agents.all);
-        let living = Living { seen: self.seen.max(self.ticked), intake, agents };
+        let living = Living { seen: self.seen.max(self.ticked), series_tracker, agents };
         let liveness = state::write(&living);
         self.agents.all = living.agents;
         self.rows = 0;
@@ -1334,7 +1351,7 @@ impl Shard {
 
 /// What a heartbeat's clock says, with a hash of the rest.
 fn own_of(heartbeat: &Heartbeat) -> Own {
-    let content = (heartbeat.reported, heartbeat.interval, &heartbeat.vitals);
+    let content = (heartbeat.reported, heartbeat.interval, &heartbeat.measurements);
     let content = postcard::to_allocvec(&content).unwrap_or_default();
     Own { time: heartbeat.timestamp, content: xxhash_rust::xxh3::xxh3_64(&content) }
 }

@@ -147,9 +147,9 @@ mod tests {
             };
             prop_assert_eq!(Sorter::default().by_series(&rows), fully(&rows));
             let beside: Vec<f64> = (0..rows.len()).map(|row| row as f64).collect();
-            let (sorted, moved) = Sorter::default().both_by_series(&rows, &beside);
+            let (sorted, apply_changes) = Sorter::default().both_by_series(&rows, &beside);
             // The times number the rows.
-            prop_assert_eq!(moved, sorted.times.iter().map(|&row| row as f64).collect::<Vec<_>>());
+            prop_assert_eq!(apply_changes, sorted.times.iter().map(|&row| row as f64).collect::<Vec<_>>());
             let mut starts = Starts::default();
             (0..rows.len()).for_each(|row| starts.note(row, UnixNanos(row as i64 / 3)));
             let (sorted, starts) = fully_with(&rows, &starts);

@@ -1,7 +1,7 @@
 //! What a checkpoint keeps.
 
 use super::agents::Agent;
-use super::intake::SavedIntake;
+use super::series_tracker::SavedSeriesTracker;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use vitals_core::ids::{AgentId, TenantId, UnixNanos};
@@ -12,9 +12,9 @@ const FORMAT: u8 = 4;
 /// The plugins' state, with what decides which rows they are shown next.
 #[derive(Serialize, Deserialize, Default)]
 pub(super) struct PluginState {
-    pub(super) intake: SavedIntake,
+    pub(super) series_tracker: SavedSeriesTracker,
     /// When each agent was last heard of.
-    pub(super) heard: Vec<(AgentId, UnixNanos)>,
+    pub(super) last_heard: Vec<(AgentId, UnixNanos)>,
     pub(super) tenants: Vec<(TenantId, Vec<u8>)>,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct PluginState {
 pub(super) struct Living {
     /// How far time had come.
     pub(super) seen: UnixNanos,
-    pub(super) intake: SavedIntake,
+    pub(super) series_tracker: SavedSeriesTracker,
     pub(super) agents: Vec<Agent>,
 }
 

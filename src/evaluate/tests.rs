@@ -1,26 +1,26 @@
 //! Shards against plugins, a store and a log that live in memory.
 
 use super::config::EvaluateConfig;
-use super::judges::{AgentView, Derived, DerivedSeries, Findings, Judges, SlaView};
 use super::maintenance::MaintenanceWindow;
 use super::run::replay;
-use super::shard::{Shard, Surroundings};
+use super::shard::{Shard, ShardContext};
+use super::tenant_plugins::{AgentView, Derived, DerivedSeries, Findings, SlaView, TenantPlugins};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use vitals_core::availability::{Interval, State, merged, planned_over};
-use vitals_core::board::{Board, Liveness};
 use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
-use vitals_core::record::{Delivery, Heartbeat, Outcome, Record, Samples, Ticket, Vitals};
+use vitals_core::live_agents::{LiveAgents, Liveness};
+use vitals_core::log::{Done, Log, LogError, LogStats};
+use vitals_core::record::{Delivery, Heartbeat, Measurements, Outcome, Record, Samples, Ticket};
 use vitals_core::registry::{Quota, Registry};
 use vitals_core::rules::alerts::AlertConfig;
 use vitals_core::rules::thresholds::Threshold;
-use vitals_core::seam::{
-    AlertQuery, Catalogue, Checkpoint, Done, Log, LogError, LogStats, Output, SampleQuery, Store, StoreError,
-    StoreStats, VerdictQuery,
-};
 use vitals_core::series::{AgentProfile, Attributes, MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
+use vitals_core::store::{
+    AlertQuery, Catalogue, Checkpoint, EvaluationOutput, SampleQuery, Store, StoreError, StoreStats, VerdictQuery,
+};
 use vitals_core::verdict::{
     AgentHealth, Alert, Event, Evidence, HealthStatus, Notice, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict,
     VerdictBody,
@@ -35,7 +35,7 @@ fn at(seconds: i64) -> UnixNanos {
     UnixNanos((1_000_000 + seconds) * S)
 }
 
-/// Plugins whose every answer hangs on their whole past, so that a row too many or too few shows.
+/// Plugins whose every answer depends on their whole past, so that a row too many or too few shows.
 #[derive(Default, Serialize, Deserialize)]
 struct Memory {
     counters: BTreeMap<u32, (i64, f64)>,
@@ -49,7 +49,7 @@ fn evidence(plugin: &str) -> Arc<Evidence> {
     Arc::new(Evidence { plugin: plugin.into(), version: "1".into(), digest: String::new(), config: String::new() })
 }
 
-impl Judges for Fake {
+impl TenantPlugins for Fake {
     fn open(&mut self, series: &Arc<SeriesDesc>) {
         assert!(!self.1.contains(&series.id), "opened twice");
         self.1.push(series.id);
@@ -95,7 +95,7 @@ impl Judges for Fake {
 
     fn assess(&mut self, views: &[AgentView]) -> Vec<(Arc<Evidence>, usize, AgentHealth)> {
         let health = |view: &AgentView| {
-            let cpu = view.vitals.cpu_percent.unwrap_or_default();
+            let cpu = view.measurements.cpu_percent.unwrap_or_default();
             let status = if cpu > 95.0 { HealthStatus::Critical } else { HealthStatus::Healthy };
             // What the scorer is shown beside the measurements must not hang on the batch either.
             let reasons = vec![format!("{:?}", view.uptime_percent)];
@@ -161,7 +161,7 @@ impl Store for MemoryStore {
         panic!("{READ}");
     }
 
-    fn write(&self, _: Partition, output: Output) {
+    fn write(&self, _: Partition, output: EvaluationOutput) {
         let mut held = self.now.lock().unwrap();
         held.agents.extend(output.agents.into_iter().map(|a| (a.id, a)));
         held.series.extend(output.series.into_iter().map(|s| (s.id, s)));
@@ -223,6 +223,12 @@ impl Store for MemoryStore {
         StoreStats::default()
     }
 
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    fn stopping(&self) {}
+
     fn close(&self) {}
 }
 
@@ -266,13 +272,17 @@ impl Log for MemoryLog {
         LogStats::default()
     }
 
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     fn close(&self) {}
 }
 
 struct World {
     registry: Arc<Registry>,
     store: Arc<MemoryStore>,
-    board: Arc<Board>,
+    live_agents: Arc<LiveAgents>,
     notices: Arc<Mutex<Vec<Notice>>>,
     shard: Shard,
 }
@@ -300,21 +310,21 @@ impl World {
         }
         let checkpoint = durable.checkpoint.clone();
         let store = Arc::new(MemoryStore { now: Mutex::new(durable.clone()), durable: Mutex::new(durable) });
-        let (board, notices) = (Arc::new(Board::default()), Arc::<Mutex<Vec<Notice>>>::default());
-        let around = Surroundings {
-            judges: Arc::new(|_| Box::new(Fake::default())),
+        let (live_agents, notices) = (Arc::new(LiveAgents::default()), Arc::<Mutex<Vec<Notice>>>::default());
+        let context = ShardContext {
+            plugins: Arc::new(|_| Box::new(Fake::default())),
             registry: registry.clone(),
             store: store.clone(),
-            board: board.clone(),
+            live_agents: live_agents.clone(),
             observe: {
                 let notices = notices.clone();
                 Arc::new(move |output| notices.lock().unwrap().extend(output.notices.iter().cloned()))
             },
         };
-        let mut shard = Shard::new(HOME, Arc::new(config), around);
+        let mut shard = Shard::new(HOME, Arc::new(config), context);
         let log = MemoryLog(Mutex::new(records.to_vec()));
         replay(&mut shard, HOME, &checkpoint, &log).unwrap();
-        Self { registry, store, board, notices, shard }
+        Self { registry, store, live_agents, notices, shard }
     }
 
     fn take(&mut self, record: Record) -> Option<Outcome> {
@@ -456,7 +466,7 @@ fn heartbeat(time: i64, cpu: f64) -> Record {
 
 /// A heartbeat of an agent that says of itself how it is.
 fn reporting(agent: u32, time: i64, cpu: f64, reported: HealthStatus) -> Record {
-    let vitals = Vitals { cpu_percent: Some(cpu), ..Vitals::default() };
+    let measurements = Measurements { cpu_percent: Some(cpu), ..Measurements::default() };
     let mut columns = Columns::default();
     if agent == 1 {
         columns.push(SeriesId(4), at(time), cpu);
@@ -468,7 +478,7 @@ fn reporting(agent: u32, time: i64, cpu: f64, reported: HealthStatus) -> Record 
         timestamp: at(time),
         reported,
         interval: 30 * S,
-        vitals,
+        measurements,
         columns,
     })
 }
@@ -519,8 +529,8 @@ fn a_heartbeat_is_answered_and_a_retry_changes_nothing() {
     assert_eq!((again.breaches.len(), again.alerts.len()), (1, 0));
     let after = world.held();
     assert_eq!((before.samples, before.verdicts, before.alerts), (after.samples, after.verdicts, after.alerts));
-    let live = world.board.get(AgentId(1)).unwrap();
-    assert_eq!((live.liveness, live.vitals.cpu_percent), (Liveness::OnTime, Some(97.0)));
+    let live = world.live_agents.get(AgentId(1)).unwrap();
+    assert_eq!((live.liveness, live.measurements.cpu_percent), (Liveness::OnTime, Some(97.0)));
 
     let calm = world.take(heartbeat(30, 10.0)).unwrap();
     assert!(calm.breaches.is_empty());
@@ -529,7 +539,7 @@ fn a_heartbeat_is_answered_and_a_retry_changes_nothing() {
     world.take(heartbeat(0, 97.0));
     let after = world.held();
     assert_eq!((&held.verdicts, &held.alerts, &held.intervals), (&after.verdicts, &after.alerts, &after.intervals));
-    assert_eq!(world.board.get(AgentId(1)).unwrap().vitals.cpu_percent, Some(10.0));
+    assert_eq!(world.live_agents.get(AgentId(1)).unwrap().measurements.cpu_percent, Some(10.0));
     let times: Vec<_> = held.alerts.values().map(|alert| (alert.started, alert.resolved)).collect();
     assert_eq!(times, [(at(0), Some(at(30))), (at(0), Some(at(30)))]);
     // Critical was downtime.
@@ -543,7 +553,7 @@ fn silence_is_late_then_offline_with_one_alert_until_the_return() {
     for second in [0, 30, 60] {
         world.take(heartbeat(second, 10.0));
     }
-    let liveness = |world: &World| world.board.get(AgentId(1)).unwrap().liveness;
+    let liveness = |world: &World| world.live_agents.get(AgentId(1)).unwrap().liveness;
     world.shard.tick(at(91));
     assert_eq!(liveness(&world), Liveness::Late);
     assert!(world.held().alerts.is_empty());
@@ -569,7 +579,7 @@ fn silence_is_late_then_offline_with_one_alert_until_the_return() {
     for second in 201..215 {
         world.shard.tick(at(second));
     }
-    assert_eq!(world.board.get(AgentId(1)).unwrap().sla.unwrap().risk, Risk::Breached);
+    assert_eq!(world.live_agents.get(AgentId(1)).unwrap().sla.unwrap().risk, Risk::Breached);
 }
 
 #[test]
@@ -594,7 +604,7 @@ fn rest_metrics_are_answered_with_breaches_alerts_and_outliers() {
     let outcome = world.take(Record::Samples(metric)).unwrap();
     assert_eq!((outcome.breaches.len(), outcome.alerts.len(), outcome.outliers.len()), (1, 1, 1));
     // Others report on it: it is not alive for that.
-    assert_eq!(world.board.get(AgentId(1)), None);
+    assert_eq!(world.live_agents.get(AgentId(1)), None);
 }
 
 /// A REST metric of `db`'s CPU.
@@ -608,9 +618,9 @@ fn reported(received: i64, rows: &[(u32, i64, f64)]) -> Record {
 fn what_only_others_report_on_is_judged_by_the_scorers_too() {
     let mut world = World::start(&[describe()], Held::default());
     world.take(reported(0, &[(4, 0, 97.0)]));
-    let observed = world.board.observed(AgentId(1)).unwrap();
+    let observed = world.live_agents.observed(AgentId(1)).unwrap();
     assert_eq!((observed.health.status, observed.time), (HealthStatus::Critical, at(0)));
-    assert_eq!(observed.vitals.cpu_percent, Some(97.0));
+    assert_eq!(observed.measurements.cpu_percent, Some(97.0));
     let verdicts = world.held().verdicts;
     assert_eq!((verdicts[0].agent, verdicts[0].evidence.plugin.as_str()), (AgentId(1), "health"));
     assert!(world.held().alerts.values().all(|alert| alert.source == "threshold:cpu_usage"));
@@ -618,14 +628,14 @@ fn what_only_others_report_on_is_judged_by_the_scorers_too() {
     world.checkpoint(true);
     let durable = world.store.durable.lock().unwrap().clone();
     let mut world = World::start(&[describe()], durable);
-    world.shard.wake(at(5));
-    assert_eq!(world.board.observed(AgentId(1)), Some(observed));
+    world.shard.resume_after_pause(at(5));
+    assert_eq!(world.live_agents.observed(AgentId(1)), Some(observed));
     world.take(reported(10, &[(4, 10, 20.0)]));
-    assert_eq!(world.board.observed(AgentId(1)).unwrap().health.score, 80.0);
+    assert_eq!(world.live_agents.observed(AgentId(1)).unwrap().health.score, 80.0);
     // Once it shows life itself, what it says counts.
     world.take(heartbeat(20, 50.0));
     world.take(reported(30, &[(4, 30, 97.0)]));
-    assert_eq!(world.board.get(AgentId(1)).unwrap().health.unwrap().score, 50.0);
+    assert_eq!(world.live_agents.get(AgentId(1)).unwrap().health.unwrap().score, 50.0);
 }
 
 #[test]
@@ -901,7 +911,7 @@ fn batches_do_not_matter() {
         let mut told = world.told();
         told.sort();
         assert_eq!(told, expect_told, "{lengths:?}");
-        let live = |world: &World| [AgentId(0), AgentId(1)].map(|agent| world.board.get(agent));
+        let live = |world: &World| [AgentId(0), AgentId(1)].map(|agent| world.live_agents.get(agent));
         assert_eq!(live(&world), live(&one_by_one), "{lengths:?}");
     }
 }
@@ -995,8 +1005,8 @@ fn what_an_agent_says_of_itself_is_kept_and_limits_its_health() {
     world.checkpoint(true);
     let durable = world.store.durable.lock().unwrap().clone();
     let mut world = World::start(&[describe()], durable);
-    world.shard.wake(at(1));
-    assert_eq!(world.board.get(AgentId(1)).unwrap().reported, Some(HealthStatus::Critical));
+    world.shard.resume_after_pause(at(1));
+    assert_eq!(world.live_agents.get(AgentId(1)).unwrap().reported, Some(HealthStatus::Critical));
     // Judged critical it is worse, and better again.
     let severity = |world: &World| world.held().alerts.values().find(|a| a.source == "health").unwrap().severity;
     world.take(reporting(1, 30, 99.0, HealthStatus::Critical));
@@ -1011,7 +1021,7 @@ fn what_an_agent_says_of_itself_is_kept_and_limits_its_health() {
     // It holds for what else is known of the agent, until it says something else.
     world.take(reporting(0, 100, 5.0, HealthStatus::Offline));
     world.take(samples(101, &[(3, 101, 5.0)]));
-    let live = world.board.get(AgentId(0)).unwrap();
+    let live = world.live_agents.get(AgentId(0)).unwrap();
     assert_eq!(live.health.unwrap().status, HealthStatus::Degraded);
     // In maintenance nobody is told.
     let told = world.told().len();
@@ -1033,7 +1043,7 @@ fn an_alert_on_silence_ends_at_the_return_also_if_this_service_was_away_meanwhil
     world.checkpoint(true);
     let durable = world.store.durable.lock().unwrap().clone();
     let mut world = World::start(&[describe()], durable);
-    world.shard.wake(at(1_000));
+    world.shard.resume_after_pause(at(1_000));
     world.ticks(1_001..=1_500);
     world.take(heartbeat(1_500, 10.0));
     let ends: Vec<_> = world.held().alerts.values().map(|a| a.resolved).collect();
@@ -1053,7 +1063,7 @@ fn the_threads_replay_evaluate_and_stop_with_everything_durable() {
     let story = story();
     let (first, rest) = story.split_at(9);
     let registry = Arc::new(Registry::new(Quota::default(), Box::new(|_| {})));
-    let (store, board) = (Arc::new(MemoryStore::default()), Arc::new(Board::default()));
+    let (store, live_agents) = (Arc::new(MemoryStore::default()), Arc::new(LiveAgents::default()));
     let log = Arc::new(MemoryLog(Mutex::new(first.to_vec())));
     let (send, input) = crossbeam_channel::unbounded();
     let (events, last) = (Arc::new(Mutex::new(Vec::new())), story.len() as u64);
@@ -1064,11 +1074,11 @@ fn the_threads_replay_evaluate_and_stop_with_everything_durable() {
         registry.clone(),
         log.clone(),
         store.clone(),
-        board,
+        live_agents,
         vec![input],
         {
             let events = events.clone();
-            Arc::new(move |_: &Arc<Output>| events.lock().unwrap().push("observed"))
+            Arc::new(move |_: &Arc<EvaluationOutput>| events.lock().unwrap().push("observed"))
         },
         {
             let (events, store) = (events.clone(), store.clone());
@@ -1104,7 +1114,7 @@ fn a_log_that_was_lost_goes_on_behind_the_store() {
             Arc::new(Registry::new(Quota::default(), Box::new(|_| {}))),
             log,
             store.clone(),
-            Arc::new(Board::default()),
+            Arc::new(LiveAgents::default()),
             vec![crossbeam_channel::never()],
             Arc::new(|_| {}),
             Arc::new(|| {}),
@@ -1167,7 +1177,7 @@ fn a_configured_window_is_neither_up_nor_down_and_raises_nothing() {
     world.ticks(61..=90);
     world.take(heartbeat(90, 10.0));
     world.ticks(91..=110);
-    assert_eq!(world.board.get(AgentId(1)).unwrap().liveness, Liveness::Maintenance);
+    assert_eq!(world.live_agents.get(AgentId(1)).unwrap().liveness, Liveness::Maintenance);
     let breach = world.take(heartbeat(120, 97.0)).unwrap();
     assert_eq!((breach.breaches.len(), breach.alerts.len()), (1, 0), "said, but no alert");
     world.ticks(121..=399);
@@ -1186,11 +1196,11 @@ fn a_window_that_is_taken_out_of_the_configuration_ends() {
     let mut world = World::with(planned, &[describe()], Held::default());
     world.take(heartbeat(90, 10.0));
     world.ticks(91..=150);
-    assert_eq!(world.board.get(AgentId(1)).unwrap().liveness, Liveness::Maintenance);
+    assert_eq!(world.live_agents.get(AgentId(1)).unwrap().liveness, Liveness::Maintenance);
     world.shard.reload(Arc::new(config()), false);
     world.take(heartbeat(180, 10.0));
     world.ticks(181..=190);
-    assert_eq!(world.board.get(AgentId(1)).unwrap().liveness, Liveness::OnTime);
+    assert_eq!(world.live_agents.get(AgentId(1)).unwrap().liveness, Liveness::OnTime);
     let expect = [(90, Some(100), State::Up), (100, Some(150), State::Maintenance), (150, None, State::Up)];
     assert_eq!(line(&world), expect);
 }
@@ -1205,7 +1215,7 @@ fn a_window_set_before_an_agent_is_first_seen_is_kept_for_it() {
     let mut world = World::start(&[describe()], durable);
     world.take(heartbeat(10, 97.0));
     world.ticks(11..=500);
-    assert_eq!(world.board.get(AgentId(1)).unwrap().liveness, Liveness::Maintenance);
+    assert_eq!(world.live_agents.get(AgentId(1)).unwrap().liveness, Liveness::Maintenance);
     assert!(world.held().alerts.is_empty());
     world.ticks(501..=900);
     let alerts: Vec<_> = world.held().alerts.values().map(|a| (a.source.clone(), a.started)).collect();
@@ -1244,11 +1254,11 @@ fn what_is_open_is_said_again_after_a_restart_and_a_reload() {
     let durable = world.store.durable.lock().unwrap().clone();
     let mut again = World::start(&[describe()], durable);
     assert!(again.told().is_empty());
-    again.shard.wake(at(10));
+    again.shard.resume_after_pause(at(10));
     again.shard.reload(Arc::new(config()), false);
     let events: Vec<_> = again.notices.lock().unwrap().iter().map(|n| n.event).collect();
     // One on the CPU and one on the health, at either.
-    assert_eq!(events, [Event::Standing; 4]);
+    assert_eq!(events, [Event::StillOpen; 4]);
 }
 
 /// A heartbeat with its own time and its arrival.
@@ -1279,8 +1289,8 @@ fn one_heartbeat_ahead_of_its_arrival_holds_nothing_up() {
     assert_eq!((raised.alerts.len(), raised.next_expected), (1, Some(at(570))), "as the contract has it");
     let calm = world.take(heartbeat_by_clock(1, 1, 10.0)).unwrap();
     assert_eq!(calm.health.map(|health| health.status), Some(HealthStatus::Healthy));
-    let live = world.board.get(AgentId(1)).unwrap();
-    assert_eq!(live.vitals.cpu_percent, Some(10.0));
+    let live = world.live_agents.get(AgentId(1)).unwrap();
+    assert_eq!(live.measurements.cpu_percent, Some(10.0));
     assert_eq!(live.health.map(|health| health.status), Some(HealthStatus::Healthy));
     assert_eq!(alerts_of(&world, "threshold:cpu_usage"), [(0, Some(1))]);
     assert_eq!(alerts_of(&world, "health"), [], "one heartbeat from the future proves nothing");
@@ -1308,8 +1318,8 @@ fn a_clock_set_back_makes_no_outage_and_its_heartbeats_count() {
             world.take(Record::Heartbeat(beat));
         }
         assert_eq!(line(&world), [(0, None, State::Up)]);
-        let live = world.board.get(AgentId(1)).unwrap();
-        assert_eq!(live.vitals.cpu_percent, Some(61.0), "the newest");
+        let live = world.live_agents.get(AgentId(1)).unwrap();
+        assert_eq!(live.measurements.cpu_percent, Some(61.0), "the newest");
         assert_eq!((live.last_evidence, live.clock_skew), (at(11), Some(-300 * S)));
     }
 }
@@ -1325,8 +1335,8 @@ fn what_was_buffered_is_history_and_the_newest_stays() {
     for own in [370, 340, 310, 280, 250, 220, 190, 160, 130, 120] {
         world.take(heartbeat_by_clock(own, 400, 97.0));
     }
-    let live = world.board.get(AgentId(1)).unwrap();
-    assert_eq!((live.vitals.cpu_percent, live.last_evidence), (Some(20.0), at(400)));
+    let live = world.live_agents.get(AgentId(1)).unwrap();
+    assert_eq!((live.measurements.cpu_percent, live.last_evidence), (Some(20.0), at(400)));
     assert!(alerts_of(&world, "threshold:cpu_usage").is_empty(), "it is over");
     assert!(line(&world).iter().all(|(.., state)| *state != State::Silent), "{:?}", line(&world));
 }
@@ -1335,12 +1345,12 @@ fn what_was_buffered_is_history_and_the_newest_stays() {
 fn how_far_a_clock_is_off_is_known_of_exporters_that_are_ahead() {
     let mut world = World::start(&[describe()], Held::default());
     world.take(samples(0, &[(0, -30, 1.0)]));
-    assert_eq!(world.board.get(AgentId(0)).unwrap().clock_skew, None, "an old point proves nothing");
+    assert_eq!(world.live_agents.get(AgentId(0)).unwrap().clock_skew, None, "an old point proves nothing");
     for second in [10, 20, 30] {
         world.take(samples(second, &[(0, second, 1.0), (1, second + 90, 1.0)]));
     }
     world.ticks(31..=32);
-    assert_eq!(world.board.get(AgentId(0)).unwrap().clock_skew, Some(90 * S));
+    assert_eq!(world.live_agents.get(AgentId(0)).unwrap().clock_skew, Some(90 * S));
 }
 
 #[test]
@@ -1352,7 +1362,7 @@ fn the_clock_of_one_agent_says_nothing_of_another_in_the_same_request() {
         both.alive = vec![AgentId(0), AgentId(1)];
         world.take(Record::Samples(both));
     }
-    let skew = |agent| world.board.get(AgentId(agent)).unwrap().clock_skew;
+    let skew = |agent| world.live_agents.get(AgentId(agent)).unwrap().clock_skew;
     assert_eq!((skew(0), skew(1)), (Some(40 * S), Some(90 * S)));
 }
 
@@ -1367,7 +1377,7 @@ fn exporting(seconds: &[i64]) -> World {
             world.checkpoint(true);
             let durable = world.store.durable.lock().unwrap().clone();
             world = World::start(&[describe()], durable);
-            world.shard.wake(at(second + 1));
+            world.shard.resume_after_pause(at(second + 1));
         }
         last = second;
     }
@@ -1383,7 +1393,7 @@ fn exports_each_few_minutes_raise_nothing_before_their_interval_is_learned() {
         assert!(line(&world).iter().all(|(.., state)| *state == State::Up), "{interval}: {:?}", line(&world));
         let last = seconds[7];
         world.ticks(last + 1..=last + 3 * interval);
-        assert_eq!(world.board.get(AgentId(0)).unwrap().liveness, Liveness::Offline, "{interval}");
+        assert_eq!(world.live_agents.get(AgentId(0)).unwrap().liveness, Liveness::Offline, "{interval}");
         assert_eq!(alerts_of(&world, "availability").len(), 1, "{interval}");
     }
 }
@@ -1439,7 +1449,7 @@ fn a_window_in_the_past_changes_the_past() {
     }
     // So does the objective's report.
     let mut world = with_an_outage(9_000);
-    let report = |world: &World| world.board.get(AgentId(1)).unwrap().sla.unwrap();
+    let report = |world: &World| world.live_agents.get(AgentId(1)).unwrap().sla.unwrap();
     assert_eq!(report(&world).risk, Risk::Breached);
     world.take(planned(200, 700, 700));
     world.take(planned(600, 1_000, 1_000));
@@ -1460,7 +1470,7 @@ fn a_window_over_the_beginning_of_an_outage_ends_its_alert() {
     // Over all of it: there was no outage.
     world.take(planned(60, 3_000, 3_000));
     assert_eq!(alerts_of(&world, "availability"), [(120, Some(120)), (1_000, Some(1_000))]);
-    assert_eq!(world.board.get(AgentId(1)).unwrap().liveness, Liveness::Maintenance);
+    assert_eq!(world.live_agents.get(AgentId(1)).unwrap().liveness, Liveness::Maintenance);
 }
 
 #[test]
@@ -1476,7 +1486,7 @@ fn a_configured_window_that_was_over_before_the_start_changes_the_past() {
     let month = 31 * 86_400;
     let planned = EvaluateConfig { maintenance: vec![once(250, 950), once(-month, 100)], ..config() };
     let mut world = World::with(planned, &[describe()], durable);
-    world.shard.wake(at(3_100));
+    world.shard.resume_after_pause(at(3_100));
     world.take(heartbeat(3_110, 10.0));
     let line = line(&world);
     let expect = [(0, Some(250), State::Up), (250, Some(950), State::Maintenance), (950, Some(3_029), State::Up)];
@@ -1490,7 +1500,7 @@ fn a_window_in_the_past_of_an_agent_that_was_forgotten_changes_what_is_stored() 
     for second in (3_030..gone).step_by(50_000).chain([gone, gone + 1]) {
         world.shard.tick(at(second));
     }
-    assert_eq!(world.board.get(AgentId(1)), None);
+    assert_eq!(world.live_agents.get(AgentId(1)), None);
     world.take(planned(300, 900, gone));
     assert!(line(&world).contains(&(300, Some(900), State::Maintenance)), "{:?}", line(&world));
     // One that never beat has no past.
@@ -1507,7 +1517,7 @@ fn a_window_of_an_agent_that_was_forgotten_is_the_same_in_a_replay_and_reads_not
     for second in (3_030..gone).step_by(50_000).chain([gone, gone + 1]) {
         world.shard.tick(at(second));
     }
-    assert_eq!(world.board.get(AgentId(1)), None);
+    assert_eq!(world.live_agents.get(AgentId(1)), None);
     world.checkpoint(true);
     let durable = world.store.durable.lock().unwrap().clone();
     // Nobody sends anything meanwhile: a replay does not know how late it was.

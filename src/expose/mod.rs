@@ -14,19 +14,19 @@ use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
-use vitals_core::board::Board;
 use vitals_core::ids::{Partition, UnixNanos};
+use vitals_core::live_agents::LiveAgents;
 use vitals_core::record::{Outcome, Record};
 use vitals_core::registry::Registry;
 use vitals_core::rules::health::HealthConfig;
 use vitals_core::rules::quality::QualityRules;
 use vitals_core::rules::sla::SlaConfig;
-use vitals_core::seam::Store;
+use vitals_core::store::Store;
 
 use crate::auth::Auth;
-use crate::web::{CorsConfig, CorsError};
+use crate::net::{CorsConfig, CorsError, Refusal};
 
+pub use crate::net::Refusal as SubmitError;
 pub use rest::{LARGEST_BODY, serve};
 
 /// The REST listener's configuration, and what its answers are measured against.
@@ -186,25 +186,11 @@ impl Default for Thresholds {
     }
 }
 
-/// Why a record was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum IntakeError {
-    /// More is in flight than may be.
-    #[error("overloaded, try again in {} s", retry_after.as_secs())]
-    Overloaded {
-        /// When to try again.
-        retry_after: Duration,
-    },
-    /// It cannot be made durable now. The reason is for the log, not for the client.
-    #[error("not available: {0}")]
-    Unavailable(String),
-}
-
 /// Resolves when the record is durable and evaluated.
-pub type Submitted = Pin<Box<dyn Future<Output = Result<Outcome, IntakeError>> + Send>>;
+pub type Submitted = Pin<Box<dyn Future<Output = Result<Outcome, Refusal>> + Send>>;
 
 /// Where REST puts what it received. Many submissions may be polled at the same time.
-pub trait Intake: Send + Sync {
+pub trait RecordSubmitter: Send + Sync {
     /// Appends `record`, which counts as `bytes` in flight, to the log and has it evaluated.
     fn submit(&self, partition: Partition, record: Record, bytes: usize) -> Submitted;
 }
@@ -222,7 +208,7 @@ pub struct ServiceStatus {
     pub queued: u64,
 }
 
-/// All that the REST room needs.
+/// All that the REST stage needs.
 #[derive(Clone)]
 pub struct Rest {
     /// Agents and series.
@@ -230,11 +216,11 @@ pub struct Rest {
     /// Samples, verdicts, intervals, alerts.
     pub store: Arc<dyn Store>,
     /// What is known of each agent now.
-    pub board: Arc<Board>,
+    pub live_agents: Arc<LiveAgents>,
     /// Tokens.
     pub auth: Arc<Auth>,
     /// Where received records go.
-    pub intake: Arc<dyn Intake>,
+    pub submitter: Arc<dyn RecordSubmitter>,
     /// Lists the plugins.
     pub plugins: Arc<dyn Fn() -> Vec<serde_json::Value> + Send + Sync>,
     /// How the service is.

@@ -2,18 +2,20 @@
 
 use super::codec;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use parking_lot::Mutex;
 use rusqlite::{Connection, TransactionBehavior, params};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use vitals_core::ids::{Partition, Position};
+use vitals_core::log::{Deliver, Done, LogError};
 use vitals_core::record::{Delivery, Record, Ticket};
-use vitals_core::seam::{Deliver, Done, LogError};
 
 /// Rows that one transaction deletes at most, so that appends do not wait behind a long cut.
 const CUT_ROWS: u64 = 512;
-/// How long descriptions that could not be written wait for another try.
+/// How long descriptions that could not be written wait for another try, and how often a log that fails is tried though nothing
+/// is appended.
 const RETRY: Duration = Duration::from_millis(200);
 
 /// What is known without asking the file. Written by the committer only, after each commit.
@@ -24,6 +26,8 @@ pub(super) struct Counters {
     pub(super) records: AtomicU64,
     pub(super) commits: AtomicU64,
     pub(super) queued: AtomicU64,
+    /// Why the last commit failed; `None` when it succeeded.
+    pub(super) trouble: Mutex<Option<String>>,
 }
 
 /// The caller's `done`, which is answered in any case: also when the log stops with the record queued.
@@ -98,6 +102,8 @@ impl Committer {
             open = go_on;
             if !appends.is_empty() || !self.cuts.is_empty() {
                 self.commit(appends);
+            } else if open && self.is_failing() {
+                self.probe();
             }
         }
         while !self.cuts.is_empty() {
@@ -117,7 +123,7 @@ impl Committer {
         let mut bytes: usize = appends.iter().map(|append| append.body.len()).sum();
         let mut message = if !self.cuts.is_empty() {
             self.queue.try_recv().ok()
-        } else if appends.is_empty() {
+        } else if appends.is_empty() && !self.is_failing() {
             match self.queue.recv() {
                 Ok(message) => Some(message),
                 Err(_) => return (appends, false),
@@ -149,6 +155,28 @@ impl Committer {
         (appends, true)
     }
 
+    fn is_failing(&self) -> bool {
+        self.counters.trouble.lock().is_some()
+    }
+
+    /// Writes something that changes nothing: senders who wait for the service to be ready again append nothing meanwhile.
+    fn probe(&mut self) {
+        let mut probe = || {
+            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute("UPDATE partition SET last = last WHERE id = 0", [])?;
+            transaction.commit()
+        };
+        if probe().is_ok() {
+            self.recovered();
+        }
+    }
+
+    fn recovered(&self) {
+        if self.counters.trouble.lock().take().is_some() {
+            tracing::info!("the log can be written again");
+        }
+    }
+
     fn commit(&mut self, appends: Vec<Append>) {
         let started = Instant::now();
         let appends = self.refuse_what_does_not_fit(appends);
@@ -177,6 +205,7 @@ impl Committer {
     }
 
     fn committed(&mut self, appends: Vec<Append>, written: Written, started: Instant) {
+        self.recovered();
         let counters = &self.counters;
         let added: u64 = appends.iter().map(|append| append.body.len() as u64).sum();
         for (last, &position) in counters.last.iter().zip(&written.last) {
@@ -206,7 +235,10 @@ impl Committer {
 
     fn failed(&mut self, appends: Vec<Append>, error: &rusqlite::Error) {
         metrics::counter!("vitals_log_failed_commits_total").increment(1);
-        tracing::error!(%error, records = appends.len(), "the log could not be written");
+        // Once for each trouble: senders try again and again.
+        if self.counters.trouble.lock().replace(error.to_string()).is_none() {
+            tracing::error!(%error, records = appends.len(), "the log cannot be written; requests are refused until it can");
+        }
         let error = LogError::Io(error.to_string());
         for append in appends {
             if append.describes() {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, UnixNanos};
+use vitals_core::log::{Deliver, Log, LogError};
 use vitals_core::record::{Delivery, Record, Samples, Ticket};
-use vitals_core::seam::{Deliver, Log, LogError};
 use vitals_core::series::{Attributes, MetricKind, Origin, Part, Scope, SeriesDesc, SeriesSpec, Shape};
 
 pub(super) type Open = dyn Fn(&Path, u32, Deliver) -> Arc<dyn Log>;

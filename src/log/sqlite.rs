@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use vitals_core::ids::{Partition, Position};
+use vitals_core::log::{Deliver, Done, Log, LogError, LogStats};
 use vitals_core::record::{Record, Ticket};
-use vitals_core::seam::{Deliver, Done, Log, LogError, LogStats};
 
 /// The layout of the file; another number is refused.
 const FORMAT: i64 = 1;
@@ -158,6 +158,13 @@ impl Log for SqliteLog {
             commits: self.counters.commits.load(Ordering::Relaxed),
             queued: self.counters.queued.load(Ordering::Relaxed),
         }
+    }
+
+    fn trouble(&self) -> Option<String> {
+        if self.committer.lock().as_ref().is_some_and(JoinHandle::is_finished) {
+            return Some("the log's thread has ended".to_owned());
+        }
+        self.counters.trouble.lock().as_ref().map(|error| format!("the log cannot be written: {error}"))
     }
 
     fn close(&self) {

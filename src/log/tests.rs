@@ -6,8 +6,8 @@ use crossbeam_channel::unbounded;
 use std::path::Path;
 use std::sync::Arc;
 use vitals_core::ids::Position;
+use vitals_core::log::{Deliver, Log, LogError};
 use vitals_core::record::Ticket;
-use vitals_core::seam::{Deliver, Log, LogError};
 
 fn open(folder: &Path, partitions: u32, deliver: Deliver) -> Arc<dyn Log> {
     Arc::new(

@@ -2,9 +2,9 @@
 
 use hashbrown::HashMap;
 use serde::Deserialize;
+use vitals_core::measurement_role;
 use vitals_core::rules::units::is_percent;
 use vitals_core::series::{MetricKind, Part, SeriesSpec};
-use vitals_core::vitals;
 
 /// The table that is built in.
 pub const BUILT_IN: &str = include_str!("semconv.toml");
@@ -121,8 +121,8 @@ impl Rules {
         if !matches!(spec.part, Part::Value | Part::Quantile(_)) {
             return;
         }
-        let Some(rule) = self.find(&spec.metric, &spec.unit, vitals::scope_name(spec)) else { return };
-        let state = vitals::state(spec).unwrap_or("");
+        let Some(rule) = self.find(&spec.metric, &spec.unit, measurement_role::scope_name(spec)) else { return };
+        let state = measurement_role::state(spec).unwrap_or("");
         if rule.states.is_empty() || rule.states.iter().any(|s| s == state) {
             spec.kind = rule.kind;
         }

@@ -39,7 +39,7 @@ use vitals_core::ids::{AgentId, Partition, SeriesId, TenantId, UnixNanos};
 use vitals_core::record::Samples;
 use vitals_core::registry::{IdentityHash, Registry};
 use vitals_core::series::Attributes;
-use walk::{Batch, Hole, Miss, UNKNOWN, Walk};
+use walk::{ColumnBatch, NewSeries, UNKNOWN, UnresolvedRow, Walk};
 
 /// `[normalize]`
 #[derive(Deserialize, Serialize, Clone, Debug)]
@@ -207,12 +207,12 @@ impl Normalizer {
         let known = tenant.wire();
         let mut walk = Walk::new(self, caller, fallback_agent, now, body, &known);
         walk.request()?;
-        let Walk { mut batches, misses, holes, mut tally, .. } = walk;
-        let full = known.len() + misses.len() > self.config.max_known_identities;
+        let Walk { mut batches, new_series, unresolved, mut tally, .. } = walk;
+        let full = known.len() + new_series.len() > self.config.max_known_identities;
         drop(known);
-        if !misses.is_empty() {
-            let learned = self.learn(&caller.tenant, misses);
-            fill(&mut batches, &holes, &learned, &mut tally);
+        if !new_series.is_empty() {
+            let learned = self.learn(&caller.tenant, new_series);
+            fill(&mut batches, &unresolved, &learned, &mut tally);
             if full {
                 tenant.forget_wire();
             }
@@ -226,11 +226,12 @@ impl Normalizer {
         })
     }
 
-    /// Registers new series, agent by agent; in the order of `misses`, `None` where the quota is used up.
-    fn learn(&self, tenant: &TenantId, misses: Vec<Miss>) -> Vec<(IdentityHash, Option<SeriesId>)> {
-        let mut learned: Vec<(IdentityHash, Option<SeriesId>)> = misses.iter().map(|miss| (miss.hash, None)).collect();
+    /// Registers new series, agent by agent; in the order of `new_series`, `None` where the quota is used up.
+    fn learn(&self, tenant: &TenantId, new_series: Vec<NewSeries>) -> Vec<(IdentityHash, Option<SeriesId>)> {
+        let mut learned: Vec<(IdentityHash, Option<SeriesId>)> =
+            new_series.iter().map(|miss| (miss.hash, None)).collect();
         let mut by_agent: HashMap<AgentId, (Vec<usize>, Vec<_>)> = HashMap::new();
-        for (at, miss) in misses.into_iter().enumerate() {
+        for (at, miss) in new_series.into_iter().enumerate() {
             let (places, specs) = by_agent.entry(miss.agent).or_default();
             places.push(at);
             specs.push(miss.spec);
@@ -310,9 +311,14 @@ fn seed() -> u64 {
 }
 
 /// Gives the waiting rows their series; rows whose series was not registered are taken out and their points counted.
-fn fill(batches: &mut [Batch], holes: &[Hole], learned: &[(IdentityHash, Option<SeriesId>)], tally: &mut Tally) {
+fn fill(
+    batches: &mut [ColumnBatch],
+    unresolved: &[UnresolvedRow],
+    learned: &[(IdentityHash, Option<SeriesId>)],
+    tally: &mut Tally,
+) {
     let mut last_rejected = None;
-    for hole in holes {
+    for hole in unresolved {
         let id = learned.get(hole.miss).and_then(|(_, id)| *id);
         let slot = batches.get_mut(hole.partition).and_then(|b| b.columns.series.get_mut(hole.row));
         match (id, slot) {
@@ -329,7 +335,7 @@ fn fill(batches: &mut [Batch], holes: &[Hole], learned: &[(IdentityHash, Option<
     if last_rejected.is_none() {
         return;
     }
-    for Batch { columns, starts, .. } in batches {
+    for ColumnBatch { columns, starts, .. } in batches {
         let keep: Vec<bool> = columns.series.iter().map(|s| *s != UNKNOWN).collect();
         *starts = starts.retained(&keep);
         let mut flags = keep.iter();
@@ -340,14 +346,14 @@ fn fill(batches: &mut [Batch], holes: &[Hole], learned: &[(IdentityHash, Option<
     }
 }
 
-fn finished(batches: Vec<Batch>, tenant: &TenantId, now: UnixNanos) -> Vec<(Partition, Samples)> {
+fn finished(batches: Vec<ColumnBatch>, tenant: &TenantId, now: UnixNanos) -> Vec<(Partition, Samples)> {
     let numbered = (0..).map(Partition).zip(batches);
     numbered
         .filter(|(_, batch)| !batch.columns.is_empty() || !batch.alive.is_empty())
         .map(|(partition, mut batch)| {
             batch.alive.sort_unstable();
             batch.alive.dedup();
-            let Batch { alive, columns, starts } = batch;
+            let ColumnBatch { alive, columns, starts } = batch;
             (partition, Samples { tenant: tenant.clone(), received_at: now, alive, columns, starts })
         })
         .collect()

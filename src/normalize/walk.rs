@@ -41,21 +41,21 @@ const IN_POINT: u32 = DEPTH - 5;
 
 /// Rows of one partition, and who was alive in it.
 #[derive(Default)]
-pub struct Batch {
+pub struct ColumnBatch {
     pub alive: Vec<AgentId>,
     pub columns: Columns,
     pub starts: Starts,
 }
 
 /// A series seen for the first time.
-pub struct Miss {
+pub struct NewSeries {
     pub hash: IdentityHash,
     pub agent: AgentId,
     pub spec: SeriesSpec,
 }
 
 /// A row that waits for its series.
-pub struct Hole {
+pub struct UnresolvedRow {
     pub partition: usize,
     pub row: usize,
     pub miss: usize,
@@ -78,9 +78,9 @@ pub struct Walk<'a> {
     whose: IdentityHash,
     /// Whether the whole request was checked, which is done before an agent is registered.
     vetted: bool,
-    pub batches: Vec<Batch>,
-    pub misses: Vec<Miss>,
-    pub holes: Vec<Hole>,
+    pub batches: Vec<ColumnBatch>,
+    pub new_series: Vec<NewSeries>,
+    pub unresolved: Vec<UnresolvedRow>,
     pub tally: Tally,
     missed: HashMap<IdentityHash, usize>,
     parsed: Option<(IdentityHash, Attributes)>,
@@ -129,14 +129,14 @@ struct Metric<'m> {
 }
 
 /// The attribute fields of a point: one run of bytes, as all encoders write them, else copied together.
-struct Run {
+struct PointRun {
     /// Bytes left in the point where the run starts and ends.
     from: usize,
     to: usize,
     scattered: bool,
 }
 
-impl Run {
+impl PointRun {
     fn new() -> Self {
         Self { from: 0, to: 0, scattered: false }
     }
@@ -249,9 +249,9 @@ impl<'a> Walk<'a> {
             latest,
             whose: xxh3_128_with_seed(&whose, normalizer.seed),
             vetted: false,
-            batches: (0..normalizer.partitions).map(|_| Batch::default()).collect(),
-            misses: Vec::new(),
-            holes: Vec::new(),
+            batches: (0..normalizer.partitions).map(|_| ColumnBatch::default()).collect(),
+            new_series: Vec::new(),
+            unresolved: Vec::new(),
             tally: Tally::default(),
             missed: HashMap::new(),
             parsed: None,
@@ -478,7 +478,7 @@ impl<'a> Walk<'a> {
         let mut reader = Reader::new(point);
         let (mut start, mut time, mut flags) = (0, 0, 0);
         let mut value = Number::Missing;
-        let mut run = Run::new();
+        let mut run = PointRun::new();
         while !reader.is_empty() {
             let before = reader.left();
             match reader.key()? {
@@ -624,7 +624,7 @@ impl<'a> Walk<'a> {
         }
         let Some(&miss) = self.missed.get(&salted(base, part)) else { return Ok(()) };
         let row = self.batches.get(metric.partition).map_or(0, |b| b.columns.len());
-        self.holes.push(Hole { partition: metric.partition, row, miss, point: self.tally.points });
+        self.unresolved.push(UnresolvedRow { partition: metric.partition, row, miss, point: self.tally.points });
         self.push(metric, UNKNOWN, time, value);
         Ok(())
     }
@@ -688,8 +688,8 @@ impl<'a> Walk<'a> {
             resource: metric.resource.attributes.clone(),
         };
         self.normalizer.rules.apply(&mut spec);
-        self.missed.insert(hash, self.misses.len());
-        self.misses.push(Miss { hash, agent: metric.resource.agent, spec });
+        self.missed.insert(hash, self.new_series.len());
+        self.new_series.push(NewSeries { hash, agent: metric.resource.agent, spec });
         Ok(Ok(()))
     }
 
@@ -724,26 +724,32 @@ impl<'a> Walk<'a> {
     }
 
     /// One number of a point with several.
-    fn put(&mut self, metric: &Metric<'_>, several: &Several<'_>, part: Part, value: f64) -> Result<(), Malformed> {
+    fn put(
+        &mut self,
+        metric: &Metric<'_>,
+        point: &MultiValuePoint<'_>,
+        part: Part,
+        value: f64,
+    ) -> Result<(), Malformed> {
         let value = if metric.scaled && matches!(part, Part::Quantile(_)) { value * metric.factor } else { value };
         if self.cannot_hold(value) {
             self.tally.left_out += 1;
             return Ok(());
         }
-        if let Some(&series) = self.known.get(&salted(several.base, part)) {
-            self.push(metric, series.0, several.time, value);
+        if let Some(&series) = self.known.get(&salted(point.base, part)) {
+            self.push(metric, series.0, point.time, value);
             return Ok(());
         }
         let integer = matches!(part, Part::Count | Part::Bucket(_));
-        self.unknown(metric, several.base, several.run, several.field, part, integer, several.time, value)
+        self.unknown(metric, point.base, point.run, point.field, part, integer, point.time, value)
     }
 
     /// Whether the attributes of a point with several numbers are acceptable, so that it is rejected once as a whole.
-    fn admitted(&mut self, metric: &Metric<'_>, several: &Several<'_>) -> Result<bool, Malformed> {
-        if self.known.contains_key(&salted(several.base, Part::Count)) {
+    fn admitted(&mut self, metric: &Metric<'_>, point: &MultiValuePoint<'_>) -> Result<bool, Malformed> {
+        if self.known.contains_key(&salted(point.base, Part::Count)) {
             return Ok(true);
         }
-        match self.describe(metric, several.base, several.run, several.field, Part::Count, true)? {
+        match self.describe(metric, point.base, point.run, point.field, Part::Count, true)? {
             Ok(()) => Ok(true),
             Err(reason) => {
                 self.tally.reject(reason);
@@ -762,7 +768,7 @@ impl<'a> Walk<'a> {
     fn histogram_with(&mut self, metric: &Metric<'_>, point: &[u8], scratch: &mut Scratch) -> Result<(), Malformed> {
         let mut reader = Reader::new(point);
         let mut head = Head::default();
-        let mut run = Run::new();
+        let mut run = PointRun::new();
         scratch.counts.clear();
         scratch.bounds.clear();
         while !reader.is_empty() {
@@ -794,11 +800,11 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         self.started(head.start);
-        let several = Several { base: identity(metric, run), run, field: 9, time: head.time.cast_signed() };
-        if self.admitted(metric, &several)? {
-            self.distribution(metric, &several, &head)?;
-            self.bounds(metric, &several, &scratch.buckets)?;
-            self.quantiles(metric, &several, &scratch.buckets, &head)?;
+        let point = MultiValuePoint { base: identity(metric, run), run, field: 9, time: head.time.cast_signed() };
+        if self.admitted(metric, &point)? {
+            self.distribution(metric, &point, &head)?;
+            self.bounds(metric, &point, &scratch.buckets)?;
+            self.quantiles(metric, &point, &scratch.buckets, &head)?;
         }
         Ok(())
     }
@@ -813,7 +819,7 @@ impl<'a> Walk<'a> {
     fn exponential_with(&mut self, metric: &Metric<'_>, point: &[u8], scratch: &mut Scratch) -> Result<(), Malformed> {
         let mut reader = Reader::new(point);
         let mut head = Head::default();
-        let mut run = Run::new();
+        let mut run = PointRun::new();
         let histogram = &mut scratch.exponential;
         histogram.positive.clear();
         histogram.negative.clear();
@@ -846,35 +852,40 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         self.started(head.start);
-        let several = Several { base: identity(metric, run), run, field: 1, time: head.time.cast_signed() };
-        if self.admitted(metric, &several)? {
-            self.distribution(metric, &several, &head)?;
+        let point = MultiValuePoint { base: identity(metric, run), run, field: 1, time: head.time.cast_signed() };
+        if self.admitted(metric, &point)? {
+            self.distribution(metric, &point, &head)?;
             scratch.exponential.stable(MOST_BUCKETS, &mut scratch.buckets);
-            self.bounds(metric, &several, &scratch.buckets)?;
+            self.bounds(metric, &point, &scratch.buckets)?;
             scratch.exponential.buckets(&mut scratch.buckets);
-            self.quantiles(metric, &several, &scratch.buckets, &head)?;
+            self.quantiles(metric, &point, &scratch.buckets, &head)?;
         }
         Ok(())
     }
 
-    fn distribution(&mut self, metric: &Metric<'_>, several: &Several<'_>, head: &Head) -> Result<(), Malformed> {
-        self.put(metric, several, Part::Count, head.count as f64)?;
+    fn distribution(&mut self, metric: &Metric<'_>, point: &MultiValuePoint<'_>, head: &Head) -> Result<(), Malformed> {
+        self.put(metric, point, Part::Count, head.count as f64)?;
         for (part, value) in [(Part::Sum, head.sum), (Part::Min, head.min), (Part::Max, head.max)] {
             if let Some(value) = value {
-                self.put(metric, several, part, value)?;
+                self.put(metric, point, part, value)?;
             }
         }
         Ok(())
     }
 
     /// Cumulative counts at the finite bounds; that at infinity is the count.
-    fn bounds(&mut self, metric: &Metric<'_>, several: &Several<'_>, buckets: &[Bucket]) -> Result<(), Malformed> {
+    fn bounds(
+        &mut self,
+        metric: &Metric<'_>,
+        point: &MultiValuePoint<'_>,
+        buckets: &[Bucket],
+    ) -> Result<(), Malformed> {
         let mut total = 0_u64;
         for bucket in buckets {
             total = total.saturating_add(bucket.count);
             if bucket.upper.is_finite() {
                 // -0 and 0 are one bound.
-                self.put(metric, several, Part::Bucket(bucket.upper + 0.0), total as f64)?;
+                self.put(metric, point, Part::Bucket(bucket.upper + 0.0), total as f64)?;
             }
         }
         Ok(())
@@ -883,13 +894,13 @@ impl<'a> Walk<'a> {
     fn quantiles(
         &mut self,
         metric: &Metric<'_>,
-        several: &Several<'_>,
+        point: &MultiValuePoint<'_>,
         buckets: &[Bucket],
         head: &Head,
     ) -> Result<(), Malformed> {
         for q in QUANTILES {
             if let Some(value) = quantile(buckets, q, (head.min, head.max)) {
-                self.put(metric, several, Part::Quantile(q), value)?;
+                self.put(metric, point, Part::Quantile(q), value)?;
             }
         }
         Ok(())
@@ -906,7 +917,7 @@ impl<'a> Walk<'a> {
         let mut reader = Reader::new(point);
         // `sum` is not optional here.
         let mut head = Head { sum: Some(0.0), ..Head::default() };
-        let mut run = Run::new();
+        let mut run = PointRun::new();
         scratch.quantiles.clear();
         while !reader.is_empty() {
             let before = reader.left();
@@ -930,12 +941,12 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         self.started(head.start);
-        let several = Several { base: identity(metric, run), run, field: 7, time: head.time.cast_signed() };
-        if self.admitted(metric, &several)? {
-            self.distribution(metric, &several, &head)?;
+        let point = MultiValuePoint { base: identity(metric, run), run, field: 7, time: head.time.cast_signed() };
+        if self.admitted(metric, &point)? {
+            self.distribution(metric, &point, &head)?;
             for &(q, value) in &scratch.quantiles {
                 // -0 and 0 are one quantile.
-                self.put(metric, &several, Part::Quantile(q + 0.0), value)?;
+                self.put(metric, &point, Part::Quantile(q + 0.0), value)?;
             }
         }
         Ok(())
@@ -943,7 +954,7 @@ impl<'a> Walk<'a> {
 }
 
 /// The identity of a point with several numbers, and where it is from.
-struct Several<'p> {
+struct MultiValuePoint<'p> {
     base: IdentityHash,
     run: &'p [u8],
     /// The attributes' field number in the point.

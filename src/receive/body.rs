@@ -1,22 +1,19 @@
-//! A request's body, for both protocols: read and decompressed within the bytes in flight.
+//! Reads and decompresses the body of a request, for both protocols, within the budget of bytes in flight.
 
 use super::ReceiveConfig;
 use super::compression::{CompressionError, Encoding};
-use super::status::Failure;
-use crate::web::Permit;
+use crate::net::{Permit, Refusal};
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use std::time::Duration;
-use tonic::Code;
 
 /// Bytes of a refused body that are thrown away before the answer: a whole message of the default limit, and some.
 const DRAIN_BYTES: usize = 80 << 20;
 /// For how long.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
-/// Limits on bodies.
+/// The limits on bodies.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Largest message.
@@ -26,7 +23,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Those of `config`.
+    /// The limits of `config`.
     pub fn new(config: &ReceiveConfig) -> Self {
         Self { max_message: config.max_message_bytes, timeout: Duration::from_secs(config.body_timeout_seconds.max(1)) }
     }
@@ -36,27 +33,22 @@ impl Limits {
         self.timeout
     }
 
-    /// The refusal of a message over the limit.
-    pub fn too_large(&self) -> Failure {
-        let message = format!("the request is larger than {} bytes; send smaller batches", self.max_message);
-        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, message)
+    fn too_large(&self) -> Refusal {
+        Refusal::BodyTooLarge { limit: self.max_message }
     }
 
-    /// The whole body, of a message and `extra` bytes at most, each counted against the budget before the next is read.
-    pub async fn read(&self, body: &mut Incoming, extra: usize, permit: &mut Permit) -> Result<Bytes, Failure> {
+    /// Reads the whole body, of a message and `extra` bytes at most; each piece is counted against the budget before the next
+    /// is read.
+    pub async fn read(&self, body: &mut Incoming, extra: usize, permit: &mut Permit) -> Result<Bytes, Refusal> {
         let most = self.max_message.saturating_add(extra);
         if body.size_hint().lower() > most as u64 {
             return Err(self.too_large());
         }
-        tokio::time::timeout(self.timeout, self.gather(body, most, permit)).await.map_err(|_| {
-            Failure::new(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, "the body did not arrive in time")
-        })?
+        tokio::time::timeout(self.timeout, self.gather(body, most, permit)).await.map_err(|_| Refusal::BodyTimeout)?
     }
 
-    async fn gather(&self, body: &mut Incoming, most: usize, permit: &mut Permit) -> Result<Bytes, Failure> {
-        let broken = |e: hyper::Error| {
-            Failure::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, format!("the body cannot be read: {e}"))
-        };
+    async fn gather(&self, body: &mut Incoming, most: usize, permit: &mut Permit) -> Result<Bytes, Refusal> {
+        let broken = |error: hyper::Error| Refusal::Malformed(format!("the body cannot be read: {error}"));
         let mut first = Bytes::new();
         let mut more = BytesMut::new();
         while let Some(frame) = body.frame().await {
@@ -66,7 +58,7 @@ impl Limits {
                 return Err(self.too_large());
             }
             if !permit.reserve(total) {
-                return Err(overloaded());
+                return Err(Refusal::BytesInFlight);
             }
             if first.is_empty() && more.is_empty() {
                 // Most bodies come in one piece and are not copied.
@@ -83,30 +75,28 @@ impl Limits {
         Ok(if more.is_empty() { first } else { more.freeze() })
     }
 
-    /// `body` before compression.
-    pub fn decompress(&self, encoding: Encoding, body: Bytes, permit: &mut Permit) -> Result<Bytes, Failure> {
+    /// Undoes the compression of `body`.
+    pub fn decompress(&self, encoding: Encoding, body: Bytes, permit: &mut Permit) -> Result<Bytes, Refusal> {
         if encoding == Encoding::None {
             return Ok(body);
         }
-        let bytes = encoding.decompress(&body, self.max_message).map_err(|e| match e {
+        let bytes = encoding.decompress(&body, self.max_message).map_err(|error| match error {
             CompressionError::TooLarge { .. } => self.too_large(),
-            CompressionError::Invalid { .. } => {
-                Failure::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, e.to_string())
-            }
+            CompressionError::Invalid { .. } => Refusal::Malformed(error.to_string()),
         })?;
         if !permit.reserve(bytes.len()) {
-            return Err(overloaded());
+            return Err(Refusal::BytesInFlight);
         }
         Ok(Bytes::from(bytes))
     }
 
-    /// Counts `bytes` that were made here.
-    pub fn admit(&self, bytes: Vec<u8>, permit: &mut Permit) -> Result<Bytes, Failure> {
+    /// Counts `bytes` that were made here against the limits.
+    pub fn admit(&self, bytes: Vec<u8>, permit: &mut Permit) -> Result<Bytes, Refusal> {
         if bytes.len() > self.max_message {
             return Err(self.too_large());
         }
         if !permit.reserve(bytes.len()) {
-            return Err(overloaded());
+            return Err(Refusal::BytesInFlight);
         }
         Ok(Bytes::from(bytes))
     }
@@ -124,16 +114,4 @@ pub async fn drain(body: &mut Incoming) {
     };
     // Nobody waits here when time ran out already; the outcome changes nothing.
     let _ = tokio::time::timeout(DRAIN_TIME, all).await;
-}
-
-/// The refusal when the bytes in flight are used up.
-pub fn overloaded() -> Failure {
-    Failure {
-        retry_after: Some(Duration::from_secs(1)),
-        ..Failure::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            Code::ResourceExhausted,
-            "too many bytes are in flight; try again later",
-        )
-    }
 }

@@ -3,11 +3,9 @@
 use super::body::{Limits, drain};
 use super::compression::Encoding;
 use super::json::otlp_json;
-use super::server::Answer;
-use super::status::Failure;
-use super::{Accepted, Ingest, ReceiveConfig, counted, permitted};
+use super::{Accepted, ExportHandler, ReceiveConfig, count, permitted};
 use crate::auth::Auth;
-use crate::web::{Budget, MOST_HEAD_BYTES, Permit, head_bytes, waits_for_continue};
+use crate::net::{ByteBudget, MOST_HEAD_BYTES, Permit, Refusal, RequestHandler, head_bytes, waits_for_continue};
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
@@ -21,19 +19,18 @@ use prost::Message as _;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tonic::Code;
 use tower::{Layer as _, Service as _};
 use tower_http::cors::CorsLayer;
 use vitals_core::caller::Caller;
 
-/// What a body is written in, and so its answer.
+/// The media type of a request, which its answer has too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum MediaType {
     Protobuf,
     Json,
 }
 
-impl Form {
+impl MediaType {
     fn of(headers: &HeaderMap) -> Option<Self> {
         let value = headers.get(CONTENT_TYPE)?.as_bytes();
         let name = value.split(|b| *b == b';').next()?.trim_ascii();
@@ -55,56 +52,61 @@ impl Form {
 }
 
 /// The service on the HTTP port.
-pub struct Http<I> {
-    ingest: Arc<I>,
+pub struct Http<H> {
+    handler: Arc<H>,
     auth: Option<Arc<Auth>>,
-    budget: Arc<Budget>,
+    budget: Arc<ByteBudget>,
     limits: Limits,
     cors: Option<CorsLayer>,
 }
 
-/// What came of a request.
+/// What became of a request.
 struct Outcome {
-    result: Result<Accepted, Failure>,
-    /// Whether reading the body was begun, so that a client that waited for that was told to send it.
-    begun: bool,
+    result: Result<Accepted, Refusal>,
+    /// Whether the body was begun to be read, so that a client that waits for `100 Continue` was told to send it.
+    body_begun: bool,
 }
 
-impl<I: Ingest> Http<I> {
-    /// With the limits of `config`.
-    pub fn new(config: &ReceiveConfig, budget: Arc<Budget>, ingest: Arc<I>, auth: Option<Arc<Auth>>) -> Self {
+impl Outcome {
+    /// A request that is refused by its head.
+    fn refused(refusal: Refusal) -> Self {
+        Self { result: Err(refusal), body_begun: false }
+    }
+}
+
+impl<H: ExportHandler> Http<H> {
+    /// A service with the limits of `config`.
+    pub fn new(config: &ReceiveConfig, budget: Arc<ByteBudget>, handler: Arc<H>, auth: Option<Arc<Auth>>) -> Self {
         let (limits, cors) = (Limits::new(config), config.cors.layer("receive.cors"));
-        Self { ingest, auth, budget, limits, cors }
+        Self { handler, auth, budget, limits, cors }
     }
 
     async fn metrics(&self, peer: SocketAddr, head: &Parts, body: &mut Incoming) -> Outcome {
-        let (caller, form, encodings) = match self.admitted(head) {
+        let (caller, media, encodings) = match self.admitted(head) {
             Ok(admitted) => admitted,
-            Err(failure) => return Outcome { result: Err(failure), begun: false },
+            Err(refusal) => return Outcome::refused(refusal),
         };
         let mut permit = self.budget.permit();
         let result = match self.limits.read(body, 0, &mut permit).await {
-            Ok(body) => self.take(caller, peer, form, &encodings, body, permit).await,
-            Err(failure) => {
+            Ok(body) => self.take(caller, peer, media, &encodings, body, permit).await,
+            Err(refusal) => {
                 // Refused by its length alone when nothing was counted yet.
-                let begun = failure.http != StatusCode::PAYLOAD_TOO_LARGE || permit.bytes() > 0;
-                return Outcome { result: Err(failure), begun };
+                let body_begun = !matches!(refusal, Refusal::BodyTooLarge { .. }) || permit.bytes() > 0;
+                return Outcome { result: Err(refusal), body_begun };
             }
         };
-        Outcome { result, begun: true }
+        Outcome { result, body_begun: true }
     }
 
-    /// What the head of a request says, if it is one for here.
-    fn admitted(&self, head: &Parts) -> Result<(Caller, Form, Vec<Encoding>), Failure> {
+    /// Reads the head of a request: who sends it, and what its body is.
+    fn admitted(&self, head: &Parts) -> Result<(Caller, MediaType, Vec<Encoding>), Refusal> {
         if head.method != Method::POST {
-            return Err(Failure::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented, "use POST"));
+            return Err(Refusal::MethodNotAllowed("use POST"));
         }
         let token = head.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
         let caller = permitted(self.auth.as_deref(), token)?;
-        let unsupported =
-            |message: &str| Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, message);
-        let form = Form::of(&head.headers).ok_or_else(|| {
-            unsupported(if is_grpc(&head.headers) {
+        let media = MediaType::of(&head.headers).ok_or_else(|| {
+            Refusal::UnsupportedMediaType(if is_grpc(&head.headers) {
                 "this port takes OTLP/HTTP, application/x-protobuf or application/json; gRPC goes to the other port (receive.grpc), \
                  and gRPC-Web is not taken"
             } else {
@@ -112,33 +114,32 @@ impl<I: Ingest> Http<I> {
             })
         })?;
         let encodings = Encoding::all(head.headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes))
-            .ok_or_else(|| unsupported("content-encoding must be gzip, zstd or identity"))?;
-        Ok((caller, form, encodings))
+            .ok_or(Refusal::UnsupportedMediaType("content-encoding must be gzip, zstd or identity"))?;
+        Ok((caller, media, encodings))
     }
 
-    /// Takes a body that arrived.
+    /// Passes a body that arrived to the handler.
     async fn take(
         &self,
         caller: Caller,
         peer: SocketAddr,
-        form: Form,
+        media: MediaType,
         encodings: &[Encoding],
         mut body: Bytes,
         mut permit: Permit,
-    ) -> Result<Accepted, Failure> {
+    ) -> Result<Accepted, Refusal> {
         // The last one was put on last.
         for encoding in encodings.iter().rev() {
             body = self.limits.decompress(*encoding, body, &mut permit)?;
         }
         let (mut unread, mut unread_reason) = (0, String::new());
-        if form == Form::Json {
-            let decoded = otlp_json(&body)
-                .map_err(|e| Failure::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, e.to_string()))?;
+        if media == MediaType::Json {
+            let decoded = otlp_json(&body).map_err(|error| Refusal::Malformed(error.to_string()))?;
             body = self.limits.admit(decoded.bytes, &mut permit)?;
             (unread, unread_reason) = (decoded.rejected, decoded.reason);
         }
         permit.shrink(body.len());
-        let mut accepted = self.ingest.ingest(caller, peer, body, Box::new(permit)).await?;
+        let mut accepted = self.handler.ingest(caller, peer, body, Box::new(permit)).await?;
         if unread > 0 {
             // Together with what normalizing rejects, so that one counter has them all.
             metrics::counter!("vitals_normalize_points_total").increment(unread);
@@ -157,35 +158,27 @@ impl<I: Ingest> Http<I> {
 
     async fn answered(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
         // Answers are in the request's form; protobuf when it cannot be told.
-        let form = Form::of(request.headers()).unwrap_or(Form::Protobuf);
+        let media = MediaType::of(request.headers()).unwrap_or(MediaType::Protobuf);
         let (head, mut body) = request.into_parts();
-        let not_found = |message: &str, code| Outcome {
-            result: Err(Failure::new(StatusCode::NOT_FOUND, code, message)),
-            begun: false,
-        };
         let outcome = match head.uri.path() {
             // The server of both HTTP versions has a bound on its buffer only, which may be exceeded before it is looked at.
-            _ if head.version < Version::HTTP_2 && head_bytes(&head) > MOST_HEAD_BYTES => Outcome {
-                result: Err(Failure::new(
-                    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                    Code::InvalidArgument,
-                    format!("the head of the request has more than {MOST_HEAD_BYTES} bytes"),
-                )),
-                begun: false,
-            },
+            _ if head.version < Version::HTTP_2 && head_bytes(&head) > MOST_HEAD_BYTES => {
+                Outcome::refused(Refusal::HeadTooLarge)
+            }
             "/v1/metrics" => self.metrics(peer, &head, &mut body).await,
             "/v1/traces" | "/v1/logs" | "/v1development/profiles" => {
-                not_found("only metrics are taken here; send them to /v1/metrics", Code::Unimplemented)
+                let message = "only metrics are taken here; send them to /v1/metrics";
+                Outcome::refused(Refusal::UnsupportedSignal(message))
             }
-            _ => not_found("there is only POST /v1/metrics here", Code::NotFound),
+            _ => Outcome::refused(Refusal::NotFound("there is only POST /v1/metrics here".to_owned())),
         };
-        counted("http", outcome.result.as_ref().err());
-        let failure = match outcome.result {
-            Ok(accepted) => return respond(StatusCode::OK, form, success(form, &accepted)),
-            Err(failure) => failure,
+        count("http", outcome.result.as_ref().err());
+        let refusal = match outcome.result {
+            Ok(accepted) => return respond(StatusCode::OK, media, success(media, &accepted)),
+            Err(refusal) => refusal,
         };
-        let mut response = refusal(form, &failure);
-        if outcome.begun || !waits_for_continue(&head.headers) {
+        let mut response = refused(media, &refusal);
+        if outcome.body_begun || !waits_for_continue(&head.headers) {
             drain(&mut body).await;
         } else if head.version < Version::HTTP_2 {
             // The client has not sent the body and need not: on a connection that stays, nobody could tell it from the next request.
@@ -199,7 +192,7 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
-impl<I: Ingest> Answer for Http<I> {
+impl<H: ExportHandler> RequestHandler for Http<H> {
     type Body = Full<Bytes>;
 
     async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -212,28 +205,28 @@ impl<I: Ingest> Answer for Http<I> {
     }
 }
 
-fn respond(status: StatusCode, form: Form, body: Vec<u8>) -> Response<Full<Bytes>> {
+fn respond(status: StatusCode, media: MediaType, body: Vec<u8>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, form.content_type());
+    response.headers_mut().insert(CONTENT_TYPE, media.content_type());
     response
 }
 
-fn refusal(form: Form, failure: &Failure) -> Response<Full<Bytes>> {
-    let body = match form {
-        Form::Protobuf => failure.protobuf(),
-        Form::Json => failure.json(),
+fn refused(media: MediaType, refusal: &Refusal) -> Response<Full<Bytes>> {
+    let body = match media {
+        MediaType::Protobuf => refusal.otlp_protobuf(),
+        MediaType::Json => refusal.otlp_json(),
     };
-    let mut response = respond(failure.http, form, body);
+    let mut response = respond(refusal.status(), media, body);
     let headers = response.headers_mut();
-    if let Some(delay) = failure.retry_after {
+    if let Some(delay) = refusal.retry_after() {
         // Whole seconds, at least one.
         let seconds = delay.as_millis().div_ceil(1000).max(1);
         if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
             headers.insert(RETRY_AFTER, value);
         }
     }
-    match failure.http {
+    match refusal.status() {
         StatusCode::UNAUTHORIZED => drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
         StatusCode::METHOD_NOT_ALLOWED => drop(headers.insert(ALLOW, HeaderValue::from_static("POST"))),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => {
@@ -244,7 +237,7 @@ fn refusal(form: Form, failure: &Failure) -> Response<Full<Bytes>> {
     response
 }
 
-/// The message that says what was taken.
+/// The message that tells the sender what was taken.
 pub fn response(accepted: &Accepted) -> ExportMetricsServiceResponse {
     let partial_success = (accepted.rejected > 0 || !accepted.reason.is_empty()).then(|| ExportMetricsPartialSuccess {
         rejected_data_points: i64::try_from(accepted.rejected).unwrap_or(i64::MAX),
@@ -253,13 +246,13 @@ pub fn response(accepted: &Accepted) -> ExportMetricsServiceResponse {
     ExportMetricsServiceResponse { partial_success }
 }
 
-fn success(form: Form, accepted: &Accepted) -> Vec<u8> {
+fn success(media: MediaType, accepted: &Accepted) -> Vec<u8> {
     let message = response(accepted);
-    match (form, message.partial_success) {
-        (Form::Protobuf, partial_success) => ExportMetricsServiceResponse { partial_success }.encode_to_vec(),
-        (Form::Json, None) => b"{}".to_vec(),
+    match (media, message.partial_success) {
+        (MediaType::Protobuf, partial_success) => ExportMetricsServiceResponse { partial_success }.encode_to_vec(),
+        (MediaType::Json, None) => b"{}".to_vec(),
         // 64-bit integers are strings in protobuf's JSON.
-        (Form::Json, Some(partial)) => serde_json::json!({ "partialSuccess": {
+        (MediaType::Json, Some(partial)) => serde_json::json!({ "partialSuccess": {
             "rejectedDataPoints": partial.rejected_data_points.to_string(),
             "errorMessage": partial.error_message,
         }})

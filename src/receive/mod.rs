@@ -1,14 +1,13 @@
-//! OTLP over gRPC and HTTP: bytes in, an answer out.
+//! Receives OTLP over gRPC and HTTP: bytes in, an answer out.
 //!
-//! - `server`: the accept loop with its limits
 //! - `http`, `grpc`: the two protocols
 //! - `health`: the health service on the gRPC port
-//! - `body`: reading a body within the limits
-//! - `compression`: decompressing with a bound
-//! - `json`: OTLP/JSON to wire bytes
-//! - `status`: how failures are said
+//! - `body`: reads a body within the limits
+//! - `compression`: decompresses with a bound
+//! - `json`: turns OTLP/JSON into wire bytes
 //!
-//! Nothing here looks into a request: its bytes, as protobuf and decompressed, go to an [`Ingest`].
+//! Nothing here looks into a request: its bytes, as protobuf and decompressed, go to an [`ExportHandler`]. Connections, their
+//! limits and refusals are those of all listeners, in [`crate::net`].
 
 mod body;
 mod compression;
@@ -16,15 +15,11 @@ mod grpc;
 mod health;
 mod http;
 mod json;
-mod server;
-mod status;
 #[cfg(test)]
 mod tests;
 
-use self::status::Failure;
 use crate::auth::Auth;
-use crate::web::{Budget, CorsConfig};
-use ::http::StatusCode;
+use crate::net::{self, ByteBudget, CorsConfig, ListenerLimits, Protocols, Refusal};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
@@ -32,10 +27,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tonic::Code;
 use vitals_core::caller::{Caller, Scope};
 
-/// `[receive]`
+pub use crate::net::Refusal as Refused;
+
+/// How long open connections may take to finish once the service stops.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+
+/// The settings of both OTLP listeners, `[receive]`.
 #[derive(Deserialize, Serialize, Clone, Debug)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReceiveConfig {
@@ -61,6 +60,20 @@ pub struct ReceiveConfig {
     pub keepalive_seconds: u64,
     /// Which pages of other origins may send to OTLP/HTTP.
     pub cors: CorsConfig,
+}
+
+impl ReceiveConfig {
+    fn listener_limits(&self) -> ListenerLimits {
+        ListenerLimits {
+            protocols: Protocols::Http1And2 {
+                max_streams: self.max_streams_per_connection,
+                keepalive: Duration::from_secs(self.keepalive_seconds),
+            },
+            max_connections: self.max_connections,
+            head_timeout: Duration::from_secs(self.header_timeout_seconds),
+            shutdown_grace: SHUTDOWN_GRACE,
+        }
+    }
 }
 
 impl Default for ReceiveConfig {
@@ -90,42 +103,8 @@ pub struct Accepted {
     pub reason: String,
 }
 
-/// Why nothing of a request was taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// It is not an OTLP request.
-    #[error("{0}")]
-    Malformed(String),
-    /// There is more to do than can be done.
-    #[error("more arrives than can be processed; try again in {} s", retry_after.as_secs_f64())]
-    Overloaded {
-        /// When to try again.
-        retry_after: Duration,
-    },
-    /// The disk, or something else that is needed, does not work now.
-    #[error("{0}")]
-    Unavailable(String),
-}
-
-impl From<Refused> for Failure {
-    fn from(refused: Refused) -> Self {
-        let message = refused.to_string();
-        match refused {
-            Refused::Malformed(_) => Self::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, message),
-            Refused::Overloaded { retry_after } => Self {
-                retry_after: Some(retry_after),
-                ..Self::new(StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted, message)
-            },
-            Refused::Unavailable(_) => Self {
-                retry_after: Some(Duration::from_secs(5)),
-                ..Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
-            },
-        }
-    }
-}
-
-/// Where requests go.
-pub trait Ingest: Send + Sync + 'static {
+/// Takes the requests that were received.
+pub trait ExportHandler: Send + Sync + 'static {
     /// Takes the protobuf bytes of an `ExportMetricsServiceRequest`. The answer leaves when this is done;
     /// `permit` is the request's share of the bytes in flight, to be dropped when it is evaluated.
     fn ingest(
@@ -134,65 +113,59 @@ pub trait Ingest: Send + Sync + 'static {
         peer: SocketAddr,
         body: Bytes,
         permit: Box<dyn Send>,
-    ) -> impl Future<Output = Result<Accepted, Refused>> + Send;
+    ) -> impl Future<Output = Result<Accepted, Refusal>> + Send;
 
     /// Whether requests are taken now. May look at the disk.
     fn ready(&self) -> bool;
 }
 
 /// Serves OTLP/gRPC until `shutdown` is done. `budget` is shared by both ports; without `auth` every caller is anonymous.
-pub async fn serve_grpc<I: Ingest>(
+pub async fn serve_grpc<H: ExportHandler>(
     listener: TcpListener,
     config: &ReceiveConfig,
-    budget: Arc<Budget>,
-    ingest: Arc<I>,
+    budget: Arc<ByteBudget>,
+    handler: Arc<H>,
     auth: Option<Arc<Auth>>,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let health = health::Health::new(&ingest).await;
-    let service = Arc::new(grpc::Rpc::new(config, budget, ingest.clone(), auth, health.reporter()));
+    let health = health::Health::new(&handler).await;
+    let service = Arc::new(grpc::Grpc::new(config, budget, handler.clone(), auth, health.reporter()));
     let (ended, ending) = tokio::sync::oneshot::channel::<()>();
     // Watchers are let go first: their streams would keep connections open.
-    let following = health.follow(ingest, async {
+    let following = health.follow(handler, async {
         shutdown.await;
     });
     let following = async {
         following.await;
         drop(ended);
     };
-    let serving = server::serve(listener, config, service, async { drop(ending.await) });
+    let serving = net::serve(listener, config.listener_limits(), service, async { drop(ending.await) });
     tokio::join!(following, serving);
 }
 
 /// Serves OTLP/HTTP until `shutdown` is done. `budget` is shared by both ports; without `auth` every caller is anonymous.
-pub async fn serve_http<I: Ingest>(
+pub async fn serve_http<H: ExportHandler>(
     listener: TcpListener,
     config: &ReceiveConfig,
-    budget: Arc<Budget>,
-    ingest: Arc<I>,
+    budget: Arc<ByteBudget>,
+    handler: Arc<H>,
     auth: Option<Arc<Auth>>,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let service = Arc::new(http::Http::new(config, budget, ingest, auth));
-    server::serve(listener, config, service, shutdown).await;
+    let service = Arc::new(http::Http::new(config, budget, handler, auth));
+    net::serve(listener, config.listener_limits(), service, shutdown).await;
 }
 
-/// Who calls, if they may write.
-fn permitted(auth: Option<&Auth>, authorization: Option<&str>) -> Result<Caller, Failure> {
+/// The caller of a request, who must be allowed to write.
+fn permitted(auth: Option<&Auth>, authorization: Option<&str>) -> Result<Caller, Refusal> {
     let Some(auth) = auth else { return Ok(Caller::anonymous()) };
-    let caller = auth
-        .caller(authorization)
-        .map_err(|denied| Failure::new(StatusCode::UNAUTHORIZED, Code::Unauthenticated, denied.to_string()))?;
-    if caller.may(Scope::Write) {
-        Ok(caller)
-    } else {
-        let message = "the token lacks the scope telemetry:write";
-        Err(Failure::new(StatusCode::FORBIDDEN, Code::PermissionDenied, message))
-    }
+    let caller = auth.caller(authorization)?;
+    if caller.may(Scope::Write) { Ok(caller) } else { Err(Refusal::MissingScope(Scope::Write)) }
 }
 
-fn counted(protocol: &'static str, failure: Option<&Failure>) {
-    let outcome = match failure.map(|f| f.http.as_u16()) {
+/// Counts a request by protocol and outcome.
+fn count(protocol: &'static str, refusal: Option<&Refusal>) {
+    let outcome = match refusal.map(|refusal| refusal.status().as_u16()) {
         None => "ok",
         Some(400 | 408) => "malformed",
         Some(401 | 403) => "unauthorized",

@@ -1,8 +1,8 @@
 //! Both ports over real sockets.
 
-use super::{Accepted, Ingest, ReceiveConfig, Refused, serve_grpc, serve_http};
+use super::{Accepted, ExportHandler, ReceiveConfig, Refused, serve_grpc, serve_http};
 use crate::auth::Auth;
-use crate::web::Budget;
+use crate::net::ByteBudget;
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
@@ -28,7 +28,7 @@ struct Decoding {
     ready: std::sync::atomic::AtomicBool,
 }
 
-impl Ingest for Decoding {
+impl ExportHandler for Decoding {
     fn ready(&self) -> bool {
         self.ready.load(std::sync::atomic::Ordering::Relaxed)
     }
@@ -47,7 +47,7 @@ struct Ports {
     http: SocketAddr,
     grpc: SocketAddr,
     ingest: Arc<Decoding>,
-    budget: Arc<Budget>,
+    budget: Arc<ByteBudget>,
     stop: Option<tokio::sync::watch::Sender<bool>>,
 }
 
@@ -64,7 +64,7 @@ async fn start_with(
         keep_permits,
         ready: true.into(),
     });
-    let budget = Budget::new(config.max_in_flight_bytes);
+    let budget = ByteBudget::new(config.max_in_flight_bytes);
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut ports = Vec::new();
     for grpc in [false, true] {
@@ -634,7 +634,7 @@ async fn what_is_not_grpc_is_told_so_in_http() {
 #[tokio::test]
 async fn pages_of_allowed_origins_may_send() {
     let auth = Arc::new(Auth::from_secret(b"a secret of thirty-two bytes or more").unwrap());
-    let cors = crate::web::CorsConfig {
+    let cors = crate::net::CorsConfig {
         allowed_origins: vec!["https://app.example.com".into(), "http://localhost:3000".into()],
         allowed_headers: vec!["x-api-key".into()],
         ..Default::default()

@@ -8,7 +8,7 @@
 //!
 //! The series of one agent are sampled together, so most runs have the times of a run before them.
 
-use super::sorted::{Run, Sorted};
+use super::sorted::{Sorted, SortedRun};
 use pco::standalone::{simple_compress, simple_decompress_into};
 use pco::{ChunkConfig, DeltaSpec};
 use std::ops::Range;
@@ -74,7 +74,7 @@ pub(super) fn encode(sorted: &Sorted, runs: Range<usize>, effort: Effort) -> Res
     let mut recent: Vec<&[i64]> = Vec::with_capacity(RECENT + 1);
     let mut own: Vec<i64> = Vec::new();
     let mut before = 0;
-    for Run { series, rows } in runs {
+    for SortedRun { series, rows } in runs {
         let times = &sorted.times[rows.clone()];
         put(&mut out, (series - before) as usize);
         put(&mut out, times.len());
@@ -272,7 +272,7 @@ mod tests {
             let columns = decode(&bytes).unwrap();
             prop_assert_eq!(&columns.times, &sorted.times);
             prop_assert_eq!(bits(&columns.values), bits(&sorted.values));
-            for Run { series, rows } in &sorted.runs {
+            for SortedRun { series, rows } in &sorted.runs {
                 prop_assert!(columns.series[rows.clone()].iter().all(|s| s == series));
                 let (times, values) = decode_series(&bytes, *series).unwrap();
                 prop_assert_eq!(&times, &sorted.times[rows.clone()]);

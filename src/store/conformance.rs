@@ -9,12 +9,12 @@ use std::time::Duration;
 use vitals_core::availability::{Interval, State};
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, UnixNanos};
-use vitals_core::seam::{
-    Acknowledgement, Aggregation, AlertQuery, Checkpoint, Output, PastMaintenance, SampleQuery, Store, StoreError,
-    VerdictQuery,
-};
 use vitals_core::series::{
     AgentDesc, AgentProfile, Attributes, MetricKind, Origin, Part, Scope, SeriesDesc, SeriesSpec, Shape,
+};
+use vitals_core::store::{
+    Acknowledgement, Aggregation, AlertQuery, Checkpoint, EvaluationOutput, PastMaintenance, SampleQuery, Store,
+    StoreError, VerdictQuery,
 };
 use vitals_core::verdict::{
     AgentHealth, Alert, Evidence, HealthStatus, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
@@ -42,14 +42,14 @@ pub(super) const NOON: i64 = 1_700_000_000_000_000_000 / 86_400_000_000_000 * 86
 const SECOND: i64 = UnixNanos::SECOND;
 const DAY: i64 = 86_400 * SECOND;
 
-pub(super) fn rows(rows: &[(u32, i64, f64)]) -> Output {
+pub(super) fn rows(rows: &[(u32, i64, f64)]) -> EvaluationOutput {
     let mut sorted = rows.to_vec();
     sorted.sort_by_key(|row| (row.0, row.1));
     let mut columns = Columns::default();
     for (series, time, value) in sorted {
         columns.push(SeriesId(series), UnixNanos(time), value);
     }
-    Output { samples: vec![Arc::new(columns)], ..Output::default() }
+    EvaluationOutput { samples: vec![Arc::new(columns)], ..EvaluationOutput::default() }
 }
 
 pub(super) fn seal(store: &dyn Store, partition: Partition, checkpoint: Checkpoint) {
@@ -241,7 +241,7 @@ pub(super) fn odd_times_and_ids(subject: &Subject) {
         }
         seal(&*store, ZERO, Checkpoint::default());
     }
-    store.write(ZERO, Output::default());
+    store.write(ZERO, EvaluationOutput::default());
     seal(&*store, Partition(7), Checkpoint::default());
     let whole = stepped(&*store, i64::MIN, i64::MAX, i64::MAX, Aggregation::Count);
     // The steps begin at i64::MIN, -1 and i64::MAX - 1.
@@ -280,12 +280,12 @@ pub(super) fn verdicts_newest_first_and_once(subject: &Subject) {
         assert_eq!(ask(Some((0..500).collect()), None, 1), expect[..1]);
         assert_eq!(ask(Some(vec![]), None, 100), []);
     };
-    store.write(ZERO, Output { verdicts: verdicts.clone(), ..Output::default() });
+    store.write(ZERO, EvaluationOutput { verdicts: verdicts.clone(), ..EvaluationOutput::default() });
     check();
     seal(&*store, ZERO, Checkpoint::default());
     check();
     // A replay judges again, and changes nothing.
-    store.write(ZERO, Output { verdicts: verdicts.clone(), ..Output::default() });
+    store.write(ZERO, EvaluationOutput { verdicts: verdicts.clone(), ..EvaluationOutput::default() });
     check();
     seal(&*store, ZERO, Checkpoint::default());
     check();
@@ -296,12 +296,17 @@ pub(super) fn intervals_that_overlap(subject: &Subject) {
     let store = (subject.open)(folder.path());
     let interval =
         |start: i64, end: Option<i64>, state| Interval { start: UnixNanos(start), end: end.map(UnixNanos), state };
-    let put = |interval| store.write(ZERO, Output { intervals: vec![(AgentId(1), interval)], ..Output::default() });
+    let put = |interval| {
+        store.write(ZERO, EvaluationOutput { intervals: vec![(AgentId(1), interval)], ..EvaluationOutput::default() })
+    };
     let ask = |start, end| store.intervals(AgentId(1), UnixNanos(start), UnixNanos(end)).unwrap();
     put(interval(10, Some(20), State::Up));
     put(interval(20, Some(30), State::Silent));
     put(interval(30, None, State::Up));
-    store.write(ZERO, Output { intervals: vec![(AgentId(2), interval(0, None, State::Up))], ..Output::default() });
+    store.write(
+        ZERO,
+        EvaluationOutput { intervals: vec![(AgentId(2), interval(0, None, State::Up))], ..EvaluationOutput::default() },
+    );
     for _ in 0..2 {
         assert_eq!(ask(20, 30), [interval(20, Some(30), State::Silent)]);
         assert_eq!(ask(19, 31).len(), 3);
@@ -318,7 +323,7 @@ pub(super) fn intervals_that_overlap(subject: &Subject) {
 pub(super) fn alerts_change(subject: &Subject) {
     let folder = tempfile::tempdir().unwrap();
     let store = (subject.open)(folder.path());
-    let put = |alerts| store.write(ZERO, Output { alerts, ..Output::default() });
+    let put = |alerts| store.write(ZERO, EvaluationOutput { alerts, ..EvaluationOutput::default() });
     let ask = |agents: Option<Vec<u32>>, resolved, limit| {
         let agents = agents.map(|agents| agents.into_iter().map(AgentId).collect());
         let (start, end) = (UnixNanos(0), UnixNanos(1000));
@@ -343,7 +348,7 @@ pub(super) fn alerts_change(subject: &Subject) {
 }
 
 /// Each step is also looked at once it is durable, and the last one by a store that was opened again.
-fn step_by_step(subject: &Subject, steps: Vec<Output>, check: impl Fn(&dyn Store, usize)) {
+fn step_by_step(subject: &Subject, steps: Vec<EvaluationOutput>, check: impl Fn(&dyn Store, usize)) {
     let folder = tempfile::tempdir().unwrap();
     let mut store = (subject.open)(folder.path());
     for (at, step) in steps.into_iter().enumerate() {
@@ -362,7 +367,7 @@ pub(super) fn acknowledgements_change_what_is_stored(subject: &Subject) {
         let alert = format!("{id:032x}");
         Acknowledgement { alert, by: by.to_owned(), at: UnixNanos(at) }
     };
-    let with = |alerts, acknowledged| Output { alerts, acknowledged, ..Output::default() };
+    let with = |alerts, acknowledged| EvaluationOutput { alerts, acknowledged, ..EvaluationOutput::default() };
     let own = Alert { acknowledged: Some(("own".into(), UnixNanos(4))), ..alert(3, 30, Some(35)) };
     let steps = vec![
         with(vec![alert(1, 10, Some(15)), own.clone()], vec![]),
@@ -398,7 +403,7 @@ pub(super) fn maintenance_changes_what_is_stored(subject: &Subject) {
     let of = |agent: u32| known.map(|one| (AgentId(agent), one)).to_vec();
     let planned =
         |agent, start, end| PastMaintenance { agent: AgentId(agent), start: UnixNanos(start), end: UnixNanos(end) };
-    let with = |intervals, maintenance| Output { intervals, maintenance, ..Output::default() };
+    let with = |intervals, maintenance| EvaluationOutput { intervals, maintenance, ..EvaluationOutput::default() };
     let steps = vec![
         with([of(1), of(3)].concat(), vec![]),
         // What is known of agent 1 is stored, that of agent 2 comes with the window; again changes nothing.
@@ -427,13 +432,13 @@ pub(super) fn the_catalogue_comes_back(subject: &Subject) {
     let folder = tempfile::tempdir().unwrap();
     let store = (subject.open)(folder.path());
     let resource: Arc<Attributes> = Arc::new(vec![("host.name".to_owned(), "h".to_owned())].into());
-    let described = Output {
+    let described = EvaluationOutput {
         agents: vec![agent(0, "old"), agent(1, "b")],
         series: vec![series(0, &resource), series(1, &resource), series(2, &Arc::default())],
-        ..Output::default()
+        ..EvaluationOutput::default()
     };
     store.write(ZERO, described);
-    store.write(ZERO, Output { agents: vec![agent(0, "new")], ..Output::default() });
+    store.write(ZERO, EvaluationOutput { agents: vec![agent(0, "new")], ..EvaluationOutput::default() });
     let expect = store.catalogue().unwrap();
     assert_eq!(expect.agents, [agent(0, "new"), agent(1, "b")]);
     assert_eq!(expect.series, [series(0, &resource), series(1, &resource), series(2, &Arc::default())]);
@@ -445,7 +450,7 @@ pub(super) fn the_catalogue_comes_back(subject: &Subject) {
     assert_eq!(found, expect);
     assert!(Arc::ptr_eq(&found.series[0].spec.resource, &found.series[1].spec.resource), "shared again");
     assert!(Arc::ptr_eq(&found.series[0].spec.scope, &found.series[1].spec.scope), "shared again");
-    store.write(ZERO, Output { series: vec![series(3, &resource)], ..Output::default() });
+    store.write(ZERO, EvaluationOutput { series: vec![series(3, &resource)], ..EvaluationOutput::default() });
     seal(&*store, ZERO, Checkpoint::default());
     assert_eq!(store.catalogue().unwrap().series.len(), 4);
 }
@@ -459,7 +464,7 @@ pub(super) fn a_seal_is_what_survives(subject: &Subject) {
     let write = |time| {
         let verdicts = vec![verdict(1, time, "h", health(1.0))];
         let alerts = vec![alert(1, time, None)];
-        store.write(ZERO, Output { verdicts, alerts, ..rows(&[(1, time, 1.0)]) });
+        store.write(ZERO, EvaluationOutput { verdicts, alerts, ..rows(&[(1, time, 1.0)]) });
     };
     write(NOON);
     seal(&*store, ZERO, first.clone());
@@ -488,7 +493,7 @@ pub(super) fn old_things_go(subject: &Subject) {
     let days = |n: i64| NOON - n * DAY;
     let interval =
         |start, end| (AgentId(1), Interval { start: UnixNanos(start), end: Some(UnixNanos(end)), state: State::Up });
-    let output = Output {
+    let output = EvaluationOutput {
         verdicts: vec![verdict(1, days(200), "h", health(1.0)), verdict(1, days(1), "h", health(2.0))],
         intervals: vec![interval(days(900), days(800)), interval(days(800), days(3))],
         alerts: vec![alert(1, days(900), Some(days(800))), alert(2, days(900), None)],

@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use vitals_core::availability::Interval;
 use vitals_core::ids::{AgentId, Partition, Position, TenantId, UnixNanos};
-use vitals_core::seam::{
-    AlertQuery, Catalogue, Checkpoint, Output, SampleQuery, Store, StoreError, StoreStats, VerdictQuery,
+use vitals_core::store::{
+    AlertQuery, Catalogue, Checkpoint, EvaluationOutput, SampleQuery, Store, StoreError, StoreStats, VerdictQuery,
 };
 use vitals_core::verdict::{Alert, Verdict};
 
@@ -62,6 +62,7 @@ impl EmbeddedStore {
             readers: Readers::new(path),
             samples: AtomicU64::new(samples.cast_unsigned()),
             closing: AtomicBool::new(false),
+            trouble: Mutex::default(),
             outbox,
         });
         let (jobs, queue) = crossbeam_channel::unbounded();
@@ -87,7 +88,7 @@ impl Store for EmbeddedStore {
         self.shared.stored(partition)
     }
 
-    fn write(&self, partition: Partition, output: Output) {
+    fn write(&self, partition: Partition, output: EvaluationOutput) {
         self.shared.slot(partition).write(output);
     }
 
@@ -136,6 +137,17 @@ impl Store for EmbeddedStore {
         let size = |name: PathBuf| std::fs::metadata(name).map_or(0, |data| data.len());
         let bytes = size(self.shared.path.clone()) + size(beside(&self.shared.path, "-wal"));
         StoreStats { samples: self.shared.samples.load(Ordering::Relaxed), bytes, pending }
+    }
+
+    fn trouble(&self) -> Option<String> {
+        if self.sealer.lock().as_ref().is_some_and(JoinHandle::is_finished) {
+            return Some("the store's thread has ended".to_owned());
+        }
+        self.shared.trouble.lock().as_ref().map(|error| format!("the store cannot be written: {error}"))
+    }
+
+    fn stopping(&self) {
+        self.shared.closing.store(true, Ordering::Release);
     }
 
     fn close(&self) {

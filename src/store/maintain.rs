@@ -14,7 +14,7 @@ use rusqlite::{TransactionBehavior, params};
 use std::sync::atomic::Ordering;
 use vitals_core::columns::Columns;
 use vitals_core::ids::UnixNanos;
-use vitals_core::seam::StoreError;
+use vitals_core::store::StoreError;
 
 /// Seals, or merges, of one level and day that are merged to the next level. Fewer in tests, to get there.
 pub(super) const FAN: i64 = if cfg!(test) { 8 } else { 64 };

@@ -38,7 +38,7 @@ pub use influx::{InfluxConfig, InfluxStore};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
-use vitals_core::seam::{Store, StoreError};
+use vitals_core::store::{Store, StoreError};
 
 /// Which store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use vitals_core::ids::{AgentId, UnixNanos};
-use vitals_core::seam::StoreError;
+use vitals_core::store::StoreError;
 
 /// Added to the tables of the store.
 ///
@@ -41,7 +41,7 @@ const VERDICT_BYTES: u64 = 512;
 pub(super) struct Outbox {
     limit: u64,
     waiting: Mutex<Waiting>,
-    room: Condvar,
+    capacity: Condvar,
     /// Tells the sending side that there is something.
     wake: Sender<()>,
 }
@@ -57,7 +57,7 @@ struct Waiting {
 impl Outbox {
     /// An outbox of at most about `limit` bytes, past which seals wait.
     pub(super) fn new(limit: u64, wake: Sender<()>) -> Self {
-        Self { limit, waiting: Mutex::default(), room: Condvar::new(), wake }
+        Self { limit, waiting: Mutex::default(), capacity: Condvar::new(), wake }
     }
 
     /// Makes the tables and counts what waits since an earlier run.
@@ -82,7 +82,7 @@ impl Outbox {
             if closing.load(Ordering::Acquire) {
                 return false;
             }
-            self.room.wait_for(&mut waiting, LOOK);
+            self.capacity.wait_for(&mut waiting, LOOK);
         }
         true
     }
@@ -106,7 +106,7 @@ impl Outbox {
             waiting.seals.pop_front();
         }
         drop(waiting);
-        self.room.notify_all();
+        self.capacity.notify_all();
     }
 
     /// Has the sending side look.

@@ -14,11 +14,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use vitals_core::availability::{Interval, planned_over};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
-use vitals_core::seam::{
+use vitals_core::series::{AgentDesc, Attributes, Scope, SeriesDesc};
+use vitals_core::store::{
     Acknowledgement, Aggregation, AlertQuery, Catalogue, Checkpoint, PastMaintenance, SampleQuery, StoreError,
     VerdictQuery,
 };
-use vitals_core::series::{AgentDesc, Attributes, Scope, SeriesDesc};
 use vitals_core::verdict::{Alert, Evidence, Verdict};
 
 /// A question that names more agents than this is answered from the tenant's rows.
@@ -101,7 +101,7 @@ impl Shared {
 
     pub(super) fn samples(&self, query: &SampleQuery) -> Result<Vec<(UnixNanos, f64)>, StoreError> {
         let SampleQuery { series, start, end, step, limit } = *query;
-        let mut folder = Folder::new(start, step, limit);
+        let mut folder = StepAggregator::new(start, step, limit);
         self.each_sample(series, start, end, |time, value| folder.add(time, value))?;
         folder.finish()
     }
@@ -426,7 +426,7 @@ fn stored_alerts(
 }
 
 /// Makes points of samples that come in order of time.
-pub(super) struct Folder {
+pub(super) struct StepAggregator {
     start: UnixNanos,
     step: Option<(u64, Aggregation)>,
     limit: usize,
@@ -436,7 +436,7 @@ pub(super) struct Folder {
     values: Vec<f64>,
 }
 
-impl Folder {
+impl StepAggregator {
     pub(super) fn new(start: UnixNanos, step: Option<(i64, Aggregation)>, limit: usize) -> Self {
         // A step of nothing or less is taken as the shortest.
         let step = step.map(|(nanos, how)| (nanos.max(1).unsigned_abs(), how));

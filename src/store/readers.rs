@@ -4,7 +4,7 @@ use super::schema::{self, io};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
-use vitals_core::seam::StoreError;
+use vitals_core::store::StoreError;
 
 /// Connections that are kept for the next question.
 const IDLE_READERS: usize = 8;

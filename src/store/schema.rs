@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use vitals_core::availability::State;
-use vitals_core::seam::StoreError;
+use vitals_core::store::StoreError;
 use vitals_core::verdict::{Evidence, VerdictBody};
 
 /// The layout of the file; another number is refused.

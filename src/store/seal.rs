@@ -2,14 +2,15 @@
 
 use super::shared::Shared;
 use super::sorted::Sorted;
-use super::tail::{Slot, Tail};
+use super::tail::{PartitionTail, Tail};
 use super::writer::{NewBlock, blocks};
 use crossbeam_channel::Receiver;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use vitals_core::ids::Partition;
-use vitals_core::seam::{Checkpoint, StoreError};
+use vitals_core::store::{Checkpoint, StoreError};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -18,7 +19,7 @@ const LAST_TRIES: u32 = 3;
 
 pub(super) struct Job {
     pub(super) partition: Partition,
-    pub(super) slot: Arc<Slot>,
+    pub(super) slot: Arc<PartitionTail>,
     pub(super) tail: Arc<Tail>,
     pub(super) checkpoint: Checkpoint,
     pub(super) done: Box<dyn FnOnce() + Send>,
@@ -36,23 +37,29 @@ pub(super) struct Sealer {
 
 impl Sealer {
     pub(super) fn run(self) {
+        let mut gave_up = HashSet::new();
         while let Ok(Message::Seal(job)) = self.queue.recv() {
-            self.seal(*job);
+            let (partition, slot) = (job.partition, job.slot.clone());
+            // A later checkpoint says that everything before it is stored, so it may not follow a seal that was given up.
+            if gave_up.contains(&partition) || !self.seal(*job) {
+                tracing::warn!(
+                    partition = partition.0,
+                    "a seal was given up, because the store is closing; the log has these records still"
+                );
+                gave_up.insert(partition);
+                slot.end_seal();
+            }
         }
     }
 
-    fn seal(&self, job: Job) {
+    /// Makes a tail durable; false when it was given up, which only a closing store does.
+    fn seal(&self, job: Job) -> bool {
         let started = Instant::now();
         let Job { partition, slot, tail, checkpoint, done } = job;
         if let Some(outbox) = &self.shared.outbox
             && !outbox.wait_for_room(&self.shared.closing)
         {
-            tracing::warn!(
-                partition = partition.0,
-                "not sealed, because the outbox is full and the store is closing; the log has these records still"
-            );
-            slot.end_seal();
-            return;
+            return false;
         }
         let blocks = blocks(Sorted::from_chunks(&tail.samples), self.shared.config.block_samples);
         let mut pause = FIRST_PAUSE;
@@ -64,18 +71,19 @@ impl Sealer {
             };
             let Err(error) = written else { break };
             metrics::counter!("vitals_store_failed_seals_total").increment(1);
-            tracing::error!(%error, partition = partition.0, "the store could not be written; it is tried again");
+            // Once for each trouble: it is tried for as long as it takes.
+            if self.shared.trouble.lock().replace(error.to_string()).is_none() {
+                tracing::error!(%error, partition = partition.0, "the store cannot be written; it is tried until it can");
+            }
             tries += 1;
             if self.shared.closing.load(Ordering::Acquire) && tries >= LAST_TRIES {
-                tracing::error!(
-                    partition = partition.0,
-                    "gave up, because the store is closing; the log has these records still"
-                );
-                slot.end_seal();
-                return;
+                return false;
             }
-            std::thread::sleep(pause);
+            self.pause(pause);
             pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        if self.shared.trouble.lock().take().is_some() {
+            tracing::info!(partition = partition.0, "the store can be written again");
         }
         {
             let _no_reader_in_between = self.shared.swap.write();
@@ -84,6 +92,16 @@ impl Sealer {
         metrics::counter!("vitals_store_seals_total").increment(1);
         metrics::histogram!("vitals_store_seal_seconds").record(started.elapsed().as_secs_f64());
         done();
+        true
+    }
+
+    /// Waits, but not past the moment when the store begins to stop.
+    fn pause(&self, pause: Duration) {
+        let until = Instant::now() + pause;
+        let was_closing = self.shared.closing.load(Ordering::Acquire);
+        while Instant::now() < until && self.shared.closing.load(Ordering::Acquire) == was_closing {
+            std::thread::sleep(FIRST_PAUSE.min(pause));
+        }
     }
 
     fn write(

@@ -3,7 +3,7 @@
 use super::StoreConfig;
 use super::outbox::Outbox;
 use super::readers::Readers;
-use super::tail::{Slot, Tail};
+use super::tail::{PartitionTail, Tail};
 use super::writer::Writer;
 use parking_lot::{Mutex, RwLock};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use vitals_core::ids::Partition;
 pub(super) struct Shared {
     pub(super) config: StoreConfig,
     pub(super) path: PathBuf,
-    pub(super) slots: RwLock<Vec<Arc<Slot>>>,
+    pub(super) slots: RwLock<Vec<Arc<PartitionTail>>>,
     /// Taken for reading to look at the tails and begin a read of the file, and for writing when a sealed tail
     /// goes away: so that a reader sees each tail at least once, and never one that is older than the file.
     pub(super) swap: RwLock<()>,
@@ -24,12 +24,14 @@ pub(super) struct Shared {
     /// Samples on disk.
     pub(super) samples: AtomicU64,
     pub(super) closing: AtomicBool,
+    /// Why the last seal failed; `None` when it succeeded.
+    pub(super) trouble: Mutex<Option<String>>,
     /// What another store is still to get, if this is the front of one.
     pub(super) outbox: Option<Outbox>,
 }
 
 impl Shared {
-    pub(super) fn slot(&self, partition: Partition) -> Arc<Slot> {
+    pub(super) fn slot(&self, partition: Partition) -> Arc<PartitionTail> {
         let at = partition.0 as usize;
         if let Some(slot) = self.slots.read().get(at) {
             return slot.clone();

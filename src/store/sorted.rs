@@ -16,7 +16,7 @@ pub(super) fn day_of(time: i64) -> i64 {
 
 /// The rows of one series: a range of the columns beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Run {
+pub(super) struct SortedRun {
     pub(super) series: u32,
     pub(super) rows: Range<usize>,
 }
@@ -24,7 +24,7 @@ pub(super) struct Run {
 /// Rows sorted by (series, time); no two of one series have the same time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Sorted {
-    pub(super) runs: Vec<Run>,
+    pub(super) runs: Vec<SortedRun>,
     pub(super) times: Vec<i64>,
     pub(super) values: Vec<f64>,
 }
@@ -59,7 +59,7 @@ impl Sorted {
         let from = self.times.len();
         self.times.extend_from_slice(times);
         self.values.extend_from_slice(values);
-        self.runs.push(Run { series, rows: from..self.times.len() });
+        self.runs.push(SortedRun { series, rows: from..self.times.len() });
     }
 
     /// The same rows, apart by day.
@@ -72,7 +72,7 @@ impl Sorted {
             return vec![(day_of(bounds.0), self)];
         }
         let mut days: BTreeMap<i64, Self> = BTreeMap::new();
-        for Run { series, rows } in &self.runs {
+        for SortedRun { series, rows } in &self.runs {
             let mut from = rows.start;
             while from < rows.end {
                 let day = day_of(self.times[from]);
@@ -177,7 +177,7 @@ fn place<C: Borrow<Columns>>(
         if from < end {
             let rows = sorted.settle(from..end, kept);
             kept = rows.end;
-            sorted.runs.push(Run { series: id(at), rows });
+            sorted.runs.push(SortedRun { series: id(at), rows });
         }
         from = end;
     }

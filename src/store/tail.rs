@@ -6,8 +6,8 @@ use std::sync::Arc;
 use vitals_core::availability::Interval;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, UnixNanos};
-use vitals_core::seam::{Acknowledgement, Output, PastMaintenance};
 use vitals_core::series::{AgentDesc, SeriesDesc};
+use vitals_core::store::{Acknowledgement, EvaluationOutput, PastMaintenance};
 use vitals_core::verdict::{Alert, Verdict};
 
 /// All that was written to a partition between two seals.
@@ -27,9 +27,18 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    fn add(&mut self, output: Output) {
-        let Output { agents, series, samples, verdicts, intervals, alerts, acknowledged, maintenance, notices: _ } =
-            output;
+    fn add(&mut self, output: EvaluationOutput) {
+        let EvaluationOutput {
+            agents,
+            series,
+            samples,
+            verdicts,
+            intervals,
+            alerts,
+            acknowledged,
+            maintenance,
+            notices: _,
+        } = output;
         self.agents.extend(agents);
         self.series.extend(series);
         self.rows += samples.iter().map(|columns| columns.len()).sum::<usize>();
@@ -60,7 +69,7 @@ impl Tail {
 
 /// One partition: the tail that is open for writing, and the one that is being made durable.
 #[derive(Default)]
-pub(super) struct Slot {
+pub(super) struct PartitionTail {
     tails: Mutex<Tails>,
     idle: Condvar,
 }
@@ -71,8 +80,8 @@ struct Tails {
     sealing: Option<Arc<Tail>>,
 }
 
-impl Slot {
-    pub(super) fn write(&self, output: Output) {
+impl PartitionTail {
+    pub(super) fn write(&self, output: EvaluationOutput) {
         self.tails.lock().open.add(output);
     }
 

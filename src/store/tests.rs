@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use std::path::Path;
 use std::sync::Arc;
 use vitals_core::ids::{Position, SeriesId, UnixNanos};
-use vitals_core::seam::{Checkpoint, Output, SampleQuery, Store, StoreError};
+use vitals_core::store::{Checkpoint, EvaluationOutput, SampleQuery, Store, StoreError};
 
 fn store(folder: &Path) -> EmbeddedStore {
     // Small blocks, so that lanes are cut and merged in tests too.
@@ -122,7 +122,7 @@ fn a_seal_that_fails_is_tried_until_it_succeeds() {
         first_seen: UnixNanos(1),
         profile: Default::default(),
     };
-    store.write(ZERO, Output { agents: vec![Arc::new(agent)], ..rows(&many) });
+    store.write(ZERO, EvaluationOutput { agents: vec![Arc::new(agent)], ..rows(&many) });
     let (sender, done) = crossbeam_channel::bounded(1);
     store.seal(ZERO, Checkpoint::default(), Box::new(move || sender.send(()).unwrap()));
     std::thread::sleep(std::time::Duration::from_millis(300));

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use vitals_core::availability::Interval;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, TenantId, UnixNanos};
-use vitals_core::seam::StoreError;
+use vitals_core::store::StoreError;
 use vitals_core::verdict::{Alert, Verdict};
 
 /// Rows taken at once: enough for several large writes, little enough to hold in memory encoded.
@@ -22,7 +22,7 @@ const CHUNK: u32 = 1024;
 
 /// Some of what waits, oldest first.
 #[derive(Default)]
-pub(super) struct Window {
+pub(super) struct UnsentWindow {
     /// Each sample once, the first one sealed.
     pub(super) rows: Sorted,
     pub(super) verdicts: Vec<Verdict>,
@@ -35,7 +35,7 @@ pub(super) struct Window {
     alert_marks: Vec<(String, i64)>,
 }
 
-impl Window {
+impl UnsentWindow {
     pub(super) fn is_empty(&self) -> bool {
         self.blocks.is_empty()
             && self.verdicts.is_empty()
@@ -150,10 +150,10 @@ impl Shared {
     }
 
     /// The oldest of what waits; empty when nothing does.
-    pub(super) fn window(&self) -> Result<Window, StoreError> {
+    pub(super) fn window(&self) -> Result<UnsentWindow, StoreError> {
         let snapshot = self.readers.begin()?;
         let connection = snapshot.get()?;
-        let mut window = Window::default();
+        let mut window = UnsentWindow::default();
         let mut chunks: Vec<Columns> = Vec::new();
         let mut statement =
             connection.prepare_cached("SELECT id, samples, body FROM block ORDER BY seq, id").map_err(io)?;
@@ -175,7 +175,7 @@ impl Shared {
         Ok(window)
     }
 
-    fn take_verdicts(&self, connection: &Connection, window: &mut Window) -> Result<(), StoreError> {
+    fn take_verdicts(&self, connection: &Connection, window: &mut UnsentWindow) -> Result<(), StoreError> {
         let sql = "SELECT tenant.name, agent, time, evidence, body
                    FROM verdict JOIN tenant ON tenant.id = verdict.tenant LIMIT ?1";
         let mut statement = connection.prepare_cached(sql).map_err(io)?;
@@ -193,7 +193,7 @@ impl Shared {
     /// Forgets a window that was sent, and keeps what was learnt with it: all or nothing.
     pub(super) fn sent(
         &self,
-        window: &Window,
+        window: &UnsentWindow,
         newest: &mut Newest,
         verdict_times: &mut VerdictTimes,
     ) -> Result<(), StoreError> {
@@ -247,7 +247,7 @@ fn forget_verdict(transaction: &Transaction<'_>, verdict: &Verdict) -> Result<()
     Ok(())
 }
 
-fn take_intervals(connection: &Connection, window: &mut Window) -> Result<(), StoreError> {
+fn take_intervals(connection: &Connection, window: &mut UnsentWindow) -> Result<(), StoreError> {
     let sql = "SELECT mark.agent, mark.start, mark.seq, interval.end, interval.state
                FROM outbox_interval AS mark LEFT JOIN interval USING (agent, start) LIMIT ?1";
     let mut statement = connection.prepare_cached(sql).map_err(io)?;
@@ -265,7 +265,7 @@ fn take_intervals(connection: &Connection, window: &mut Window) -> Result<(), St
     Ok(())
 }
 
-fn take_alerts(connection: &Connection, window: &mut Window) -> Result<(), StoreError> {
+fn take_alerts(connection: &Connection, window: &mut UnsentWindow) -> Result<(), StoreError> {
     let sql = "SELECT mark.id, mark.seq, alert.body FROM outbox_alert AS mark LEFT JOIN alert USING (id) LIMIT ?1";
     let mut statement = connection.prepare_cached(sql).map_err(io)?;
     let mut rows = statement.query([WINDOW_OTHERS as i64]).map_err(io)?;

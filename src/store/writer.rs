@@ -12,8 +12,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use vitals_core::availability::{Interval, planned_over};
 use vitals_core::ids::{AgentId, Partition, TenantId, UnixNanos};
-use vitals_core::seam::{Checkpoint, StoreError};
 use vitals_core::series::{Attributes, SeriesDesc};
+use vitals_core::store::{Checkpoint, StoreError};
 use vitals_core::verdict::{Alert, Evidence, Verdict};
 
 /// A block that is ready to be written.

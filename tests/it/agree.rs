@@ -46,19 +46,19 @@ async fn elsewhere(client: &Client, agent: &str) -> Vec<(Value, Value, bool)> {
     let target = json!({"target_id": agent, "target_type": "agent"});
     let end = jiff::Timestamp::now() + Duration::from_secs(60);
     let range = json!({"start_time": (end - Duration::from_secs(3600)).to_string(), "end_time": end.to_string()});
-    let board = json!({
+    let live_agents = json!({
         "query_id": "q", "query_type": "t", "time_range": range, "aggregation_window": "1m", "agent_ids": [agent],
     });
     let (_, health) = client.post("/health-check", &target).await;
     let (_, uptime) = client.get(&format!("/uptime-status/{agent}")).await;
-    let (_, board) = client.post("/dashboard", &board).await;
-    let by_health = board["agent_summary"]["by_health"].as_object().expect("a summary");
+    let (_, live_agents) = client.post("/dashboard", &live_agents).await;
+    let by_health = live_agents["agent_summary"]["by_health"].as_object().expect("a summary");
     let (name, _) = by_health.iter().next().expect("the agent");
     let assessed = |answer: &Value| {
         let one = &answer["health_assessment"];
         (one["overall_health"].clone(), one["health_score"].clone(), true)
     };
-    let average = board["agent_summary"]["average_health_score"].clone();
+    let average = live_agents["agent_summary"]["average_health_score"].clone();
     vec![assessed(&health), assessed(&uptime), (json!(name), average, false)]
 }
 

@@ -1,6 +1,6 @@
 //! A plugin can hurt only itself: one guest for each limit (`plugins/hostile`), one test of the same name.
 
-use crate::generous;
+use crate::permissive_host;
 use crate::plugins::{cache_dir, desc, load, tenant};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use vitals::evaluate::host::{HostError, PluginConfig, PluginInfo, PluginLimits, PluginSet, PluginState};
-use vitals::evaluate::judges::Judges;
+use vitals::evaluate::tenant_plugins::TenantPlugins;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{SeriesId, UnixNanos};
 use vitals_core::series::{Part, Shape};
@@ -50,7 +50,7 @@ fn limits() -> PluginLimits {
 struct Stage {
     name: String,
     set: PluginSet,
-    judges: Box<dyn Judges + Send>,
+    plugins: Box<dyn TenantPlugins + Send>,
     time: i64,
     /// Of each row.
     value: f64,
@@ -59,9 +59,9 @@ struct Stage {
 impl Stage {
     fn new(name: &str, limits: &PluginLimits) -> Self {
         let set = PluginSet::load(limits, None, &[config(name)], Some(&cache_dir())).expect("it starts");
-        let mut judges = set.instances(&tenant());
-        judges.open(&desc(3, Shape::Cumulative { monotonic: true }, Part::Value));
-        Self { name: name.to_owned(), set, judges, time: 0, value: 1.0 }
+        let mut plugins = set.instances(&tenant());
+        plugins.open(&desc(3, Shape::Cumulative { monotonic: true }, Part::Value));
+        Self { name: name.to_owned(), set, plugins, time: 0, value: 1.0 }
     }
 
     /// One batch of two rows; the findings of the guest.
@@ -71,9 +71,9 @@ impl Stage {
             self.time += UnixNanos::SECOND;
             batch.push(SeriesId(3), UnixNanos(self.time), self.value);
         }
-        let derived = self.judges.derive(&batch);
+        let derived = self.plugins.derive(&batch);
         assert!(derived.iter().any(|made| made.evidence.plugin == "rate"), "the others work");
-        let findings = self.judges.detect(&batch);
+        let findings = self.plugins.detect(&batch);
         let own = derived.iter().filter(|made| made.evidence.plugin == self.name).count();
         own + findings.iter().filter(|found| found.evidence.plugin == self.name).count()
     }
@@ -100,7 +100,7 @@ fn loses_its_turn_with(name: &str, value: f64, why: &str) {
 
 /// The guest tries `attempts` things with rows of `value`. In a host that gives them it gets each of them, here none.
 fn gets_nothing(name: &str, attempts: u32, value: f64, give: impl FnOnce(&mut WasiCtxBuilder)) {
-    let got = generous::detect(&file(name), value, give).expect("it runs");
+    let got = permissive_host::detect(&file(name), value, give).expect("it runs");
     assert_eq!(format!("{got:b}"), "1".repeat(attempts as usize), "what it got in a host that gives it");
     let mut stage = Stage { value, ..Stage::new(name, &limits()) };
     assert_eq!(stage.turn(), 0);
@@ -147,28 +147,28 @@ fn huge_output() {
 }
 
 #[test]
-fn lie_row() {
-    loses_its_turn("lie-row", "row 1000000 of a batch of 2");
+fn invalid_row() {
+    loses_its_turn("invalid-row", "row 1000000 of a batch of 2");
 }
 
 #[test]
-fn lie_order() {
-    loses_its_turn("lie-order", "row 0 comes twice");
+fn invalid_order() {
+    loses_its_turn("invalid-order", "row 0 comes twice");
 }
 
 #[test]
-fn lie_lengths() {
-    loses_its_turn("lie-lengths", "columns of 2 and 1 rows");
+fn invalid_lengths() {
+    loses_its_turn("invalid-lengths", "columns of 2 and 1 rows");
 }
 
 #[test]
-fn lie_score() {
-    loses_its_turn("lie-score", "a score of NaN");
+fn invalid_score() {
+    loses_its_turn("invalid-score", "a score of NaN");
 }
 
 #[test]
-fn lie_output() {
-    loses_its_turn("lie-output", "derived series 7 was never declared");
+fn invalid_output() {
+    loses_its_turn("invalid-output", "derived series 7 was never declared");
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn flood() {
     loses_its_turn("flood", "printed more than 65536 bytes");
     // It goes on for as long as somebody takes it.
     let taken = MemoryOutputPipe::new(1 << 20);
-    let error = generous::detect(&file("flood"), 1.0, |wasi| {
+    let error = permissive_host::detect(&file("flood"), 1.0, |wasi| {
         wasi.stdout(taken.clone());
     })
     .expect_err("it never ends");
@@ -195,7 +195,7 @@ fn sleep() {
     assert!(start.elapsed() < Duration::from_secs(60));
     // Where it can wait, it does.
     let start = Instant::now();
-    let waited = generous::detect(&file("sleep"), 1.5, |wasi| {
+    let waited = permissive_host::detect(&file("sleep"), 1.5, |wasi| {
         wasi.allow_blocking_current_thread(true);
     });
     assert_eq!(waited.expect("it runs"), 1);
@@ -226,7 +226,7 @@ fn open_socket() {
         wasi.inherit_network().allow_tcp(true).allow_udp(true).allow_ip_name_lookup(true);
     });
     listener.set_nonblocking(true).expect("set");
-    assert!(listener.accept().is_ok(), "the guest in the generous host connected");
+    assert!(listener.accept().is_ok(), "the guest in the permissive_host host connected");
     assert!(listener.accept().is_err(), "the other one did not");
 }
 
@@ -246,10 +246,10 @@ fn read_clock() {
 fn trap_close() {
     let mut stage = Stage::new("trap-close", &limits());
     assert_eq!(stage.turn(), 1);
-    stage.judges.snapshot();
+    stage.plugins.snapshot();
     let close = |stage: &mut Stage| {
-        stage.judges.close(&[SeriesId(3)]);
-        stage.judges.open(&desc(3, Shape::Cumulative { monotonic: true }, Part::Value));
+        stage.plugins.close(&[SeriesId(3)]);
+        stage.plugins.open(&desc(3, Shape::Cumulative { monotonic: true }, Part::Value));
     };
     close(&mut stage);
     let info = stage.info();
@@ -282,7 +282,7 @@ fn who_fails_again_and_again_is_quarantined_and_tried_again_later() {
     stage.turn();
     assert_eq!(stage.info().calls, 4);
     // Put away, it is nobody's worry.
-    drop(stage.judges);
+    drop(stage.plugins);
     let info = stage.set.list().into_iter().find(|plugin| plugin.name == "trap").expect("listed");
     assert_eq!((info.quarantined, info.stale, info.failures), (0, false, 4));
 }

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vitals::evaluate::host::{HostError, PluginConfig, PluginKind, PluginLimits, PluginSet, PluginState};
-use vitals::evaluate::judges::{AgentView, Derived, Findings, Judges, SlaView};
-use vitals::evaluate::native::NativeJudges;
+use vitals::evaluate::native::NativePlugins;
+use vitals::evaluate::tenant_plugins::{AgentView, Derived, Findings, SlaView, TenantPlugins};
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
-use vitals_core::record::Vitals;
+use vitals_core::record::Measurements;
 use vitals_core::series::{MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
 
 /// Compiled plugins, kept between the tests and their runs.
@@ -123,7 +123,7 @@ fn seen(
 fn wasm_and_native_agree_and_state_survives() {
     let set = load(&[]).unwrap();
     let mut wasm = set.instances(&tenant());
-    let mut native: Box<dyn Judges> = Box::new(NativeJudges::default());
+    let mut native: Box<dyn TenantPlugins> = Box::new(NativePlugins::default());
     let mut random = Random(7);
     let (mut outliers, mut rates) = (0, 0);
     for n in 0..120 {
@@ -132,7 +132,7 @@ fn wasm_and_native_agree_and_state_survives() {
                 // Both end and begin anew from what they saved.
                 let (wasm_state, native_state) = (wasm.snapshot(), native.snapshot());
                 wasm = set.instances(&tenant());
-                native = Box::new(NativeJudges::default());
+                native = Box::new(NativePlugins::default());
                 wasm.restore(&wasm_state);
                 native.restore(&native_state);
             }
@@ -150,31 +150,31 @@ fn wasm_and_native_agree_and_state_survives() {
 }
 
 /// Twenty rows of each series: gauges 5 and 9 stand still, counters 6 and 10 go up.
-fn a_past(judges: &mut dyn Judges) {
+fn a_past(plugins: &mut dyn TenantPlugins) {
     for n in 0..20_i32 {
         let time = UnixNanos(i64::from(n) * UnixNanos::SECOND);
         let (mut gauges, mut counters) = (Columns::default(), Columns::default());
         [5, 9].into_iter().for_each(|id| gauges.push(SeriesId(id), time, 1.0));
         [6, 10].into_iter().for_each(|id| counters.push(SeriesId(id), time, f64::from(n)));
-        judges.derive(&counters);
-        judges.detect(&gauges);
+        plugins.derive(&counters);
+        plugins.detect(&gauges);
     }
 }
 
-fn open_four(judges: &mut dyn Judges) {
+fn open_four(plugins: &mut dyn TenantPlugins) {
     let counter = Shape::Cumulative { monotonic: true };
     for (id, shape) in [(5, Shape::Gauge), (6, counter), (9, Shape::Gauge), (10, counter)] {
-        judges.open(&desc(id, shape, Part::Value));
+        plugins.open(&desc(id, shape, Part::Value));
     }
 }
 
 /// What is found at second `second`: (series, window) of outliers, and the series that have a rate.
-fn at_second(judges: &mut dyn Judges, second: i64, value: f64) -> (Vec<(u32, u32)>, Vec<u32>) {
+fn at_second(plugins: &mut dyn TenantPlugins, second: i64, value: f64) -> (Vec<(u32, u32)>, Vec<u32>) {
     let time = UnixNanos(second * UnixNanos::SECOND);
     let (mut gauges, mut counters) = (Columns::default(), Columns::default());
     [5, 9].into_iter().for_each(|id| gauges.push(SeriesId(id), time, value));
     [6, 10].into_iter().for_each(|id| counters.push(SeriesId(id), time, 100.0));
-    let (rates, found) = seen(judges.derive(&counters), judges.detect(&gauges));
+    let (rates, found) = seen(plugins.derive(&counters), plugins.detect(&gauges));
     let found = found.into_iter().flatten().map(|(_, outlier)| (outlier.series.0, outlier.window));
     (found.collect(), rates.into_iter().map(|(from, ..)| from.0).collect())
 }
@@ -182,38 +182,38 @@ fn at_second(judges: &mut dyn Judges, second: i64, value: f64) -> (Vec<(u32, u32
 #[test]
 fn a_closed_series_comes_back_without_a_past() {
     let set = load(&[]).unwrap();
-    let wasm = || -> Box<dyn Judges> { set.instances(&tenant()) };
-    let native = || -> Box<dyn Judges> { Box::new(NativeJudges::default()) };
-    let makers: [&dyn Fn() -> Box<dyn Judges>; 2] = [&wasm, &native];
+    let wasm = || -> Box<dyn TenantPlugins> { set.instances(&tenant()) };
+    let native = || -> Box<dyn TenantPlugins> { Box::new(NativePlugins::default()) };
+    let makers: [&dyn Fn() -> Box<dyn TenantPlugins>; 2] = [&wasm, &native];
     for (name, make) in ["wasm", "native"].into_iter().zip(makers) {
-        let restarted = |judges: &mut dyn Judges| {
+        let restarted = |plugins: &mut dyn TenantPlugins| {
             let mut again = make();
-            again.restore(&judges.snapshot());
+            again.restore(&plugins.snapshot());
             again
         };
         for (before, after) in [(false, false), (true, false), (false, true), (true, true)] {
             let how = format!("{name}, restart before {before}, after {after}");
-            let mut judges = make();
-            open_four(judges.as_mut());
-            a_past(judges.as_mut());
-            let size = judges.snapshot().len();
+            let mut plugins = make();
+            open_four(plugins.as_mut());
+            a_past(plugins.as_mut());
+            let size = plugins.snapshot().len();
             if before {
-                judges = restarted(judges.as_mut());
+                plugins = restarted(plugins.as_mut());
             }
-            judges.close(&[SeriesId(5), SeriesId(6), SeriesId(77)]);
+            plugins.close(&[SeriesId(5), SeriesId(6), SeriesId(77)]);
             if after {
-                judges = restarted(judges.as_mut());
+                plugins = restarted(plugins.as_mut());
             }
             if !before {
-                assert!(judges.snapshot().len() < size, "{how}");
+                assert!(plugins.snapshot().len() < size, "{how}");
             }
-            open_four(judges.as_mut());
+            open_four(plugins.as_mut());
             // Too few values for a verdict, none for a rate; of the others all are there.
-            assert_eq!(at_second(judges.as_mut(), 20, 50.0), (vec![(9, 20)], vec![10]), "{how}");
+            assert_eq!(at_second(plugins.as_mut(), 20, 50.0), (vec![(9, 20)], vec![10]), "{how}");
             for second in 21..35 {
-                at_second(judges.as_mut(), second, 1.0);
+                at_second(plugins.as_mut(), second, 1.0);
             }
-            assert_eq!(at_second(judges.as_mut(), 35, 70.0), (vec![(5, 15), (9, 35)], vec![6, 10]), "{how}");
+            assert_eq!(at_second(plugins.as_mut(), 35, 70.0), (vec![(5, 15), (9, 35)], vec![6, 10]), "{how}");
         }
     }
     assert!(set.list().iter().all(|plugin| plugin.failures == 0), "{:?}", set.list());
@@ -222,7 +222,7 @@ fn a_closed_series_comes_back_without_a_past() {
 #[test]
 fn wasm_and_native_agree_on_agents() {
     let set = load(&[]).unwrap();
-    let (mut wasm, mut native) = (set.instances(&tenant()), NativeJudges::default());
+    let (mut wasm, mut native) = (set.instances(&tenant()), NativePlugins::default());
     let mut random = Random(11);
     let mut maybe = |most: f64| {
         let (present, share) = (random.next().is_multiple_of(2), random.float());
@@ -233,7 +233,7 @@ fn wasm_and_native_agree_on_agents() {
             // Some agents have several rows, each of which is judged for itself.
             agent: AgentId(i % 400),
             time: UnixNanos(i64::from(i)),
-            vitals: Vitals {
+            measurements: Measurements {
                 cpu_percent: maybe(100.0),
                 memory_mb: maybe(9000.0),
                 memory_percent: maybe(100.0),
@@ -275,14 +275,14 @@ fn wasm_and_native_agree_on_agents() {
 #[test]
 fn every_verdict_names_its_plugin() {
     let set = load(&[]).unwrap();
-    let mut judges = set.instances(&tenant());
-    judges.open(&desc(1, Shape::Gauge, Part::Value));
+    let mut plugins = set.instances(&tenant());
+    plugins.open(&desc(1, Shape::Gauge, Part::Value));
     let mut batch = Columns::default();
     (0..20).for_each(|i| batch.push(SeriesId(1), UnixNanos(i * UnixNanos::SECOND), 1.0));
     batch.push(SeriesId(1), UnixNanos(20 * UnixNanos::SECOND), 50.0);
     // Nobody told of series 2: its rows are left out, the others keep their places.
     batch.push(SeriesId(2), UnixNanos(0), 1.0);
-    let found = judges.detect(&batch);
+    let found = plugins.detect(&batch);
     assert_eq!(
         found[0].rows.iter().map(|row| (row.0, row.1.series, row.1.value)).collect::<Vec<_>>(),
         [(20, SeriesId(1), 50.0)]
@@ -301,11 +301,11 @@ fn configuration_reaches_the_plugin() {
         ..PluginConfig::default()
     };
     let set = load(&[config(r#"{"min_values": 3}"#)]).unwrap();
-    let mut judges = set.instances(&tenant());
-    judges.open(&desc(1, Shape::Gauge, Part::Value));
+    let mut plugins = set.instances(&tenant());
+    plugins.open(&desc(1, Shape::Gauge, Part::Value));
     let mut batch = Columns::default();
     [1.0, 1.0, 1.0, 2.0].into_iter().zip(0..).for_each(|(v, t)| batch.push(SeriesId(1), UnixNanos(t), v));
-    assert_eq!(judges.detect(&batch)[0].rows.len(), 1);
+    assert_eq!(plugins.detect(&batch)[0].rows.len(), 1);
 
     for (json, word) in [(r#"{"min_value": 3}"#, "min_value"), (r#"{"window": 1}"#, "window is 1")] {
         let error = load(&[config(json)]).err().unwrap().to_string();

@@ -16,7 +16,7 @@ use vitals::config::Config;
 use vitals::pipeline::Service;
 
 /// Longest that anything here may take to show.
-const PATIENCE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn start(data: &Path) -> Service {
     let mut config = local();
@@ -134,7 +134,7 @@ pub(crate) async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
 
 /// Asks again until `check` is content with what `ask` finds.
 pub(crate) async fn eventually<T: std::fmt::Debug>(ask: impl AsyncFn() -> T, check: impl Fn(&T) -> bool) -> T {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + DEADLINE;
     loop {
         let found = ask().await;
         if check(&found) {

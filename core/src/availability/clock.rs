@@ -55,7 +55,7 @@ pub fn judged_time(own: UnixNanos, received: UnixNanos) -> UnixNanos {
 
 /// How a heartbeat stands to those before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Standing {
+pub enum HeartbeatOrder {
     /// The agent's present state.
     Newest,
     /// One that was taken before.
@@ -124,20 +124,20 @@ impl Clock {
         received: UnixNanos,
         interval: i64,
         missing: impl FnOnce(UnixNanos) -> bool,
-    ) -> Standing {
+    ) -> HeartbeatOrder {
         if self.seen.iter().any(|seen| seen.own == own.time && seen.content == own.content) {
-            return Standing::Repeated;
+            return HeartbeatOrder::Repeated;
         }
-        let (Some(newest), Some(last)) = (self.newest, self.seen.last()) else { return Standing::Newest };
+        let (Some(newest), Some(last)) = (self.newest, self.seen.last()) else { return HeartbeatOrder::Newest };
         let offset = own.time.since(received);
         if own.time >= newest.own || (newest.offset() > EXACT && offset >= -EXACT) {
-            return Standing::Newest;
+            return HeartbeatOrder::Newest;
         }
         let (ran, passed) = (own.time.since(last.own), received.since(last.received).max(0));
         let runs = ran > 0 && ran <= passed.saturating_mul(2);
         let is_due = passed >= interval / 2;
         let claimed = received.plus(offset.saturating_sub(newest.offset()));
-        if runs || (is_due && !missing(claimed)) { Standing::Newest } else { Standing::Late }
+        if runs || (is_due && !missing(claimed)) { HeartbeatOrder::Newest } else { HeartbeatOrder::Late }
     }
 
     /// Whether a heartbeat is more than `bound` nanoseconds ahead of its arrival and the one before was not: that says
@@ -154,10 +154,10 @@ impl Clock {
         own: Own,
         received: UnixNanos,
         interval: i64,
-        standing: Standing,
+        standing: HeartbeatOrder,
         says: Option<State>,
     ) -> bool {
-        if standing == Standing::Repeated {
+        if standing == HeartbeatOrder::Repeated {
             return false;
         }
         let drains = self.seen.last().is_some_and(|last| {
@@ -179,13 +179,13 @@ impl Clock {
         if own.time >= self.drain.anchor.1 {
             self.drain.anchor = (received, own.time);
         }
-        let late = standing == Standing::Late;
+        let late = standing == HeartbeatOrder::Late;
         let seen = Seen { own: own.time, received, content: own.content, late, made: received };
         if self.seen.len() == REMEMBERED {
             self.seen.remove(0);
         }
         self.seen.push(seen);
-        if standing == Standing::Newest {
+        if standing == HeartbeatOrder::Newest {
             self.newest = Some(seen);
         }
         if drains {

@@ -1,7 +1,7 @@
 //! The timeline of beats, whatever happens to them on the way.
 
 use super::*;
-use crate::board::Liveness;
+use crate::live_agents::Liveness;
 use proptest::prelude::*;
 
 const S: i64 = UnixNanos::SECOND;
@@ -464,11 +464,11 @@ fn judged(beats: &[(f64, f64, u64)]) -> String {
     for &(own, received, content) in beats {
         let own = Own { time: moment(own), content };
         let known = agent.tracker.as_ref();
-        let standing = known.map_or(Standing::Newest, |known| known.judge(own, moment(received), 30 * S));
+        let standing = known.map_or(HeartbeatOrder::Newest, |known| known.judge(own, moment(received), 30 * S));
         word.push(match standing {
-            Standing::Newest => 'n',
-            Standing::Repeated => 'r',
-            Standing::Late => 'l',
+            HeartbeatOrder::Newest => 'n',
+            HeartbeatOrder::Repeated => 'r',
+            HeartbeatOrder::Late => 'l',
         });
         let beat = Beat { own: Some(own), ..beat(0) };
         match &mut agent.tracker {
@@ -517,7 +517,7 @@ fn skew_is_robust_and_an_export_proves_only_that_a_clock_is_ahead() {
         let mut clock = Clock::default();
         for (&offset, n) in offsets.iter().zip(0..) {
             let own = Own { time: at(n * 30 + offset), content: n as u64 };
-            clock.take(own, at(n * 30), 30 * S, Standing::Newest, None);
+            clock.take(own, at(n * 30), 30 * S, HeartbeatOrder::Newest, None);
         }
         clock.skew().map(|nanos| nanos / S)
     };

@@ -8,10 +8,10 @@
 //! [`Timing::learning`]. What is older than the remembered beats is settled; of that only [`super::planned_over`] changes
 //! anything.
 
-use super::clock::{Clock, Own, Standing};
+use super::clock::{Clock, HeartbeatOrder, Own};
 use super::{Interval, State, rhythm};
-use crate::board::Liveness;
 use crate::ids::UnixNanos;
+use crate::live_agents::Liveness;
 use crate::rules::timeout::{TimeoutRules, adaptive_timeout};
 use serde::{Deserialize, Serialize};
 
@@ -159,7 +159,7 @@ impl Tracker {
 
     /// How a heartbeat that arrives at `received` stands to those before.
     #[must_use]
-    pub fn judge(&self, own: Own, received: UnixNanos, interval: i64) -> Standing {
+    pub fn judge(&self, own: Own, received: UnixNanos, interval: i64) -> HeartbeatOrder {
         self.clock.judge(own, received, interval, |time| self.is_missing(time, interval))
     }
 
@@ -173,21 +173,21 @@ impl Tracker {
     /// takes back what was said of its start.
     pub fn beat(&mut self, beat: Beat, received: UnixNanos, timing: &Timing, changes: &mut Vec<Interval>) {
         let interval = beat.interval.unwrap_or(timing.default_interval);
-        let standing = beat.own.map_or(Standing::Newest, |own| self.judge(own, received, interval));
+        let standing = beat.own.map_or(HeartbeatOrder::Newest, |own| self.judge(own, received, interval));
         self.heard = self.heard.max(received);
         let mut quiet = match standing {
-            Standing::Newest if self.beats.last().is_none_or(|last| received > last.at) => {
+            HeartbeatOrder::Newest if self.beats.last().is_none_or(|last| received > last.at) => {
                 self.append(beat, received, timing)
             }
-            Standing::Newest => self.insert(beat, received),
-            Standing::Repeated | Standing::Late => self.contact(received, interval, timing),
+            HeartbeatOrder::Newest => self.insert(beat, received),
+            HeartbeatOrder::Repeated | HeartbeatOrder::Late => self.contact(received, interval, timing),
         };
         if let Some(own) = beat.own {
             let is_proven = self.clock.take(own, received, interval, standing, beat.says);
             if !self.clock.is_draining() {
                 self.beats.iter_mut().for_each(|beat| beat.drained = false);
             }
-            if standing != Standing::Repeated {
+            if standing != HeartbeatOrder::Repeated {
                 self.pace(received, interval, timing);
             }
             if is_proven {

@@ -12,8 +12,8 @@
 //! - What gets better without ending is not notified; its end is, if its beginning was.
 
 use crate::ids::{AgentId, SeriesId, TenantId, UnixNanos};
-use crate::seam::Output;
 use crate::series::MetricKind;
+use crate::store::EvaluationOutput;
 use crate::verdict::{Alert, AlertSeries, Event, Notice, Severity};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
@@ -186,13 +186,13 @@ struct Open {
 
 /// The last notification of one type.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Told {
+struct Notified {
     alert_type: String,
     at: UnixNanos,
     severity: Severity,
 }
 
-/// One agent's open alerts, and what was told of it. What changes goes to an [`Output`]: the alerts as they are kept, and
+/// One agent's open alerts, and what was told of it. What changes goes to an [`EvaluationOutput`]: the alerts as they are kept, and
 /// notices.
 ///
 /// Everything that is due by `now` happens first, at its own time, so how often [`Alerts::tick`] is called changes nothing
@@ -200,12 +200,12 @@ struct Told {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Alerts {
     open: Vec<Open>,
-    told: Vec<Told>,
+    told: Vec<Notified>,
 }
 
 impl Alerts {
     /// A new alert; nothing if it is open already.
-    pub fn raise(&mut self, alert: Alert, now: UnixNanos, policy: Policy<'_>, out: &mut Output) {
+    pub fn raise(&mut self, alert: Alert, now: UnixNanos, policy: Policy<'_>, out: &mut EvaluationOutput) {
         self.tick(now, policy, out);
         if self.get(&alert.id).is_some() {
             return;
@@ -229,7 +229,7 @@ impl Alerts {
         Finding { severity, message, series }: Finding,
         now: UnixNanos,
         policy: Policy<'_>,
-        out: &mut Output,
+        out: &mut EvaluationOutput,
     ) {
         self.tick(now, policy, out);
         let Some(at) = self.place(id) else { return };
@@ -254,7 +254,7 @@ impl Alerts {
         when: UnixNanos,
         now: UnixNanos,
         policy: Policy<'_>,
-        out: &mut Output,
+        out: &mut EvaluationOutput,
     ) -> bool {
         self.tick(now, policy, out);
         let Some(at) = self.place(id) else { return false };
@@ -270,7 +270,14 @@ impl Alerts {
     }
 
     /// An open alert was over at `ended`.
-    pub fn resolve(&mut self, id: &str, ended: UnixNanos, now: UnixNanos, policy: Policy<'_>, out: &mut Output) {
+    pub fn resolve(
+        &mut self,
+        id: &str,
+        ended: UnixNanos,
+        now: UnixNanos,
+        policy: Policy<'_>,
+        out: &mut EvaluationOutput,
+    ) {
         self.tick(now, policy, out);
         let Some(at) = self.place(id) else { return };
         let mut open = self.open.swap_remove(at);
@@ -283,14 +290,14 @@ impl Alerts {
     }
 
     /// All open alerts are over.
-    pub fn resolve_all(&mut self, ended: UnixNanos, now: UnixNanos, policy: Policy<'_>, out: &mut Output) {
+    pub fn resolve_all(&mut self, ended: UnixNanos, now: UnixNanos, policy: Policy<'_>, out: &mut EvaluationOutput) {
         while let Some(id) = self.open.first().map(|open| open.alert.id.clone()) {
             self.resolve(&id, ended, now, policy, out);
         }
     }
 
     /// Time has come to `now`: what is due is escalated, or notified after all.
-    pub fn tick(&mut self, now: UnixNanos, policy: Policy<'_>, out: &mut Output) {
+    pub fn tick(&mut self, now: UnixNanos, policy: Policy<'_>, out: &mut EvaluationOutput) {
         if policy.planned {
             return;
         }
@@ -309,12 +316,12 @@ impl Alerts {
     }
 
     /// Says again what was notified and is not over; notifies of what was not, if a new policy says so.
-    pub fn repeat(&mut self, now: UnixNanos, policy: Policy<'_>, out: &mut Output) {
+    pub fn repeat(&mut self, now: UnixNanos, policy: Policy<'_>, out: &mut EvaluationOutput) {
         self.tick(now, policy, out);
         for at in 0..self.open.len() {
             let open = &self.open[at];
             if open.told.is_some() {
-                out.notices.extend(notice(open, Event::Standing, now, policy));
+                out.notices.extend(notice(open, Event::StillOpen, now, policy));
             } else if open.alert.acknowledged.is_none() && !policy.planned {
                 self.announce(at, Event::Raised, now, policy, out);
             }
@@ -349,7 +356,7 @@ impl Alerts {
     }
 
     /// Notifies of an alert unless nobody is to hear of it, it was heard of, or another one just was.
-    fn announce(&mut self, at: usize, event: Event, now: UnixNanos, policy: Policy<'_>, out: &mut Output) {
+    fn announce(&mut self, at: usize, event: Event, now: UnixNanos, policy: Policy<'_>, out: &mut EvaluationOutput) {
         let open = &mut self.open[at];
         let severity = open.alert.severity;
         let Some(config) = policy.of(&open.alert) else { return };
@@ -375,7 +382,7 @@ impl Alerts {
         open.told = Some(severity);
         match last {
             Some(last) => (last.at, last.severity) = (now, severity),
-            None => self.told.push(Told { alert_type: alert_type.to_owned(), at: now, severity }),
+            None => self.told.push(Notified { alert_type: alert_type.to_owned(), at: now, severity }),
         }
         out.notices.extend(notice(open, event, now, policy));
     }
@@ -434,7 +441,7 @@ mod tests {
         Tick,
     }
 
-    fn apply(alerts: &mut Alerts, act: Act, now: UnixNanos, policy: Policy<'_>, out: &mut Output) {
+    fn apply(alerts: &mut Alerts, act: Act, now: UnixNanos, policy: Policy<'_>, out: &mut EvaluationOutput) {
         match act {
             Act::Raise(id, source, severity) => {
                 alerts.raise(alert(&id.to_string(), source, severity, now), now, policy, out);
@@ -452,7 +459,7 @@ mod tests {
     /// Does `acts` at their minutes; what was told, as `minute id event severity`.
     fn told(configs: &[AlertConfig], acts: &[(i64, Act)]) -> Vec<String> {
         let policy = Policy { configs, planned: false };
-        let (mut alerts, mut out) = (Alerts::default(), Output::default());
+        let (mut alerts, mut out) = (Alerts::default(), EvaluationOutput::default());
         for &(at, act) in acts {
             apply(&mut alerts, act, minute(at), policy, &mut out);
         }
@@ -570,7 +577,7 @@ mod tests {
     #[test]
     fn during_maintenance_nothing_escalates() {
         let configs = [AlertConfig::new("*", Severity::Warning)];
-        let (mut alerts, mut out) = (Alerts::default(), Output::default());
+        let (mut alerts, mut out) = (Alerts::default(), EvaluationOutput::default());
         let (open, planned) =
             (Policy { configs: &configs, planned: false }, Policy { configs: &configs, planned: true });
         alerts.raise(alert("a", "health", Severity::Critical, minute(0)), minute(0), open, &mut out);
@@ -584,20 +591,20 @@ mod tests {
     fn receivers_that_forget_are_told_again() {
         let configs = [AlertConfig::new("health", Severity::Warning)];
         let policy = Policy { configs: &configs, planned: false };
-        let (mut alerts, mut out) = (Alerts::default(), Output::default());
+        let (mut alerts, mut out) = (Alerts::default(), EvaluationOutput::default());
         alerts.raise(alert("a", "health", Severity::Critical, minute(0)), minute(0), policy, &mut out);
         alerts.raise(alert("b", "availability", Severity::Critical, minute(0)), minute(0), policy, &mut out);
-        out = Output::default();
+        out = EvaluationOutput::default();
         alerts.repeat(minute(1), policy, &mut out);
         assert!(out.alerts.is_empty());
         let [notice] = &out.notices[..] else { panic!("{:?}", out.notices) };
-        assert_eq!((notice.event, notice.alert.id.as_str()), (Event::Standing, "a"));
+        assert_eq!((notice.event, notice.alert.id.as_str()), (Event::StillOpen, "a"));
         // What nobody was to hear of until now.
         let configs = [AlertConfig::new("*", Severity::Warning)];
-        out = Output::default();
+        out = EvaluationOutput::default();
         alerts.repeat(minute(2), Policy { configs: &configs, planned: false }, &mut out);
         let events: Vec<_> = out.notices.iter().map(|n| (n.event, n.alert.id.as_str())).collect();
-        assert_eq!(events, [(Event::Standing, "a"), (Event::Raised, "b")]);
+        assert_eq!(events, [(Event::StillOpen, "a"), (Event::Raised, "b")]);
     }
 
     #[test]
@@ -643,7 +650,7 @@ mod tests {
             let configs = [AlertConfig::new("*", floor)];
             let policy = Policy { configs: &configs, planned: false };
             let run = |disturbed: bool| {
-                let (mut alerts, mut out, mut now) = (Alerts::default(), Output::default(), 0);
+                let (mut alerts, mut out, mut now) = (Alerts::default(), EvaluationOutput::default(), 0);
                 for (&(gap, act), &tick) in acts.iter().zip(&ticks) {
                     if disturbed {
                         alerts.tick(minute(now + tick.min(gap)), policy, &mut out);
@@ -666,7 +673,7 @@ mod tests {
         fn notices_make_sense(acts in prop::collection::vec((0_i64..25, act()), 1..60), floor in severity()) {
             let configs = [AlertConfig::new("*", floor)];
             let policy = Policy { configs: &configs, planned: false };
-            let (mut alerts, mut out, mut now) = (Alerts::default(), Output::default(), 0);
+            let (mut alerts, mut out, mut now) = (Alerts::default(), EvaluationOutput::default(), 0);
             for (gap, act) in acts {
                 now += gap;
                 apply(&mut alerts, act, minute(now), policy, &mut out);
@@ -704,7 +711,7 @@ mod tests {
                         standing.retain(|(other, _)| *other != id);
                     }
                     Event::Suppressed => prop_assert!(known.is_none()),
-                    Event::Standing => prop_assert!(false),
+                    Event::StillOpen => prop_assert!(false),
                 }
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! The constants are those of the REST contract ("Health score of a heartbeat", "Recommendations").
 
-use crate::record::Vitals;
+use crate::record::Measurements;
 use crate::rules::percent::percent;
 use crate::verdict::{AgentHealth, HealthStatus};
 use serde::{Deserialize, Serialize};
@@ -104,34 +104,34 @@ impl HealthConfig {
 
 /// Failed requests, percent: as reported, else from the counts; `None` without requests.
 #[must_use]
-pub fn error_percent(vitals: &Vitals) -> Option<f64> {
-    present(vitals.error_percent).or_else(|| {
-        let (requests, errors) = (present(vitals.requests)?, present(vitals.errors)?);
+pub fn error_percent(measurements: &Measurements) -> Option<f64> {
+    present(measurements.error_percent).or_else(|| {
+        let (requests, errors) = (present(measurements.requests)?, present(measurements.errors)?);
         percent(errors, requests)
     })
 }
 
 /// Memory in use, percent: as reported, else of [`HealthConfig::default_memory_mb`].
 #[must_use]
-pub fn memory_percent(config: &HealthConfig, vitals: &Vitals) -> Option<f64> {
-    present(vitals.memory_percent).or_else(|| percent(present(vitals.memory_mb)?, config.default_memory_mb))
+pub fn memory_percent(config: &HealthConfig, measurements: &Measurements) -> Option<f64> {
+    present(measurements.memory_percent).or_else(|| percent(present(measurements.memory_mb)?, config.default_memory_mb))
 }
 
 /// The score of an agent, with its reasons and with advice. `uptime_percent` is its availability over the last 24 h.
 #[must_use]
-pub fn score(config: &HealthConfig, vitals: &Vitals, uptime_percent: Option<f64>) -> AgentHealth {
+pub fn score(config: &HealthConfig, measurements: &Measurements, uptime_percent: Option<f64>) -> AgentHealth {
     let mut tally = Tally { score: 100.0, status: HealthStatus::Healthy, reasons: Vec::new() };
-    let errors = error_percent(vitals);
-    tally.deduct("CPU", " %", present(vitals.cpu_percent), Some(config.cpu_critical), config.cpu_degraded);
-    let memory = memory_percent(config, vitals);
+    let errors = error_percent(measurements);
+    tally.deduct("CPU", " %", present(measurements.cpu_percent), Some(config.cpu_critical), config.cpu_degraded);
+    let memory = memory_percent(config, measurements);
     tally.deduct("memory", " %", memory, Some(config.memory_critical), config.memory_degraded);
-    tally.deduct("network latency", " ms", present(vitals.latency_ms), None, config.latency_degraded);
+    tally.deduct("network latency", " ms", present(measurements.latency_ms), None, config.latency_degraded);
     tally.deduct("error rate", " %", errors, Some(config.errors_critical), config.errors_degraded);
     AgentHealth {
         score: tally.score.max(0.0),
         status: tally.status,
         reasons: tally.reasons,
-        recommendations: advice(config, vitals, errors, uptime_percent),
+        recommendations: advice(config, measurements, errors, uptime_percent),
     }
 }
 
@@ -178,26 +178,27 @@ impl Tally {
     }
 }
 
-fn advice(config: &HealthConfig, vitals: &Vitals, errors: Option<f64>, uptime: Option<f64>) -> Vec<String> {
+fn advice(config: &HealthConfig, measurements: &Measurements, errors: Option<f64>, uptime: Option<f64>) -> Vec<String> {
     let mut out = Vec::new();
     let over = |value: Option<f64>, limit: f64| present(value).filter(|&v| v > limit);
-    if let Some(cpu) = over(vitals.cpu_percent, config.advise_cpu_percent) {
+    if let Some(cpu) = over(measurements.cpu_percent, config.advise_cpu_percent) {
         out.push(format!("CPU is at {cpu:.1} %: find the busiest process, spread its load or add CPUs."));
     }
     // The amount is meant for a machine of the default size: 7 GB of 64 are few.
     let is_larger = |mb: f64| {
-        present(vitals.memory_percent).is_some_and(|percent| 100.0 * mb > percent * config.default_memory_mb * 1.01)
+        present(measurements.memory_percent)
+            .is_some_and(|percent| 100.0 * mb > percent * config.default_memory_mb * 1.01)
     };
-    let amount = vitals.memory_mb.filter(|&mb| !is_larger(mb));
+    let amount = measurements.memory_mb.filter(|&mb| !is_larger(mb));
     if let Some(mb) = over(amount, config.advise_memory_mb) {
         out.push(format!("{mb:.0} MB of memory are in use: look for a leak, lower cache sizes or add memory."));
-    } else if let Some(percent) = over(vitals.memory_percent, config.advise_memory_percent) {
+    } else if let Some(percent) = over(measurements.memory_percent, config.advise_memory_percent) {
         out.push(format!("{percent:.1} % of memory are in use: look for a leak, lower cache sizes or add memory."));
     }
-    if let Some(disk) = over(vitals.disk_percent, config.advise_disk_percent) {
+    if let Some(disk) = over(measurements.disk_percent, config.advise_disk_percent) {
         out.push(format!("A file system is {disk:.1} % full: delete or move old data, or enlarge it."));
     }
-    if let Some(ms) = over(vitals.response_ms, config.advise_response_ms) {
+    if let Some(ms) = over(measurements.response_ms, config.advise_response_ms) {
         out.push(format!("Answers take {ms:.0} ms: look at slow queries, lock waits and downstream services."));
     }
     if let Some(percent) = over(errors, config.advise_error_percent) {
@@ -223,11 +224,11 @@ fn present(value: Option<f64>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::{HealthConfig, Step, beside_report, score};
-    use crate::record::Vitals;
+    use crate::record::Measurements;
     use crate::verdict::AgentHealth;
     use crate::verdict::HealthStatus::{self, Critical, Degraded, Healthy, Maintenance, Offline, Unknown};
 
-    type Case = (&'static str, fn(&mut Vitals), f64, HealthStatus);
+    type Case = (&'static str, fn(&mut Measurements), f64, HealthStatus);
 
     #[test]
     fn scores() {
@@ -269,9 +270,9 @@ mod tests {
             ),
         ];
         for (name, set, points, status) in cases {
-            let mut vitals = Vitals::default();
-            set(&mut vitals);
-            let health = score(&HealthConfig::default(), &vitals, None);
+            let mut measurements = Measurements::default();
+            set(&mut measurements);
+            let health = score(&HealthConfig::default(), &measurements, None);
             assert_eq!((health.score, health.status), (points, status), "{name}");
             assert_eq!(health.reasons.is_empty(), status == Healthy, "{name}");
         }
@@ -306,19 +307,20 @@ mod tests {
     #[test]
     fn the_score_stops_at_zero() {
         let config = HealthConfig { cpu_critical: Step { over: 10.0, minus: 100.0 }, ..HealthConfig::default() };
-        let vitals = Vitals { cpu_percent: Some(50.0), latency_ms: Some(5000.0), ..Vitals::default() };
-        assert_eq!(score(&config, &vitals, None).score, 0.0);
+        let measurements =
+            Measurements { cpu_percent: Some(50.0), latency_ms: Some(5000.0), ..Measurements::default() };
+        assert_eq!(score(&config, &measurements, None).score, 0.0);
     }
 
     #[test]
     fn reasons_name_the_number_and_the_limit() {
-        let vitals = Vitals { cpu_percent: Some(97.0), ..Vitals::default() };
-        assert_eq!(score(&HealthConfig::default(), &vitals, None).reasons, ["CPU 97.0 % > 95 %: -30"]);
+        let measurements = Measurements { cpu_percent: Some(97.0), ..Measurements::default() };
+        assert_eq!(score(&HealthConfig::default(), &measurements, None).reasons, ["CPU 97.0 % > 95 %: -30"]);
     }
 
     #[test]
     fn advice() {
-        type Case<'a> = (fn(&mut Vitals), Option<f64>, &'a [&'a str]);
+        type Case<'a> = (fn(&mut Measurements), Option<f64>, &'a [&'a str]);
         let cases: [Case; 15] = [
             (|_| (), None, &[]),
             (|v| v.cpu_percent = Some(80.0), None, &[]),
@@ -341,9 +343,9 @@ mod tests {
             (|_| (), Some(89.0), &["Available only 89.00 %"]),
         ];
         for (set, uptime, expect) in cases {
-            let mut vitals = Vitals::default();
-            set(&mut vitals);
-            let found = score(&HealthConfig::default(), &vitals, uptime).recommendations;
+            let mut measurements = Measurements::default();
+            set(&mut measurements);
+            let found = score(&HealthConfig::default(), &measurements, uptime).recommendations;
             assert_eq!(found.len(), expect.len(), "{found:?}");
             found.iter().zip(expect).for_each(|(f, e)| assert!(f.starts_with(e), "{f} / {e}"));
         }

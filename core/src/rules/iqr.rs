@@ -63,7 +63,7 @@ pub struct Outlier {
 #[derive(Debug)]
 pub struct Detector {
     config: IqrConfig,
-    windows: Vec<Window>,
+    windows: Vec<SampleWindow>,
 }
 
 impl Detector {
@@ -81,7 +81,7 @@ impl Detector {
         }
         let at = series as usize;
         if at >= self.windows.len() {
-            self.windows.resize_with(at + 1, Window::default);
+            self.windows.resize_with(at + 1, SampleWindow::default);
         }
         let window = &mut self.windows[at];
         window.forget_before(time.saturating_sub(i64::from(self.config.max_age_seconds) * 1_000_000_000));
@@ -93,7 +93,7 @@ impl Detector {
     /// Forgets a series.
     pub fn close(&mut self, series: u32) {
         if let Some(window) = self.windows.get_mut(series as usize) {
-            *window = Window::default();
+            *window = SampleWindow::default();
         }
     }
 
@@ -139,7 +139,7 @@ impl Detector {
                 times.push(last);
             }
             if number >= detector.windows.len() {
-                detector.windows.resize_with(number + 1, Window::default);
+                detector.windows.resize_with(number + 1, SampleWindow::default);
             }
             for &time in &times {
                 let value = reader.float()?;
@@ -157,7 +157,7 @@ const FORMAT: u8 = 1;
 
 /// The last values of one series: a ring in order of time, and the ring's slots in order of value.
 #[derive(Debug, Default)]
-struct Window {
+struct SampleWindow {
     times: Vec<i64>,
     values: Vec<f64>,
     /// Slots by value; equal values by age, oldest first, so that the oldest value of all is the first of its equals.
@@ -167,7 +167,7 @@ struct Window {
     len: usize,
 }
 
-impl Window {
+impl SampleWindow {
     fn rows(&self) -> impl Iterator<Item = (i64, f64)> + '_ {
         (0..self.len).map(|i| {
             let slot = self.slot(i);

@@ -3,7 +3,7 @@
 //! Source: IntelliBrowse's ingestion; every constant is in [`QualityRules`].
 
 use crate::ids::UnixNanos;
-use crate::record::Vitals;
+use crate::record::Measurements;
 use crate::series::{AgentProfile, MetricKind};
 use serde::{Deserialize, Serialize};
 
@@ -29,18 +29,18 @@ impl Default for QualityRules {
 
 /// The share of a heartbeat's twelve optional fields that are there.
 #[must_use]
-pub fn heartbeat_quality(vitals: &Vitals, profile: &AgentProfile) -> f64 {
+pub fn heartbeat_quality(measurements: &Measurements, profile: &AgentProfile) -> f64 {
     let present = [
-        vitals.cpu_percent.is_some(),
-        vitals.memory_mb.is_some(),
-        vitals.disk_percent.is_some(),
-        vitals.latency_ms.is_some(),
-        vitals.bandwidth_mbps.is_some(),
-        vitals.packet_loss_percent.is_some(),
-        vitals.connections.is_some(),
-        vitals.requests.is_some(),
-        vitals.errors.is_some(),
-        vitals.response_ms.is_some(),
+        measurements.cpu_percent.is_some(),
+        measurements.memory_mb.is_some(),
+        measurements.disk_percent.is_some(),
+        measurements.latency_ms.is_some(),
+        measurements.bandwidth_mbps.is_some(),
+        measurements.packet_loss_percent.is_some(),
+        measurements.connections.is_some(),
+        measurements.requests.is_some(),
+        measurements.errors.is_some(),
+        measurements.response_ms.is_some(),
         profile.location.is_some(),
         profile.zone.is_some(),
     ];
@@ -77,17 +77,17 @@ mod tests {
 
     #[test]
     fn a_heartbeat_is_as_good_as_it_is_complete() {
-        let mut vitals = Vitals::default();
+        let mut measurements = Measurements::default();
         let mut profile = AgentProfile::default();
-        assert_eq!(heartbeat_quality(&vitals, &profile), 0.0);
-        vitals.cpu_percent = Some(1.0);
-        vitals.memory_mb = Some(1.0);
+        assert_eq!(heartbeat_quality(&measurements, &profile), 0.0);
+        measurements.cpu_percent = Some(1.0);
+        measurements.memory_mb = Some(1.0);
         profile.zone = Some("a".into());
-        assert_eq!(heartbeat_quality(&vitals, &profile), 0.25);
+        assert_eq!(heartbeat_quality(&measurements, &profile), 0.25);
         // What is derived from other fields is no field of its own.
-        vitals.memory_percent = Some(1.0);
-        vitals.error_percent = Some(1.0);
-        assert_eq!(heartbeat_quality(&vitals, &profile), 0.25);
+        measurements.memory_percent = Some(1.0);
+        measurements.error_percent = Some(1.0);
+        assert_eq!(heartbeat_quality(&measurements, &profile), 0.25);
     }
 
     #[test]

@@ -29,9 +29,9 @@ pub enum Operator {
 /// A length of time, written as `500ms`, `30s`, `5m`, `1h` or `7d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Window(i64);
+pub struct EvaluationWindow(i64);
 
-/// What can be written behind the number of a [`Window`], and its nanoseconds.
+/// What can be written behind the number of a [`EvaluationWindow`], and its nanoseconds.
 const UNITS: [(&str, i64); 5] = [
     ("d", 86_400 * UnixNanos::SECOND),
     ("h", 3_600 * UnixNanos::SECOND),
@@ -40,7 +40,7 @@ const UNITS: [(&str, i64); 5] = [
     ("ms", UnixNanos::SECOND / 1_000),
 ];
 
-impl Window {
+impl EvaluationWindow {
     /// So many seconds.
     #[must_use]
     pub fn seconds(seconds: u32) -> Self {
@@ -57,25 +57,25 @@ impl Window {
 /// Text that is no length of time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no length of time above 0; write 500ms, 30s, 5m, 1h or 7d")]
-pub struct NoWindow(String);
+pub struct InvalidWindow(String);
 
-impl TryFrom<String> for Window {
-    type Error = NoWindow;
+impl TryFrom<String> for EvaluationWindow {
+    type Error = InvalidWindow;
 
-    fn try_from(text: String) -> Result<Self, NoWindow> {
+    fn try_from(text: String) -> Result<Self, InvalidWindow> {
         let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let unit = UNITS.iter().find(|(unit, _)| *unit == &text[at..]).map(|(_, nanos)| *nanos);
         let number = text[..at].parse::<i64>().ok().filter(|number| *number > 0);
         match unit.zip(number).and_then(|(unit, number)| unit.checked_mul(number)) {
             Some(nanos) => Ok(Self(nanos)),
-            None => Err(NoWindow(text)),
+            None => Err(InvalidWindow(text)),
         }
     }
 }
 
-impl From<Window> for String {
+impl From<EvaluationWindow> for String {
     /// In the largest unit that divides it.
-    fn from(Window(nanos): Window) -> Self {
+    fn from(EvaluationWindow(nanos): EvaluationWindow) -> Self {
         let (unit, each) = UNITS.into_iter().find(|(_, each)| nanos % each == 0).unwrap_or(("ms", 1_000_000));
         format!("{}{unit}", nanos / each)
     }
@@ -96,7 +96,7 @@ pub struct Threshold {
     pub threshold_operator: Operator,
     /// The breaches that raise an alert lie within this time.
     #[serde(default = "five_minutes")]
-    pub evaluation_window: Window,
+    pub evaluation_window: EvaluationWindow,
     /// How many breaches in a row raise the alert.
     #[serde(default = "one")]
     pub consecutive_breaches: u32,
@@ -109,8 +109,8 @@ pub struct Threshold {
 /// Most `consecutive_breaches`: the time of each is remembered.
 pub const MOST_BREACHES: u32 = 1_000;
 
-fn five_minutes() -> Window {
-    Window::seconds(300)
+fn five_minutes() -> EvaluationWindow {
+    EvaluationWindow::seconds(300)
 }
 
 fn one() -> u32 {
@@ -450,7 +450,7 @@ mod tests {
     fn breaches_count_while_they_lie_within_the_window() {
         let mut threshold = Threshold::new(MetricKind::CpuUsage, 80.0, 95.0);
         threshold.consecutive_breaches = 3;
-        threshold.evaluation_window = Window::seconds(60);
+        threshold.evaluation_window = EvaluationWindow::seconds(60);
         for (times, raised_at) in [
             (&[0, 30, 60][..], Some(60)),
             // The first is older than the window when the third comes; the next two complete a run of three.
@@ -487,13 +487,13 @@ mod tests {
             ("99999999999999999999d", None),
             ("9999999999d", None),
         ] {
-            let window = Window::try_from(text.to_owned()).ok();
-            assert_eq!(window.map(Window::nanos), nanos, "{text}");
+            let window = EvaluationWindow::try_from(text.to_owned()).ok();
+            assert_eq!(window.map(EvaluationWindow::nanos), nanos, "{text}");
             if let Some(window) = window {
                 assert_eq!(String::from(window), text);
             }
         }
-        assert_eq!(String::from(Window::seconds(90)), "90s");
+        assert_eq!(String::from(EvaluationWindow::seconds(90)), "90s");
     }
 
     #[test]

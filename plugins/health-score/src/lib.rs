@@ -1,6 +1,6 @@
 //! The health score of an agent; the rule is `vitals_core::rules::health`.
 
-use vitals_core::record::Vitals;
+use vitals_core::record::Measurements;
 use vitals_core::rules::health::{HealthConfig, score};
 use vitals_core::verdict;
 use vitals_plugin::{Agent, HealthStatus, Plugin, Score, Scorer};
@@ -22,7 +22,7 @@ impl Plugin for Health {
 
 impl Scorer for Health {
     fn score(&mut self, agent: &Agent) -> Option<Score> {
-        let vitals = Vitals {
+        let measurements = Measurements {
             cpu_percent: agent.cpu_percent,
             memory_mb: agent.memory_mb,
             memory_percent: agent.memory_percent,
@@ -36,7 +36,7 @@ impl Scorer for Health {
             error_percent: agent.error_percent,
             response_ms: agent.response_ms,
         };
-        let health = score(&self.config, &vitals, agent.uptime_percent);
+        let health = score(&self.config, &measurements, agent.uptime_percent);
         Some(Score {
             score: health.score,
             status: match health.status {

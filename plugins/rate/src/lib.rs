@@ -10,11 +10,11 @@ struct Rate {
     config: RateConfig,
     rates: Rates,
     /// By series number.
-    outputs: Vec<Output>,
+    outputs: Vec<RateOutput>,
 }
 
 #[derive(Clone, Default)]
-enum Output {
+enum RateOutput {
     /// Not a counter, or not known.
     #[default]
     None,
@@ -36,7 +36,7 @@ impl Plugin for Rate {
     fn open(&mut self, series: SeriesInfo) {
         let at = series.number as usize;
         if at >= self.outputs.len() {
-            self.outputs.resize(at + 1, Output::None);
+            self.outputs.resize(at + 1, RateOutput::None);
         }
         let suffix = match (series.shape, series.part) {
             (Shape::Counter, Part::Value) => "rate",
@@ -46,13 +46,13 @@ impl Plugin for Rate {
         };
         // A histogram counts events, whatever unit its values have.
         let unit = if matches!(series.part, Part::Count) { "1" } else { &series.unit };
-        self.outputs[at] = Output::Named { metric: format!("{}.{suffix}", series.metric), unit: unit_of_rate(unit) };
+        self.outputs[at] = RateOutput::Named { metric: format!("{}.{suffix}", series.metric), unit: unit_of_rate(unit) };
     }
 
     fn close(&mut self, number: u32) {
         self.rates.close(number);
         if let Some(output) = self.outputs.get_mut(number as usize) {
-            *output = Output::None;
+            *output = RateOutput::None;
         }
     }
 
@@ -69,16 +69,16 @@ impl Plugin for Rate {
 impl Deriver for Rate {
     fn derive(&mut self, row: Row, out: &mut Samples) {
         let Some(output) = self.outputs.get_mut(row.series as usize) else { return };
-        if matches!(output, Output::None) {
+        if matches!(output, RateOutput::None) {
             return;
         }
         let Some(rate) = self.rates.step(row.series, row.time, row.value) else { return };
         let number = match std::mem::take(output) {
-            Output::None => return,
-            Output::Named { metric, unit } => out.declare(row.series, metric, unit),
-            Output::Declared(number) => number,
+            RateOutput::None => return,
+            RateOutput::Named { metric, unit } => out.declare(row.series, metric, unit),
+            RateOutput::Declared(number) => number,
         };
-        *output = Output::Declared(number);
+        *output = RateOutput::Declared(number);
         out.push(number, rate);
     }
 }

@@ -7,12 +7,12 @@ use crate::worlds::sla_evaluator::exports::vitals::plugin::evaluating;
 use crate::{Agent, Deriver, Detector, Evaluator, Objective, Plugin, Row, Samples, Scorer, SeriesInfo};
 
 /// A plugin between its calls.
-pub struct Slot<P> {
+pub struct GuestInstance<P> {
     plugin: P,
     samples: Samples,
 }
 
-impl<P: Plugin> Slot<P> {
+impl<P: Plugin> GuestInstance<P> {
     /// A configured plugin.
     ///
     /// # Errors
@@ -49,7 +49,7 @@ fn rows<'a>(series: &'a [u32], times: &'a [i64], values: &'a [f64]) -> impl Iter
     (0..).zip(series.iter().zip(times).zip(values).map(|((&series, &time), &value)| Row { series, time, value }))
 }
 
-impl<P: Deriver> Slot<P> {
+impl<P: Deriver> GuestInstance<P> {
     pub fn derive(&mut self, series: &[u32], times: &[i64], values: &[f64]) -> deriving::Derived {
         for (number, row) in rows(series, times, values) {
             self.samples.at(number);
@@ -59,7 +59,7 @@ impl<P: Deriver> Slot<P> {
     }
 }
 
-impl<P: Detector> Slot<P> {
+impl<P: Detector> GuestInstance<P> {
     pub fn detect(&mut self, series: &[u32], times: &[i64], values: &[f64]) -> detecting::Findings {
         let mut out = detecting::Findings {
             rows: Vec::new(),
@@ -81,7 +81,7 @@ impl<P: Detector> Slot<P> {
     }
 }
 
-impl<P: Scorer> Slot<P> {
+impl<P: Scorer> GuestInstance<P> {
     pub fn score(&mut self, agents: &scoring::Agents) -> scoring::Scores {
         let mut out = scoring::Scores {
             rows: Vec::new(),
@@ -121,7 +121,7 @@ impl<P: Scorer> Slot<P> {
     }
 }
 
-impl<P: Evaluator> Slot<P> {
+impl<P: Evaluator> GuestInstance<P> {
     pub fn evaluate(&mut self, objectives: &evaluating::Objectives) -> evaluating::Reports {
         let mut out = evaluating::Reports {
             rows: Vec::new(),
@@ -166,11 +166,11 @@ macro_rules! __lifecycle {
         struct Exported;
 
         ::std::thread_local! {
-            static SLOT: ::std::cell::RefCell<Option<$crate::glue::Slot<$plugin>>> =
+            static SLOT: ::std::cell::RefCell<Option<$crate::glue::GuestInstance<$plugin>>> =
                 const { ::std::cell::RefCell::new(None) };
         }
 
-        fn slot<T>(f: impl FnOnce(&mut $crate::glue::Slot<$plugin>) -> T) -> T {
+        fn slot<T>(f: impl FnOnce(&mut $crate::glue::GuestInstance<$plugin>) -> T) -> T {
             SLOT.with_borrow_mut(|slot| f(slot.as_mut().expect("configure comes first")))
         }
 
@@ -183,7 +183,7 @@ macro_rules! __lifecycle {
             }
 
             fn configure(config: String) -> Result<(), String> {
-                let new = $crate::glue::Slot::new(&config)?;
+                let new = $crate::glue::GuestInstance::new(&config)?;
                 SLOT.set(Some(new));
                 Ok(())
             }

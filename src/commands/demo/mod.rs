@@ -52,7 +52,7 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
     if args.free_ports {
         config.take_free_ports();
     }
-    let folder = Folder::new(args.data)?;
+    let folder = DataFolder::new(args.data)?;
     let asks_for_token = config.auth.otlp;
     let service = serve::start(config, folder.path()).await?;
     let token = service.auth().issue(TokenRequest {
@@ -95,12 +95,12 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
 }
 
 /// The data folder; a temporary one goes with this.
-struct Folder {
+struct DataFolder {
     path: PathBuf,
     temporary: bool,
 }
 
-impl Folder {
+impl DataFolder {
     fn new(given: Option<PathBuf>) -> Result<Self, CommandError> {
         if let Some(path) = given {
             return Ok(Self { path, temporary: false });
@@ -117,7 +117,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for DataFolder {
     fn drop(&mut self) {
         if self.temporary
             && let Err(error) = std::fs::remove_dir_all(&self.path)

@@ -112,7 +112,7 @@ pub enum Failure {
     Contract(String),
     /// It answered something impossible.
     #[error("the plugin's answer is impossible: {0}")]
-    Lie(Lie),
+    InvalidAnswer(InvalidAnswer),
     /// It does not accept its configuration.
     #[error("the plugin refuses its configuration: {0}")]
     Configuration(String),
@@ -150,7 +150,7 @@ pub enum Limit {
 
 /// Something impossible in an answer.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum Lie {
+pub enum InvalidAnswer {
     /// Columns have different lengths.
     #[error("columns of {0} and {1} rows")]
     Lengths(usize, usize),
@@ -191,8 +191,8 @@ pub enum Lie {
     Metadata(String),
 }
 
-impl From<Lie> for Failure {
-    fn from(lie: Lie) -> Self {
-        Self::Lie(lie)
+impl From<InvalidAnswer> for Failure {
+    fn from(lie: InvalidAnswer) -> Self {
+        Self::InvalidAnswer(lie)
     }
 }

@@ -6,8 +6,8 @@ use super::error::{Failure, HostError};
 use super::guest::{self, Guest};
 use super::plugin::{Plugin, PluginInfo};
 use super::running::{Running, TICK};
-use super::tenant::Instances;
-use crate::evaluate::judges::Judges;
+use super::tenant::WasmPlugins;
+use crate::evaluate::tenant_plugins::TenantPlugins;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -108,8 +108,8 @@ impl PluginSet {
 
     /// Instances of all plugins for one tenant on one shard; they are started at their first use.
     #[must_use]
-    pub fn instances(&self, tenant: &TenantId) -> Box<dyn Judges + Send> {
-        Box::new(Instances::new(tenant.clone(), &self.plugins, self.limits.clone()))
+    pub fn instances(&self, tenant: &TenantId) -> Box<dyn TenantPlugins + Send> {
+        Box::new(WasmPlugins::new(tenant.clone(), &self.plugins, self.limits.clone()))
     }
 
     /// All plugins with what became of them so far.

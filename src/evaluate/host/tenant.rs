@@ -3,10 +3,10 @@
 use super::abi;
 use super::component::PluginKind;
 use super::config::PluginLimits;
-use super::error::{Failure, Lie};
+use super::error::{Failure, InvalidAnswer};
 use super::plugin::Plugin;
 use super::running::{Restored, Running};
-use crate::evaluate::judges::{AgentView, Derived, DerivedSeries, Findings, Judges, SlaView};
+use crate::evaluate::tenant_plugins::{AgentView, Derived, DerivedSeries, Findings, SlaView, TenantPlugins};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -25,24 +25,24 @@ const CLOSE_AT_ONCE: usize = 16_384;
 const NONE: u32 = u32::MAX;
 
 /// Instances of all plugins for one tenant.
-pub(super) struct Instances {
+pub(super) struct WasmPlugins {
     tenant: TenantId,
-    slots: Vec<Slot>,
+    slots: Vec<PluginInstance>,
     series: Numbers,
-    batch: Batch,
+    batch: CallInput,
 }
 
-impl Instances {
+impl WasmPlugins {
     pub(super) fn new(tenant: TenantId, plugins: &[Arc<Plugin>], limits: Arc<PluginLimits>) -> Self {
-        let slots = plugins.iter().map(|plugin| Slot::new(plugin.clone(), limits.clone())).collect();
-        Self { tenant, slots, series: Numbers::default(), batch: Batch::default() }
+        let slots = plugins.iter().map(|plugin| PluginInstance::new(plugin.clone(), limits.clone())).collect();
+        Self { tenant, slots, series: Numbers::default(), batch: CallInput::default() }
     }
 
     /// One turn for each plugin of `kind`; what answers.
     fn each<T>(
         &mut self,
         kind: PluginKind,
-        mut turn: impl FnMut(&mut Slot, &mut Running, &Numbers, &Batch) -> Result<T, Failure>,
+        mut turn: impl FnMut(&mut PluginInstance, &mut Running, &Numbers, &CallInput) -> Result<T, Failure>,
     ) -> Vec<(Arc<Evidence>, T)> {
         let Self { tenant, slots, series, batch } = self;
         slots
@@ -57,7 +57,7 @@ impl Instances {
     }
 }
 
-impl Judges for Instances {
+impl TenantPlugins for WasmPlugins {
     fn open(&mut self, series: &Arc<SeriesDesc>) {
         self.series.open(series);
     }
@@ -273,7 +273,7 @@ impl Numbers {
 
 /// A batch as plugins see it: with numbers for series, without rows of series that nobody told of.
 #[derive(Default)]
-struct Batch {
+struct CallInput {
     series: Vec<u32>,
     times: Vec<i64>,
     values: Vec<f64>,
@@ -281,7 +281,7 @@ struct Batch {
     rows: Vec<u32>,
 }
 
-impl Batch {
+impl CallInput {
     fn number(&mut self, numbers: &mut Numbers, batch: &Columns) {
         self.series.clear();
         self.rows.clear();
@@ -327,7 +327,7 @@ impl Batch {
 }
 
 /// A plugin's place: an instance, if it is well, and what is needed to start another.
-struct Slot {
+struct PluginInstance {
     plugin: Arc<Plugin>,
     limits: Arc<PluginLimits>,
     running: Option<Running>,
@@ -337,7 +337,7 @@ struct Slot {
     closed: BTreeSet<u32>,
     /// By series number: whether the instance was told of it.
     opened: Vec<bool>,
-    outputs: Outputs,
+    outputs: DerivedOutputs,
     /// Failures since the last good turn.
     failures: u32,
     quarantine: Option<Quarantine>,
@@ -351,7 +351,7 @@ struct Quarantine {
     counted: bool,
 }
 
-impl Slot {
+impl PluginInstance {
     fn new(plugin: Arc<Plugin>, limits: Arc<PluginLimits>) -> Self {
         Self {
             plugin,
@@ -360,7 +360,7 @@ impl Slot {
             good: Vec::new(),
             closed: BTreeSet::new(),
             opened: Vec::new(),
-            outputs: Outputs::default(),
+            outputs: DerivedOutputs::default(),
             failures: 0,
             quarantine: None,
         }
@@ -442,7 +442,7 @@ impl Slot {
     fn forget(&mut self) {
         self.running = None;
         self.opened.clear();
-        self.outputs = Outputs::default();
+        self.outputs = DerivedOutputs::default();
     }
 
     fn is_quarantined(&mut self) -> bool {
@@ -541,7 +541,7 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for PluginInstance {
     /// An instance that is put away is neither stale nor quarantined any more.
     fn drop(&mut self) {
         let mut stats = self.plugin.stats.lock();
@@ -572,13 +572,13 @@ fn decompress(compressed: &[u8], memory_mb: usize) -> Option<Vec<u8>> {
 
 /// The series that a deriver's instance has declared.
 #[derive(Default)]
-struct Outputs {
-    declared: Vec<Output>,
+struct DerivedOutputs {
+    declared: Vec<DerivedOutput>,
     /// By series number: how many were declared.
     of_source: Vec<u16>,
 }
 
-struct Output {
+struct DerivedOutput {
     source: u32,
     series: DerivedSeries,
     /// Its place in the answer that is made, and the last row there.
@@ -588,12 +588,12 @@ struct Output {
 
 type DerivedRows = (Vec<DerivedSeries>, Vec<(u32, UnixNanos, f64)>);
 
-impl Outputs {
+impl DerivedOutputs {
     /// Takes what is declared, checks each row against it, and gives the rows with the series that they use.
     fn take(
         &mut self,
         answer: abi::Derived,
-        batch: &Batch,
+        batch: &CallInput,
         series: &Numbers,
         per_series: usize,
     ) -> Result<DerivedRows, Failure> {
@@ -605,11 +605,11 @@ impl Outputs {
         let mut result = Ok(());
         for ((&row, &number), &value) in answer.rows.iter().zip(&answer.outputs).zip(&answer.values) {
             let Some(output) = self.declared.get_mut(number as usize) else {
-                result = Err(Lie::Output(number));
+                result = Err(InvalidAnswer::Output(number));
                 break;
             };
             if output.source != batch.series[row as usize] {
-                result = Err(Lie::Source(output.source));
+                result = Err(InvalidAnswer::Source(output.source));
                 break;
             }
             if output.place == NONE {
@@ -617,7 +617,7 @@ impl Outputs {
                 used.push(output.series.clone());
                 touched.push(number);
             } else if output.row == row {
-                result = Err(Lie::Order(row));
+                result = Err(InvalidAnswer::Order(row));
                 break;
             }
             output.row = row;
@@ -640,24 +640,25 @@ impl Outputs {
         }
     }
 
-    fn declare(&mut self, new: abi::OutputSeries, series: &Numbers, per_series: usize) -> Result<(), Lie> {
+    fn declare(&mut self, new: abi::OutputSeries, series: &Numbers, per_series: usize) -> Result<(), InvalidAnswer> {
         let at = new.source as usize;
-        let known = series.known.get(at).filter(|known| known.desc.is_some()).ok_or(Lie::Source(new.source))?;
+        let known =
+            series.known.get(at).filter(|known| known.desc.is_some()).ok_or(InvalidAnswer::Source(new.source))?;
         if !(1..=255).contains(&new.metric.len()) {
-            return Err(Lie::Name(new.metric.len()));
+            return Err(InvalidAnswer::Name(new.metric.len()));
         }
         if new.unit.len() > 63 {
-            return Err(Lie::Name(new.unit.len()));
+            return Err(InvalidAnswer::Name(new.unit.len()));
         }
         if at >= self.of_source.len() {
             self.of_source.resize(at + 1, 0);
         }
         if usize::from(self.of_source[at]) >= per_series.min(usize::from(u16::MAX)) {
-            return Err(Lie::Outputs(per_series));
+            return Err(InvalidAnswer::Outputs(per_series));
         }
         self.of_source[at] += 1;
         let derived = DerivedSeries { from: known.id, metric: new.metric, unit: new.unit };
-        self.declared.push(Output { source: new.source, series: derived, place: NONE, row: NONE });
+        self.declared.push(DerivedOutput { source: new.source, series: derived, place: NONE, row: NONE });
         Ok(())
     }
 }
@@ -678,18 +679,18 @@ impl AgentColumns {
             agents: views.iter().map(|view| view.agent.0).collect(),
             times: views.iter().map(|view| view.time.0).collect(),
             floats: [
-                column(|view| view.vitals.cpu_percent),
-                column(|view| view.vitals.memory_mb),
-                column(|view| view.vitals.memory_percent),
-                column(|view| view.vitals.disk_percent),
-                column(|view| view.vitals.latency_ms),
-                column(|view| view.vitals.bandwidth_mbps),
-                column(|view| view.vitals.packet_loss_percent),
-                column(|view| view.vitals.connections),
-                column(|view| view.vitals.requests),
-                column(|view| view.vitals.errors),
-                column(|view| view.vitals.error_percent),
-                column(|view| view.vitals.response_ms),
+                column(|view| view.measurements.cpu_percent),
+                column(|view| view.measurements.memory_mb),
+                column(|view| view.measurements.memory_percent),
+                column(|view| view.measurements.disk_percent),
+                column(|view| view.measurements.latency_ms),
+                column(|view| view.measurements.bandwidth_mbps),
+                column(|view| view.measurements.packet_loss_percent),
+                column(|view| view.measurements.connections),
+                column(|view| view.measurements.requests),
+                column(|view| view.measurements.errors),
+                column(|view| view.measurements.error_percent),
+                column(|view| view.measurements.response_ms),
                 column(|view| view.uptime_percent),
             ],
         }

@@ -1,6 +1,6 @@
 //! What the points of one stream become: resets, order, late increments, moving buckets, clocks that are ahead.
 
-use super::super::intake::{Arrived, Intake, Kept, Sifted};
+use super::super::series_tracker::{Arrived, Kept, RowCounts, SeriesTracker};
 use super::*;
 use proptest::prelude::*;
 
@@ -71,7 +71,7 @@ fn a_clock_that_is_ahead_harms_only_its_own_points() {
     assert_eq!(of(&world, "delta"), [(10, 11.0), (20, 12.0), (day, 10.0)]);
     assert_eq!(of(&world, "rate1"), [(20, 2.0)]);
     assert_eq!(world.held().alerts.len(), 0);
-    assert_eq!(world.board.get(AgentId(0)).unwrap().vitals.cpu_percent, Some(50.0));
+    assert_eq!(world.live_agents.get(AgentId(0)).unwrap().measurements.cpu_percent, Some(50.0));
     world.take(started(day - 30, &[(2, day - 10, day, 10.0), (2, day - 40, day - 30, 1.0)]));
     assert_eq!(of(&world, "delta").last(), Some(&(day, 10.0)));
     assert_eq!(of(&world, "delta")[2], (day - 30, 13.0));
@@ -96,24 +96,25 @@ fn a_rest_metric_ahead_is_news_of_its_arrival() {
 }
 
 /// Sifts rows into a new shard's intake.
-fn sifted(rows: &[(u32, i64, f64)]) -> Sifted {
+fn counts(rows: &[(u32, i64, f64)]) -> RowCounts {
     let world = World::start(&[describe()], Held::default());
-    let mut intake = Intake::new(world.registry.clone());
+    let mut series_tracker = SeriesTracker::new(world.registry.clone());
     let Record::Samples(samples) = samples(0, rows) else { unreachable!() };
     let (mut fresh, mut totals, mut unjudged) = (Columns::default(), Vec::new(), Columns::default());
     let arrived = Arrived { rows: &samples.columns, starts: &samples.starts, present: at(60).0 };
-    intake.sift(arrived, &mut Kept { fresh: &mut fresh, totals: &mut totals, unjudged: &mut unjudged })
+    series_tracker
+        .select_new_rows(arrived, &mut Kept { fresh: &mut fresh, totals: &mut totals, unjudged: &mut unjudged })
 }
 
 #[test]
 fn what_is_not_taken_is_counted() {
-    let none = Sifted::default();
-    let two = |a, b| sifted(&[(0, 1, a), (0, 1, b)]);
-    assert_eq!(two(5.0, 5.0), Sifted { fresh: 1, duplicate: 1, ..none });
-    assert_eq!(two(5.0, 6.0), Sifted { fresh: 1, duplicate: 1, conflict: 1, ..none });
-    assert_eq!(sifted(&[(2, 1, 5.0), (2, 1, 6.0)]), Sifted { fresh: 1, duplicate: 1, conflict: 1, ..none });
-    assert_eq!(sifted(&[(0, 61, 5.0), (2, 61, 5.0), (9, 1, 1.0)]), Sifted { ahead: 2, unknown: 1, ..none });
-    assert_eq!(sifted(&[(2, 1, 5.0), (0, 3, 5.0), (2, 0, 1.0), (0, 2, 5.0)]), Sifted { fresh: 4, ..none });
+    let none = RowCounts::default();
+    let two = |a, b| counts(&[(0, 1, a), (0, 1, b)]);
+    assert_eq!(two(5.0, 5.0), RowCounts { fresh: 1, duplicate: 1, ..none });
+    assert_eq!(two(5.0, 6.0), RowCounts { fresh: 1, duplicate: 1, conflict: 1, ..none });
+    assert_eq!(counts(&[(2, 1, 5.0), (2, 1, 6.0)]), RowCounts { fresh: 1, duplicate: 1, conflict: 1, ..none });
+    assert_eq!(counts(&[(0, 61, 5.0), (2, 61, 5.0), (9, 1, 1.0)]), RowCounts { ahead: 2, unknown: 1, ..none });
+    assert_eq!(counts(&[(2, 1, 5.0), (0, 3, 5.0), (2, 0, 1.0), (0, 2, 5.0)]), RowCounts { fresh: 4, ..none });
 }
 
 /// A histogram of values under some bounds: (bound, values up to it).

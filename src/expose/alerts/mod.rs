@@ -44,7 +44,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use vitals_core::ids::UnixNanos;
 use vitals_core::registry::Registry;
-use vitals_core::seam::Output;
+use vitals_core::store::EvaluationOutput;
 use vitals_core::verdict::{Alert, Event, Notice};
 use webhook::{Endpoint, Waiting, Webhook};
 
@@ -234,10 +234,10 @@ impl Notifier {
     #[must_use]
     pub fn observer(self: &Arc<Self>) -> Observer {
         let notifier = self.clone();
-        Arc::new(move |output: &Arc<Output>| notifier.observe(output))
+        Arc::new(move |output: &Arc<EvaluationOutput>| notifier.observe(output))
     }
 
-    fn observe(&self, output: &Output) {
+    fn observe(&self, output: &EvaluationOutput) {
         if output.notices.is_empty() {
             return;
         }
@@ -258,7 +258,7 @@ impl Notifier {
                 }
                 post::queued(name, queue.max_capacity() - queue.capacity());
             }
-            Sink::Webhook(_) if notice.event == Event::Standing => {}
+            Sink::Webhook(_) if notice.event == Event::StillOpen => {}
             Sink::Webhook(hook) => {
                 // The same after a replay, so that a receiver knows what it has.
                 let id = format!("{}-{}-{}", notice.alert.id, notice.event.name(), notice.at.0);
@@ -300,8 +300,8 @@ impl Notifier {
             }
             ending.push((name, line.close()));
         }
-        for (name, (patience, mut task)) in ending {
-            if tokio::time::timeout_at(begun + patience, &mut task).await.is_err() {
+        for (name, (grace_period, mut task)) in ending {
+            if tokio::time::timeout_at(begun + grace_period, &mut task).await.is_err() {
                 task.abort();
                 tracing::warn!(channel = name, "a channel did not take everything before the stop");
             }

@@ -38,7 +38,7 @@ const MOST_UNWRITTEN: usize = 200_000;
 /// Changes in one transaction, about.
 const TRANSACTION: usize = 4_096;
 /// The longest that a checkpoint waits.
-const PATIENCE: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// One notification to one channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,7 +164,7 @@ impl Outbox {
         }
         let (settled, is_settled) = bounded(1);
         let sent = self.jobs.lock().as_ref().is_some_and(|jobs| jobs.send(Job::Settle(settled)).is_ok());
-        if sent && is_settled.recv_timeout(PATIENCE).is_err() {
+        if sent && is_settled.recv_timeout(DEADLINE).is_err() {
             tracing::error!(
                 "the disk has not taken what waits to be notified; it would be lost if the process were killed"
             );
@@ -411,7 +411,7 @@ mod tests {
         outbox.keep(&channel(), kept("1"));
         let begun = Instant::now();
         outbox.settle();
-        assert!(!outbox.is_durable() && begun.elapsed() < PATIENCE);
+        assert!(!outbox.is_durable() && begun.elapsed() < DEADLINE);
         other.execute_batch("ALTER TABLE away RENAME TO notice").unwrap();
         let until = Instant::now() + Duration::from_secs(10);
         while !outbox.is_durable() {

@@ -15,16 +15,17 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use vitals_core::ids::{AgentId, TenantId, UnixNanos};
 use vitals_core::registry::{Quota, Registry};
-use vitals_core::seam::Output;
 use vitals_core::series::AgentProfile;
+use vitals_core::store::EvaluationOutput;
 use vitals_core::verdict::{Alert, AlertSeries, Event, Notice, Severity};
 
 const SECRET: &str = "a secret of thirty-two characters";
 const QUICK: Backoff = Backoff { first: Duration::from_millis(5), most: Duration::from_millis(20) };
-const PATIENCE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What a receiver got, and what it answers next; 200 when nothing is left.
 #[derive(Default)]
@@ -33,6 +34,8 @@ struct Got {
     answers: Mutex<VecDeque<u16>>,
     /// What it answers to messages about these alerts.
     of: Mutex<HashMap<&'static str, Answer>>,
+    /// How many requests were told to come back later.
+    postponed: AtomicUsize,
 }
 
 #[derive(Clone, Copy)]
@@ -65,7 +68,7 @@ impl Got {
 
     /// Waits until `holds` of the ids.
     async fn until(&self, holds: impl Fn(&[String]) -> bool) {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + DEADLINE;
         while !holds(&self.ids()) {
             assert!(tokio::time::Instant::now() < deadline, "still {:?}", self.ids());
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -74,7 +77,7 @@ impl Got {
 
     /// The bodies, once there are `count` of them.
     async fn bodies(&self, count: usize) -> Vec<Value> {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + DEADLINE;
         loop {
             let bodies: Vec<Value> =
                 self.requests.lock().iter().map(|(_, body)| serde_json::from_str(body).unwrap()).collect();
@@ -94,6 +97,7 @@ async fn receive(State(got): State<Arc<Got>>, headers: HeaderMap, body: String) 
     let status = match answer {
         Some(Answer::Silence) => std::future::pending().await,
         Some(Answer::Later(when)) => {
+            got.postponed.fetch_add(1, Ordering::SeqCst);
             return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, when)]).into_response();
         }
         Some(Answer::Status(status)) => status,
@@ -157,7 +161,7 @@ async fn metric_when(
     name: &str,
     holds: impl Fn(f64) -> bool,
 ) -> f64 {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + DEADLINE;
     while !holds(metric(recorder, name)) {
         assert!(tokio::time::Instant::now() < deadline, "{name} is {}", metric(recorder, name));
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -167,7 +171,7 @@ async fn metric_when(
 
 fn say(notifier: &Arc<Notifier>, event: Event, alert: Alert) {
     let notice = Notice { event, at: UnixNanos(7), alert, channels: vec!["x".into(), "gone".into()] };
-    notifier.observer()(&Arc::new(Output { notices: vec![notice], ..Output::default() }));
+    notifier.observer()(&Arc::new(EvaluationOutput { notices: vec![notice], ..EvaluationOutput::default() }));
 }
 
 /// The sum of a metric over the channel `x`, as it is told to Prometheus.
@@ -194,7 +198,7 @@ async fn a_webhook_is_signed_and_says_all_of_it() {
     over.acknowledged = Some(("ops".into(), UnixNanos(1_000_000_030_000_000_000)));
     say(&notifier, Event::Resolved, over);
     // Neither is said to webhooks.
-    say(&notifier, Event::Standing, alert("a", Severity::Critical));
+    say(&notifier, Event::StillOpen, alert("a", Severity::Critical));
     say(&notifier, Event::Suppressed, alert("a", Severity::Critical));
     notifier.stop().await;
     let bodies = got.bodies(2).await;
@@ -256,7 +260,7 @@ async fn what_is_refused_or_too_late_is_given_up_and_counted() {
         let quick = Backoff { most: Duration::from_millis(200), ..QUICK };
         let notifier = Notifier::start_with(&channels, registry(), None, quick).unwrap();
         say(&notifier, Event::Raised, alert("a", Severity::Warning));
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + DEADLINE;
         while metric(&recorder, "vitals_alerts_dead_total") < 0.9 {
             assert!(tokio::time::Instant::now() < deadline, "{status} is not given up");
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -301,7 +305,7 @@ async fn an_alertmanager_is_told_what_is_open_and_what_is_over() {
     let file = secret();
     let channels = [ChannelConfig { repeat_seconds: 1, ..channel(ChannelKind::Alertmanager, address, &file) }];
     let notifier = Notifier::start_with(&channels, registry(), None, QUICK).unwrap();
-    say(&notifier, Event::Standing, alert("a", Severity::Warning));
+    say(&notifier, Event::StillOpen, alert("a", Severity::Warning));
     let bodies = got.bodies(1).await;
     let labels = serde_json::json!({
         "alertname": "cpu_usage", "severity": "warning", "agent": "web-1", "tenant": "default",
@@ -320,7 +324,7 @@ async fn an_alertmanager_is_told_what_is_open_and_what_is_over() {
     assert_eq!(states(&got.bodies(4).await[3]), [("error".to_owned(), false)]);
     let resolved = Some(UnixNanos(1_000_000_060_000_000_000));
     say(&notifier, Event::Resolved, Alert { resolved, ..alert("a", Severity::Error) });
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + DEADLINE;
     let last = loop {
         let bodies = got.bodies(5).await;
         if bodies.last().is_some_and(|body| states(body) == [("error".to_owned(), true)]) {
@@ -434,7 +438,7 @@ fn until_killed(channels: &[ChannelConfig], data: &Path, during: impl AsyncFnOnc
         notifier.settle();
         std::mem::forget(notifier);
     });
-    runtime.shutdown_timeout(PATIENCE);
+    runtime.shutdown_timeout(DEADLINE);
 }
 
 #[test]
@@ -443,14 +447,17 @@ fn what_waits_survives_a_kill_and_what_was_delivered_is_not_sent_again() {
     let (got, address) = receivers.block_on(Got::start(&[]));
     got.answers("waits", Answer::Status(503));
     let (file, data) = (secret(), tempfile::tempdir().unwrap());
-    let channels = [channel(ChannelKind::Webhook, address, &file)];
+    let channels = [ChannelConfig { retry_seconds: 3600, ..channel(ChannelKind::Webhook, address, &file) }];
     until_killed(&channels, data.path(), async |notifier| {
         for (event, of) in [(Event::Raised, "told"), (Event::Raised, "waits"), (Event::Resolved, "waits")] {
             say(&notifier, event, alert_of(of));
         }
         got.until(|ids| ids.iter().filter(|id| id.starts_with("waits")).count() > 2).await;
         got.until(|ids| ids.contains(&"told-raised-7".to_owned())).await;
-        // The answer is on its way back.
+        // The messages of one alert go one by one, so behind this answer none is on its way when the kill comes.
+        got.answers("waits", Answer::Later("3600"));
+        got.until(|_| got.postponed.load(Ordering::SeqCst) > 0).await;
+        // The other answer is on its way back.
         tokio::time::sleep(Duration::from_millis(200)).await;
     });
     got.answers("waits", Answer::Status(200));
@@ -565,7 +572,7 @@ async fn an_alertmanager_is_told_before_it_takes_what_is_open_for_over() {
     let file = secret();
     let channels = [ChannelConfig { repeat_seconds: 1, ..channel(ChannelKind::Alertmanager, address, &file) }];
     let notifier = Notifier::start_with(&channels, registry(), None, QUICK).unwrap();
-    say(&notifier, Event::Standing, alert_of("a"));
+    say(&notifier, Event::StillOpen, alert_of("a"));
     let begun = std::time::Instant::now();
     got.bodies(2).await;
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());

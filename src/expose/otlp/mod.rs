@@ -31,7 +31,7 @@ use tokio::task::JoinHandle;
 use verdicts::Verdicts;
 use vitals_core::ids::UnixNanos;
 use vitals_core::registry::Registry;
-use vitals_core::seam::Output;
+use vitals_core::store::EvaluationOutput;
 
 /// Announcements that may wait for the folding task, which is never blocked by the network.
 const WAITING_OUTPUTS: usize = 4096;
@@ -140,14 +140,14 @@ pub enum ExportError {
 }
 
 /// What evaluation calls with everything it makes.
-pub type Observer = Arc<dyn Fn(&Arc<Output>) + Send + Sync>;
+pub type Observer = Arc<dyn Fn(&Arc<EvaluationOutput>) + Send + Sync>;
 
 /// Sends verdicts, and on request samples, until it is stopped.
 pub struct Exporter {
-    outputs: Arc<Ring<Arc<Output>>>,
+    outputs: Arc<Ring<Arc<EvaluationOutput>>>,
     collector: JoinHandle<()>,
     sender: JoinHandle<()>,
-    patience: Duration,
+    grace_period: Duration,
 }
 
 impl Exporter {
@@ -193,7 +193,7 @@ impl Exporter {
             outputs,
             collector: tokio::spawn(collector.run(Duration::from_secs(config.interval_seconds.max(1)))),
             sender: tokio::spawn(sender.run(requests)),
-            patience: Duration::from_secs(config.timeout_seconds.max(1)),
+            grace_period: Duration::from_secs(config.timeout_seconds.max(1)),
         }))
     }
 
@@ -211,14 +211,14 @@ impl Exporter {
         if self.collector.await.is_err() {
             tracing::error!("the exporter stopped by itself");
         }
-        if tokio::time::timeout(self.patience, &mut self.sender).await.is_err() {
+        if tokio::time::timeout(self.grace_period, &mut self.sender).await.is_err() {
             self.sender.abort();
             tracing::warn!("the export endpoint did not take everything before the stop");
         }
     }
 }
 
-fn observe(outputs: &Ring<Arc<Output>>, output: &Arc<Output>) {
+fn observe(outputs: &Ring<Arc<EvaluationOutput>>, output: &Arc<EvaluationOutput>) {
     let rows: usize = output.samples.iter().map(|columns| columns.len()).sum();
     let interesting = rows > 0 || !output.verdicts.is_empty() || !output.alerts.is_empty() || !output.agents.is_empty();
     if interesting {
@@ -236,7 +236,7 @@ struct Collector {
     verdicts: Verdicts,
     forward: Option<Forward>,
     registry: Arc<Registry>,
-    outputs: Arc<Ring<Arc<Output>>>,
+    outputs: Arc<Ring<Arc<EvaluationOutput>>>,
     requests: Arc<Ring<ExportMetricsServiceRequest>>,
 }
 
@@ -257,7 +257,7 @@ impl Collector {
         self.requests.close();
     }
 
-    fn fold(&mut self, output: &Output) {
+    fn fold(&mut self, output: &EvaluationOutput) {
         self.verdicts.fold(output);
         let Some(forward) = &mut self.forward else { return };
         for columns in &output.samples {

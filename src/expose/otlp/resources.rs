@@ -15,8 +15,8 @@ use std::sync::Arc;
 use vitals_core::attributes::codes;
 use vitals_core::ids::AgentId;
 use vitals_core::registry::Registry;
-use vitals_core::seam::Output;
 use vitals_core::series::{Attributes, Origin, Scope};
+use vitals_core::store::EvaluationOutput;
 
 /// Attributes of an agent's own resource that say who it is; they go along with its verdicts.
 const IDENTIFYING: [&str; 15] = [
@@ -108,7 +108,7 @@ pub struct Resources {
 
 impl Resources {
     /// Forgets agents of which something new was learnt.
-    pub fn refresh(&mut self, output: &Output) {
+    pub fn refresh(&mut self, output: &EvaluationOutput) {
         for agent in &output.agents {
             self.known.remove(&agent.id);
         }

@@ -17,8 +17,8 @@ use tonic::{Code, Request, Response, Status};
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use vitals_core::registry::{Quota, Registry};
-use vitals_core::seam::Output;
 use vitals_core::series::{AgentProfile, Attributes, MetricKind, Origin, Part, Scope, SeriesSpec, Shape};
+use vitals_core::store::EvaluationOutput;
 use vitals_core::verdict::{
     AgentHealth, Alert, Evidence, HealthStatus, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
 };
@@ -168,7 +168,7 @@ fn health(score: f64, status: HealthStatus) -> VerdictBody {
 }
 
 /// One of everything, some of it twice.
-fn output(web: AgentId, job: AgentId, series: SeriesId) -> Output {
+fn output(web: AgentId, job: AgentId, series: SeriesId) -> EvaluationOutput {
     let outlier =
         |value| VerdictBody::Outlier(OutlierVerdict { series, value, lower: 1.0, upper: 9.0, score: 4.5, window: 100 });
     let alert = |id: &str, resolved| Alert {
@@ -192,7 +192,7 @@ fn output(web: AgentId, job: AgentId, series: SeriesId) -> Output {
             risk: Risk::Medium,
         })
     };
-    Output {
+    EvaluationOutput {
         verdicts: vec![
             verdict(web, 1, "health-score", health(100.0, HealthStatus::Healthy)),
             verdict(web, 2, "health-score", health(70.0, HealthStatus::Critical)),
@@ -202,7 +202,7 @@ fn output(web: AgentId, job: AgentId, series: SeriesId) -> Output {
             verdict(job, 5, "sla", sla(f64::NAN, f64::NAN)),
         ],
         alerts: vec![alert("a1", None), alert("a2", Some(NOON.plus(UnixNanos::SECOND)))],
-        ..Output::default()
+        ..EvaluationOutput::default()
     }
 }
 

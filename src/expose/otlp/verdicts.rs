@@ -24,8 +24,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
 use vitals_core::registry::Registry;
-use vitals_core::seam::Output;
 use vitals_core::series::Part;
+use vitals_core::store::EvaluationOutput;
 use vitals_core::verdict::{
     AgentHealth, Alert, Evidence, HealthStatus, OutlierVerdict, SlaVerdict, Verdict, VerdictBody,
 };
@@ -79,7 +79,7 @@ impl Verdicts {
     }
 
     /// Adds what evaluation made.
-    pub fn fold(&mut self, output: &Output) {
+    pub fn fold(&mut self, output: &EvaluationOutput) {
         self.resources.refresh(output);
         for verdict in &output.verdicts {
             let plugin = verdict.evidence.plugin.clone();

@@ -3,10 +3,11 @@
 use super::assets::{Asset, Assets};
 use super::session::{Full, Session, Token};
 use super::status;
-use crate::auth::Denied;
+use crate::auth::{Denied, scope_name};
 use crate::expose::Rest;
-use crate::expose::rest::error::ApiError;
+use crate::expose::rest::error::{ApiError, ErrorBody};
 use crate::expose::rest::{prefix, time::Time};
+use crate::net::Refusal;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Path, Request, State};
@@ -17,6 +18,7 @@ use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
 use vitals_core::caller::{Caller, Scope};
 use vitals_core::ids::UnixNanos;
 
@@ -30,6 +32,9 @@ const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const VIEWS: [&str; 6] = ["/", "/agent", "/alerts", "/objectives", "/plugins", "/service"];
 /// Most bytes of a request that signs in: a token is a line of text.
 const MOST_SIGN_IN_BYTES: usize = 64 * 1024;
+
+/// When to try again after too many have signed in.
+const FULL_RETRY: Duration = Duration::from_secs(60);
 
 /// Nothing but our own files, nothing inline, nobody's frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -111,7 +116,7 @@ async fn file(Path((hash, name)): Path<(String, String)>, headers: HeaderMap) ->
     let assets = Assets::get();
     match assets.file(&name).filter(|_| hash == assets.hash) {
         Some(asset) => sent(asset, &headers, "public, max-age=31536000, immutable"),
-        None => ApiError::NotFound("there is no such file".to_owned()).into_response(),
+        None => ApiError::not_found("there is no such file").into_response(),
     }
 }
 
@@ -135,11 +140,7 @@ struct Who {
 }
 
 fn who(session: &Session, caller: &Caller) -> Who {
-    let scopes = caller.scopes.iter().map(|scope| match scope {
-        Scope::Read => "telemetry:read",
-        Scope::Write => "telemetry:write",
-        Scope::Admin => "admin",
-    });
+    let scopes = caller.scopes.iter().map(|scope| scope_name(*scope));
     Who {
         subject: caller.subject.clone().unwrap_or_default(),
         tenant: caller.tenant.to_string(),
@@ -179,20 +180,20 @@ async fn sign_in(State(rest): State<Arc<Rest>>, request: Request) -> Result<Resp
     let json = headers.get(header::CONTENT_TYPE).is_some_and(|media| media.as_bytes().starts_with(b"application/json"));
     if !json || !is_own(&headers) {
         // A form of another site could sign somebody in as somebody else.
-        return Err(ApiError::Forbidden("signing in is for the page itself".to_owned()));
+        return Ok(forbidden("signing in is for the page itself"));
     }
-    let too_large = |_| ApiError::TooLarge(format!("the body is larger than {MOST_SIGN_IN_BYTES} bytes"));
+    let too_large = |_| ApiError::from(Refusal::BodyTooLarge { limit: MOST_SIGN_IN_BYTES });
     let bytes = axum::body::to_bytes(body, MOST_SIGN_IN_BYTES).await.map_err(too_large)?;
-    let asked: SignIn = serde_json::from_slice(&bytes).map_err(|_| ApiError::Denied(Denied::Invalid))?;
+    let asked: SignIn = serde_json::from_slice(&bytes).map_err(|_| denied(Denied::Invalid))?;
     let now = (rest.clock)();
     let text = match (asked.token, asked.code) {
         (Some(token), _) => token.trim().trim_start_matches("Bearer ").trim().to_owned(),
-        (None, Some(code)) => rest.page.sessions.follow(&code, now).ok_or(ApiError::Denied(Denied::Invalid))?.text,
-        (None, None) => return Err(ApiError::Denied(Denied::Missing)),
+        (None, Some(code)) => rest.page.sessions.follow(&code, now).ok_or_else(|| denied(Denied::Invalid))?.text,
+        (None, None) => return Err(denied(Denied::Missing)),
     };
     let (caller, token) = checked(&rest, text)?;
     if !caller.may(Scope::Read) {
-        return Err(ApiError::Forbidden("the token lacks the scope telemetry:read".to_owned()));
+        return Err(Refusal::MissingScope(Scope::Read).into());
     }
     if let Some((old, _)) = of_cookie(&rest, &headers) {
         rest.page.sessions.end(&old);
@@ -207,7 +208,7 @@ async fn sign_in(State(rest): State<Arc<Rest>>, request: Request) -> Result<Resp
 async fn sign_out(State(rest): State<Arc<Rest>>, headers: HeaderMap) -> Result<Response, ApiError> {
     if let Some((secret, session)) = of_cookie(&rest, &headers) {
         if !may_change(&headers, &session) {
-            return Err(not_from_the_page());
+            return Ok(not_from_the_page());
         }
         rest.page.sessions.end(&secret);
     }
@@ -219,11 +220,17 @@ async fn sign_out(State(rest): State<Arc<Rest>>, headers: HeaderMap) -> Result<R
 /// A one-time link for who sends a token; a session cannot make one.
 async fn link(State(rest): State<Arc<Rest>>, headers: HeaderMap) -> Result<Response, ApiError> {
     let given = headers.get(header::AUTHORIZATION).map(|value| value.to_str().map_err(|_| Denied::NotBearer));
-    let (given, cookie) = (given.transpose()?, headers.contains_key(header::COOKIE));
-    if cookie {
-        return Err(ApiError::Forbidden("a link is made with a token, not with a session".to_owned()));
+    let given = given.transpose().map_err(denied)?;
+    if headers.contains_key(header::COOKIE) {
+        return Ok(forbidden("a link is made with a token, not with a session"));
     }
-    let text = given.ok_or(Denied::Missing)?.split_once(' ').ok_or(Denied::NotBearer)?.1.trim().to_owned();
+    let text = given
+        .ok_or(Denied::Missing)
+        .and_then(|given| given.split_once(' ').ok_or(Denied::NotBearer))
+        .map_err(denied)?
+        .1
+        .trim()
+        .to_owned();
     let (_, token) = checked(&rest, text)?;
     let code = rest.page.sessions.link(token, (rest.clock)()).map_err(full)?;
     let body = json!({"path": format!("#open={code}"), "expires_in_seconds": super::session::LINK_SECONDS});
@@ -232,7 +239,7 @@ async fn link(State(rest): State<Arc<Rest>>, headers: HeaderMap) -> Result<Respo
 
 /// The token, if it is good.
 fn checked(rest: &Rest, text: String) -> Result<(Caller, Token), ApiError> {
-    let (caller, ends) = rest.auth.caller_until(Some(&bearer(&text)))?;
+    let (caller, ends) = rest.auth.caller_until(Some(&bearer(&text))).map_err(denied)?;
     let owner = (caller.tenant.to_string(), caller.subject.clone().unwrap_or_default());
     Ok((caller, Token { text, owner, ends }))
 }
@@ -243,8 +250,8 @@ fn bearer(token: &str) -> String {
 
 fn full(full: Full) -> ApiError {
     match full {
-        Full::Many => ApiError::Quota(full.to_string()),
-        Full::Random => ApiError::Internal,
+        Full::Many => Refusal::Overloaded { retry_after: FULL_RETRY }.into(),
+        Full::Random => Refusal::Internal.into(),
     }
 }
 
@@ -267,7 +274,7 @@ pub async fn admit(State(rest): State<Arc<Rest>>, mut request: Request, next: Ne
     }
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     if !reads && !may_change(headers, &session) {
-        return not_from_the_page().into_response();
+        return not_from_the_page();
     }
     if let Ok(value) = HeaderValue::try_from(bearer(&session.token.text)) {
         request.headers_mut().insert(header::AUTHORIZATION, value);
@@ -282,8 +289,16 @@ fn is_of_the_session(request: &Request) -> bool {
     route.ends_with("/session") || route.ends_with("/session/link")
 }
 
-fn not_from_the_page() -> ApiError {
-    ApiError::Forbidden(format!("a session may change something with the header {CSRF} of the page only"))
+fn not_from_the_page() -> Response {
+    forbidden(&format!("a session may change something with the header {CSRF} of the page only"))
+}
+
+fn forbidden(detail: &str) -> Response {
+    (StatusCode::FORBIDDEN, axum::Json(ErrorBody { detail: detail.to_owned() })).into_response()
+}
+
+fn denied(denied: Denied) -> ApiError {
+    Refusal::from(denied).into()
 }
 
 /// Whether a request that changes something comes from our own page.

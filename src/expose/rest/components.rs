@@ -1,48 +1,61 @@
-//! The components of an agent: how each is now, and for which share of a window it was not critical.
+//! The components of an agent: how each is now, and where its series become degraded and critical.
+//!
+//! Everything here asks the store and may block.
 
-use super::standing::Standing;
+use super::current_health::CurrentHealth;
+use super::shapes::Health;
 use super::time::HOUR;
-use super::wire::Health;
 use crate::expose::{Rest, Thresholds};
-use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vitals_core::ids::UnixNanos;
+use vitals_core::measurement_role::{MeasurementRole, container, role};
 use vitals_core::rules::percent::percent;
 use vitals_core::rules::units::is_percent;
-use vitals_core::seam::{Aggregation, SampleQuery, StoreError};
 use vitals_core::series::{AgentDesc, MetricKind, Origin, SeriesDesc};
-use vitals_core::vitals::{VitalRole, container, group, plausible_percent, role};
+use vitals_core::store::{Aggregation, SampleQuery, StoreError};
 
 /// How far back the last value of a component is looked for.
 const RECENT: i64 = HOUR;
+
 /// Most series of one agent that are judged by themselves.
 const MOST_SERIES: usize = 24;
-/// Most series of one agent that are put together: 16 cores in 8 states, and as many others.
-const MOST_PARTS: usize = 256;
-/// Steps into which a window is cut for the uptime of components: 5 minutes of a day.
-const STEPS: i64 = 288;
+
+pub const CPU: &str = "cpu";
+
+pub const MEMORY: &str = "memory";
+
+pub const DISK: &str = "disk";
+
+const NETWORK: &str = "network";
+
+const RESPONSE_TIME: &str = "response_time";
+
+const ERROR_RATE: &str = "error_rate";
+
+/// The scope of the series that heartbeats make.
+pub const HEARTBEAT: &str = "heartbeat";
 
 /// The components that are measured: the agent's vitals, and with `deep` the typed REST metrics too, by their component.
 pub fn components(
     rest: &Rest,
     agent: &AgentDesc,
-    standing: &Standing,
+    current_health: &CurrentHealth,
     now: UnixNanos,
     deep: bool,
 ) -> Result<BTreeMap<String, Health>, StoreError> {
     let limits = &rest.config.thresholds;
-    let vitals = standing.vitals();
-    let memory = vitals.memory_percent.or_else(|| percent(vitals.memory_mb?, limits.memory_total_mb));
-    let errors = vitals.error_percent.or_else(|| percent(vitals.errors?, vitals.requests?));
+    let measurements = current_health.measurements();
+    let memory = measurements.memory_percent.or_else(|| percent(measurements.memory_mb?, limits.memory_total_mb));
+    let errors = measurements.error_percent.or_else(|| percent(measurements.errors?, measurements.requests?));
     let mut found = BTreeMap::new();
     for (name, value, bounds) in [
-        (CPU, vitals.cpu_percent, limits.cpu),
+        (CPU, measurements.cpu_percent, limits.cpu),
         (MEMORY, memory, limits.memory),
-        (DISK, vitals.disk_percent, limits.disk),
-        (NETWORK, vitals.latency_ms, limits.latency_ms),
-        (NETWORK, vitals.packet_loss_percent, limits.packet_loss),
-        (RESPONSE_TIME, vitals.response_ms, limits.response_ms),
+        (DISK, measurements.disk_percent, limits.disk),
+        (NETWORK, measurements.latency_ms, limits.latency_ms),
+        (NETWORK, measurements.packet_loss_percent, limits.packet_loss),
+        (RESPONSE_TIME, measurements.response_ms, limits.response_ms),
         (ERROR_RATE, errors, limits.error_rate),
     ] {
         if let Some(value) = value {
@@ -69,15 +82,6 @@ pub fn components(
     Ok(found)
 }
 
-const CPU: &str = "cpu";
-const MEMORY: &str = "memory";
-const DISK: &str = "disk";
-const NETWORK: &str = "network";
-const RESPONSE_TIME: &str = "response_time";
-const ERROR_RATE: &str = "error_rate";
-/// The scope of the series that heartbeats make.
-pub const HEARTBEAT: &str = "heartbeat";
-
 fn worsen(found: &mut BTreeMap<String, Health>, name: &str, health: Health) {
     let entry = found.entry(name.to_owned()).or_insert(health);
     // Healthy < degraded < critical.
@@ -95,20 +99,23 @@ fn grade(value: f64, [degraded, critical]: [f64; 2]) -> Health {
 }
 
 /// What a series says of a component.
-struct Judged {
-    component: String,
+pub struct JudgedSeries {
+    pub component: String,
     /// `[degraded, critical]`, in the series' own unit.
-    bounds: [f64; 2],
+    pub bounds: [f64; 2],
 }
 
 /// The series of an agent that can be judged by themselves.
-fn judged_series(rest: &Rest, agent: &AgentDesc) -> Vec<(Arc<SeriesDesc>, Judged)> {
+pub fn judged_series(rest: &Rest, agent: &AgentDesc) -> Vec<(Arc<SeriesDesc>, JudgedSeries)> {
     let limits = &rest.config.thresholds;
     let all = rest.registry.series_of(agent.id);
     let judged: Vec<_> = all.into_iter().filter_map(|one| judged(limits, &one).map(|judged| (one, judged))).collect();
     // As in the vitals: of several containers none is the agent.
     let of_container = |series: &SeriesDesc| {
-        matches!(role(&series.spec), Some(VitalRole::ContainerCpuPercent | VitalRole::ContainerMemoryPercent))
+        matches!(
+            role(&series.spec),
+            Some(MeasurementRole::ContainerCpuPercent | MeasurementRole::ContainerMemoryPercent)
+        )
     };
     let mut containers = judged.iter().filter(|(one, _)| of_container(one));
     let several = containers
@@ -119,7 +126,7 @@ fn judged_series(rest: &Rest, agent: &AgentDesc) -> Vec<(Arc<SeriesDesc>, Judged
 
 /// Which component a series speaks of, and its bounds; none for kinds without, and for amounts where percentages are
 /// judged.
-fn judged(limits: &Thresholds, series: &SeriesDesc) -> Option<Judged> {
+fn judged(limits: &Thresholds, series: &SeriesDesc) -> Option<JudgedSeries> {
     let spec = &series.spec;
     let is_share = is_percent(&spec.unit);
     let (component, bounds) = match (&spec.origin, spec.scope.name.as_str(), spec.metric.as_str()) {
@@ -137,225 +144,17 @@ fn judged(limits: &Thresholds, series: &SeriesDesc) -> Option<Judged> {
             _ => return None,
         },
         _ => match role(spec)? {
-            VitalRole::CpuPercent | VitalRole::ContainerCpuPercent => (CPU, limits.cpu),
-            VitalRole::MemoryPercent | VitalRole::ContainerMemoryPercent => (MEMORY, limits.memory),
-            VitalRole::DiskPercent => (DISK, limits.disk),
-            VitalRole::LatencyMs => (NETWORK, limits.latency_ms),
-            VitalRole::ResponseMs => (RESPONSE_TIME, limits.response_ms),
-            VitalRole::ErrorPercent => (ERROR_RATE, limits.error_rate),
+            MeasurementRole::CpuPercent | MeasurementRole::ContainerCpuPercent => (CPU, limits.cpu),
+            MeasurementRole::MemoryPercent | MeasurementRole::ContainerMemoryPercent => (MEMORY, limits.memory),
+            MeasurementRole::DiskPercent => (DISK, limits.disk),
+            MeasurementRole::LatencyMs => (NETWORK, limits.latency_ms),
+            MeasurementRole::ResponseMs => (RESPONSE_TIME, limits.response_ms),
+            MeasurementRole::ErrorPercent => (ERROR_RATE, limits.error_rate),
             _ => return None,
         },
     };
     let named = spec.origin == Origin::Rest && !spec.scope.name.is_empty() && spec.scope.name != HEARTBEAT;
-    Some(Judged { component: if named { spec.scope.name.clone() } else { component.to_owned() }, bounds })
-}
-
-/// By component: percent of its measured steps that were not critical. What has no measurement in the window is left out.
-pub fn uptime_by_component(
-    rest: &Rest,
-    agent: &AgentDesc,
-    start: UnixNanos,
-    end: UnixNanos,
-) -> Result<BTreeMap<String, f64>, StoreError> {
-    let mut counts = Counts::default();
-    for (series, Judged { component, bounds }) in judged_series(rest, agent) {
-        let grid = Grid::of(rest, &series, start, end, STEPS)?;
-        let is_share = is_percent(&series.spec.unit);
-        for (_, value) in grid.ask(rest, &series, Aggregation::Mean)? {
-            if let Some(value) = if is_share { plausible_percent(value) } else { Some(value) } {
-                counts.add(&component, value, bounds);
-            }
-        }
-    }
-    let parts = parts_of(rest, agent);
-    if let Some((first, _)) = parts.first() {
-        let grid = Grid::of(rest, first, start, end, STEPS)?;
-        let limits = &rest.config.thresholds;
-        let known: Vec<&str> = [CPU, MEMORY, DISK].into_iter().filter(|name| !counts.0.contains_key(*name)).collect();
-        for sums in sums_by_step(rest, &grid, &parts)?.values() {
-            for (name, value, bounds) in [
-                (CPU, sums.cpu(), limits.cpu),
-                (MEMORY, sums.memory(), limits.memory),
-                (DISK, sums.disk(), limits.disk),
-            ] {
-                // A percentage that is reported as one says more than one put together.
-                if let Some(value) = value.filter(|_| known.contains(&name)) {
-                    counts.add(name, value, bounds);
-                }
-            }
-        }
-    }
-    Ok(counts.percent())
-}
-
-/// Steps of each component: (not critical, all).
-#[derive(Default)]
-struct Counts(BTreeMap<String, (f64, f64)>);
-
-impl Counts {
-    fn add(&mut self, component: &str, value: f64, [_, critical]: [f64; 2]) {
-        let (good, all) = self.0.entry(component.to_owned()).or_default();
-        *all += 1.0;
-        if value < critical {
-            *good += 1.0;
-        }
-    }
-
-    fn percent(self) -> BTreeMap<String, f64> {
-        self.0.into_iter().filter_map(|(name, (good, all))| Some((name, percent(good, all)?))).collect()
-    }
-}
-
-/// Series that say something of a component only together: CPU seconds, and bytes of memory and disks by state.
-fn parts_of(rest: &Rest, agent: &AgentDesc) -> Vec<(Arc<SeriesDesc>, VitalRole)> {
-    let together = |one: &VitalRole| {
-        matches!(
-            one,
-            VitalRole::CpuBusySeconds
-                | VitalRole::CpuIdleSeconds
-                | VitalRole::CpuWaitSeconds
-                | VitalRole::MemoryUsedBytes
-                | VitalRole::MemoryOtherBytes
-                | VitalRole::MemoryTotalBytes
-                | VitalRole::MemoryAvailableBytes
-                | VitalRole::DiskUsedBytes
-                | VitalRole::DiskFreeBytes
-        )
-    };
-    let all = rest.registry.series_of(agent.id).into_iter();
-    let parts = all.filter_map(|one| role(&one.spec).filter(together).map(|role| (one, role)));
-    parts.take(MOST_PARTS).collect()
-}
-
-/// The parts of one step, as evaluation puts them together too.
-#[derive(Default)]
-struct Sums {
-    cpu_busy: f64,
-    cpu_idle: Option<f64>,
-    cpu_wait: f64,
-    memory_used: Option<f64>,
-    memory_other: f64,
-    memory_total: Option<f64>,
-    memory_available: Option<f64>,
-    /// By file system.
-    disks: HashMap<String, Disk>,
-}
-
-#[derive(Default)]
-struct Disk {
-    used: f64,
-    free: Option<f64>,
-}
-
-impl Sums {
-    fn add(&mut self, role: VitalRole, series: &SeriesDesc, value: f64) {
-        let more = |sum: &mut Option<f64>| *sum = Some(sum.unwrap_or(0.0) + value);
-        let which = || group(&series.spec).map(|(key, value)| format!("{key}={value}\n")).collect::<String>();
-        match role {
-            VitalRole::CpuBusySeconds => self.cpu_busy += value,
-            VitalRole::CpuIdleSeconds => more(&mut self.cpu_idle),
-            VitalRole::CpuWaitSeconds => self.cpu_wait += value,
-            VitalRole::MemoryUsedBytes => more(&mut self.memory_used),
-            VitalRole::MemoryOtherBytes => self.memory_other += value,
-            VitalRole::MemoryTotalBytes => more(&mut self.memory_total),
-            VitalRole::MemoryAvailableBytes => more(&mut self.memory_available),
-            VitalRole::DiskUsedBytes => self.disks.entry(which()).or_default().used += value,
-            VitalRole::DiskFreeBytes => more(&mut self.disks.entry(which()).or_default().free),
-            _ => {}
-        }
-    }
-
-    fn cpu(&self) -> Option<f64> {
-        percent(self.cpu_busy, self.cpu_busy + self.cpu_wait + self.cpu_idle?)
-    }
-
-    fn memory(&self) -> Option<f64> {
-        if let (Some(available), Some(total)) = (self.memory_available, self.memory_total) {
-            return percent(total - available, total);
-        }
-        let used = self.memory_used?;
-        // Without another state the used bytes would be all there is.
-        let all = self.memory_total.or((self.memory_other > 0.0).then_some(used + self.memory_other))?;
-        percent(used, all)
-    }
-
-    /// The fullest.
-    fn disk(&self) -> Option<f64> {
-        self.disks.values().filter_map(|disk| percent(disk.used, disk.used + disk.free?)).reduce(f64::max)
-    }
-}
-
-fn sums_by_step(
-    rest: &Rest,
-    grid: &Grid,
-    parts: &[(Arc<SeriesDesc>, VitalRole)],
-) -> Result<BTreeMap<UnixNanos, Sums>, StoreError> {
-    let mut steps: BTreeMap<UnixNanos, Sums> = BTreeMap::new();
-    for (series, role) in parts {
-        if matches!(role, VitalRole::CpuBusySeconds | VitalRole::CpuIdleSeconds | VitalRole::CpuWaitSeconds) {
-            let totals = grid.ask(rest, series, Aggregation::Last)?;
-            for pair in totals.windows(2) {
-                let ((_, before), (time, after)) = (pair[0], pair[1]);
-                // The store has totals as they were sent. One that falls was corrected, or reset together with all others,
-                // and then nothing is known of this step.
-                let increase = (after - before).max(0.0);
-                steps.entry(time).or_default().add(*role, series, increase);
-            }
-        } else {
-            for (time, value) in grid.ask(rest, series, Aggregation::Mean)? {
-                steps.entry(time).or_default().add(*role, series, value);
-            }
-        }
-    }
-    Ok(steps)
-}
-
-/// Steps over a window, or over the part of it in which a series has anything.
-pub struct Grid {
-    start: UnixNanos,
-    end: UnixNanos,
-    step: i64,
-}
-
-impl Grid {
-    /// About `steps` steps for `series`.
-    pub fn of(
-        rest: &Rest,
-        series: &SeriesDesc,
-        start: UnixNanos,
-        end: UnixNanos,
-        steps: i64,
-    ) -> Result<Self, StoreError> {
-        let wide = Self::new(start, end, steps);
-        let points = wide.ask(rest, series, Aggregation::Count)?;
-        Ok(match (points.first(), points.last()) {
-            (Some(&(first, _)), Some(&(last, _))) if last.since(first) < end.since(start) / 2 => {
-                Self::new(first, last.plus(wide.step).min(end), steps)
-            }
-            _ => wide,
-        })
-    }
-
-    fn new(start: UnixNanos, end: UnixNanos, steps: i64) -> Self {
-        Self { start, end, step: (end.since(start) / steps).max(UnixNanos::SECOND) }
-    }
-
-    /// The length of a step.
-    pub fn step(&self) -> i64 {
-        self.step
-    }
-
-    /// The end, which may cut the last step.
-    pub fn end(&self) -> UnixNanos {
-        self.end
-    }
-
-    /// What is made of the series' values in each step that has any.
-    pub fn ask(&self, rest: &Rest, series: &SeriesDesc, how: Aggregation) -> Result<Vec<(UnixNanos, f64)>, StoreError> {
-        let limit = usize::try_from(self.end.since(self.start) / self.step + 2).unwrap_or(usize::MAX);
-        let (start, end) = (self.start, self.end);
-        rest.store.samples(&SampleQuery { series: series.id, start, end, step: Some((self.step, how)), limit })
-    }
+    Some(JudgedSeries { component: if named { spec.scope.name.clone() } else { component.to_owned() }, bounds })
 }
 
 /// Where a series becomes degraded and critical, in its own unit; none when it is not judged by itself.

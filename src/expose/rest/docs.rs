@@ -3,10 +3,14 @@
 //! Its examples can be sent as they stand, one after the other, to a service that knows nothing: they are listed in that
 //! order, and their times are those of the moment at which the document is asked for.
 
-use super::error::ApiError;
+use super::error::{ApiError, ERROR_EXAMPLES, ErrorBody, InvalidBody};
+use super::extract::Anyone;
+use super::prefix;
+use super::problem::Problem;
+use super::routes::ROUTES;
 use super::time::Time;
-use super::{Anyone, assess, check, dashboard, error, ingest, prefix, query, uptime};
 use crate::expose::Rest;
+use crate::net::Refusal;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -24,7 +28,7 @@ use vitals_core::ids::{AgentId, UnixNanos};
 use vitals_core::rules::alerts;
 use vitals_core::series::MetricKind;
 
-/// What the code says of its routes and shapes.
+/// What the document says besides its routes.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -33,64 +37,19 @@ use vitals_core::series::MetricKind;
                        offset is UTC; answers are in UTC. Unknown fields of a request are ignored.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    paths(
-        ingest::heartbeat,
-        ingest::system_metrics,
-        ingest::batch,
-        ingest::maintenance,
-        ingest::acknowledge,
-        uptime::status,
-        uptime::summary,
-        assess::health_check,
-        dashboard::dashboard,
-        query::service_health,
-        query::probe,
-        query::metrics,
-        query::agents,
-        query::series,
-        query::samples,
-        query::verdicts,
-        query::alerts,
-        query::plugins,
-    ),
-    components(schemas(check::Problem, error::ErrorBody, error::InvalidBody)),
+    components(schemas(Problem, ErrorBody, InvalidBody)),
     tags(
         (name = "telemetry", description = "The IntelliBrowse contract"),
         (name = "query", description = "What is known, as lists"),
         (name = "operations", description = "Probes, plugins, alerts, maintenance windows"),
     )
 )]
-struct Code;
-
-/// Requests and answers by operation: `request`, and one for each status of success; `errors` for all.
-const EXAMPLES: &str = include_str!("examples.json");
-
-/// The operations in the order in which their examples can be sent.
-const ORDER: [&str; 18] = [
-    "heartbeat",
-    "system_metrics",
-    "batch",
-    "uptime_status",
-    "uptime_summary",
-    "health_check",
-    "dashboard",
-    "service_health",
-    "agents",
-    "series",
-    "samples",
-    "verdicts",
-    "alerts",
-    "acknowledge",
-    "maintenance",
-    "plugins",
-    "probe",
-    "metrics",
-];
+struct Frame;
 
 /// The moment at which the examples were written.
 const WRITTEN_AT: &str = "2026-03-01T12:00:00Z";
 
-/// The document, with its paths in the order of [`ORDER`] when it is written.
+/// The document, with its paths in the order of [`ROUTES`] when it is written.
 #[derive(Clone)]
 pub struct Document(pub Value);
 
@@ -111,22 +70,29 @@ struct Paths<'a>(&'a Map<String, Value>);
 
 impl Serialize for Paths<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let rank = |path: &Value| {
-            let mut ids = path.as_object().into_iter().flat_map(|path| path.values()).map(|one| &one["operationId"]);
-            ids.find_map(|id| ORDER.iter().position(|known| id == known)).unwrap_or(ORDER.len())
-        };
+        let rank = |path: &str| DOCUMENT.paths.iter().position(|known| known == path).unwrap_or(usize::MAX);
         let mut paths: Vec<_> = self.0.iter().collect();
-        paths.sort_by_key(|(_, path)| rank(path));
+        paths.sort_by_key(|(path, _)| rank(path));
         serializer.collect_map(paths)
     }
 }
 
-/// The document as it was written.
-static DOCUMENT: LazyLock<Value> = LazyLock::new(written);
+/// The document as it was written, and the paths of [`ROUTES`] in their order.
+struct WrittenDocument {
+    document: Value,
+    paths: Vec<String>,
+}
+
+static DOCUMENT: LazyLock<WrittenDocument> = LazyLock::new(written);
+
+/// The paths of [`ROUTES`], in their order.
+pub fn paths() -> impl Iterator<Item = &'static str> {
+    DOCUMENT.paths.iter().map(String::as_str)
+}
 
 /// The names of the query parameters of each path.
 static PARAMETERS: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new(|| {
-    let paths = DOCUMENT["paths"].as_object().into_iter().flatten();
+    let paths = DOCUMENT.document["paths"].as_object().into_iter().flatten();
     let of = |path: &'static Value| {
         let operations = path.as_object().into_iter().flat_map(|path| path.values());
         let parameters = operations.flat_map(|operation| operation["parameters"].as_array().into_iter().flatten());
@@ -144,7 +110,7 @@ pub fn parameters(path: &str) -> &'static [&'static str] {
 /// The document with the times of `now`.
 #[must_use]
 pub fn document(now: UnixNanos) -> Document {
-    let mut document = DOCUMENT.clone();
+    let mut document = DOCUMENT.document.clone();
     let written = Time::parse(WRITTEN_AT).map_or(now, |time| time.0);
     let whole_seconds = now.since(written) / UnixNanos::SECOND * UnixNanos::SECOND;
     move_examples(&mut document, whole_seconds);
@@ -200,13 +166,35 @@ fn name_the_alert(document: &mut Value) {
     }
 }
 
-/// What the code says, with the token, the headers of the answers and the examples.
+/// Puts the routes together, with the token, the headers of the answers and the examples.
 ///
 /// # Panics
 /// Never: what is read is part of the program, and tests read it too.
-fn written() -> Value {
-    let mut document = serde_json::to_value(Code::openapi()).expect("the document is JSON");
-    let examples: Map<String, Value> = serde_json::from_str(EXAMPLES).expect("the examples are JSON");
+fn written() -> WrittenDocument {
+    let mut all = Frame::openapi();
+    let mut paths = Vec::new();
+    let mut examples = Map::new();
+    for route in ROUTES {
+        let document = (route.document)();
+        for (path, item) in &document.paths.paths {
+            let operations = [&item.get, &item.post].into_iter().flatten();
+            let example: Value = serde_json::from_str(route.examples).expect("the examples are JSON");
+            examples
+                .extend(operations.filter_map(|operation| Some((operation.operation_id.clone()?, example.clone()))));
+            paths.push(path.clone());
+        }
+        all.merge(document);
+    }
+    let document = serde_json::to_value(all).expect("the document is JSON");
+    WrittenDocument { document: with_examples(document, &examples), paths }
+}
+
+/// Lays the token, the headers of the answers and the examples over what the code says.
+///
+/// # Panics
+/// Never, as [`written`].
+fn with_examples(mut document: Value, examples: &Map<String, Value>) -> Value {
+    let errors: Value = serde_json::from_str(ERROR_EXAMPLES).expect("the examples are JSON");
     document["components"]["securitySchemes"] =
         json!({"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}});
     document["components"]["headers"] = headers();
@@ -227,7 +215,7 @@ fn written() -> Value {
                 "429" | "503" => response["headers"]["retry-after"] = reference("retry"),
                 _ => {}
             }
-            let example = own.get(status).or_else(|| examples["errors"].get(status));
+            let example = own.get(status).or_else(|| errors.get(status));
             for media in response["content"].as_object_mut().into_iter().flat_map(|content| content.values_mut()) {
                 if let Some(example) = example {
                     media["example"] = example.clone();
@@ -304,10 +292,10 @@ async fn page(file: String) -> Response {
             }
             response
         }
-        Ok(None) => ApiError::NotFound("there is no such page".to_owned()).into_response(),
+        Ok(None) => ApiError::not_found("there is no such page").into_response(),
         Err(error) => {
             tracing::error!(%error, "a page of the documentation cannot be made");
-            ApiError::Internal.into_response()
+            ApiError::from(Refusal::Internal).into_response()
         }
     }
 }

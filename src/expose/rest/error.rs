@@ -1,44 +1,75 @@
-//! Everything that is not a success.
+//! Errors of the API: what handlers return, how it is answered, and what the document says of it.
 
-use super::check::Problem;
-use crate::auth::Denied;
-use crate::expose::IntakeError;
+use super::contract::Problem;
+use crate::net::Refusal;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 use vitals_core::registry::RegistryError;
-use vitals_core::seam::StoreError;
+use vitals_core::store::StoreError;
 
-/// Why a request got no answer of its own kind.
+/// Why a handler did not answer with success.
 #[derive(Debug)]
 pub enum ApiError {
-    /// No token, or a bad one.
-    Denied(Denied),
-    /// The token may not do or touch that.
-    Forbidden(String),
-    /// No such thing for this caller.
-    NotFound(String),
-    /// The route exists, not with this method.
-    Method,
-    /// The body did not come in time.
-    SlowBody,
-    /// More than a request may hold.
-    TooLarge(String),
-    /// A compressed body.
-    Encoding,
-    /// What was sent does not fit the contract.
+    /// The request does not fit the contract: everything that is wrong with it.
     Invalid(Vec<Problem>),
-    /// The intake refused.
-    Intake(IntakeError),
-    /// A quota is used up.
-    Quota(String),
-    /// The store refused; the reason goes to the log.
-    Store(StoreError),
-    /// It took too long.
-    Timeout,
-    /// A bug; the reason is in the log.
-    Internal,
+    /// The request was refused.
+    Refused(Refusal),
+}
+
+impl ApiError {
+    /// The refusal of a path, or of a thing that does not exist for this caller.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::Refused(Refusal::NotFound(detail.into()))
+    }
+}
+
+/// Succeeds when there are no problems.
+pub fn none_wrong(problems: Vec<Problem>) -> Result<(), ApiError> {
+    if problems.is_empty() { Ok(()) } else { Err(ApiError::Invalid(problems)) }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::TooMuch { .. } => {
+                Self::Invalid(vec![Problem::new("too_long", ["query", "step"], error.to_string(), None)])
+            }
+            other => Self::Refused(other.into()),
+        }
+    }
+}
+
+impl From<RegistryError> for ApiError {
+    fn from(error: RegistryError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let answer = match self {
+            Self::Invalid(detail) => {
+                return (StatusCode::UNPROCESSABLE_ENTITY, axum::Json(InvalidBody { detail })).into_response();
+            }
+            Self::Refused(refusal) => refusal.rest(),
+        };
+        let mut response = (answer.status, axum::Json(ErrorBody { detail: answer.detail })).into_response();
+        if answer.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = answer.retry_after_seconds {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
 }
 
 /// The body of every error but 422.
@@ -118,86 +149,25 @@ pub enum MissingError {
     Missing(ErrorBody),
 }
 
-impl From<Denied> for ApiError {
-    fn from(denied: Denied) -> Self {
-        Self::Denied(denied)
-    }
-}
-
-impl From<IntakeError> for ApiError {
-    fn from(error: IntakeError) -> Self {
-        Self::Intake(error)
-    }
-}
-
-impl From<StoreError> for ApiError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::TooMuch { .. } => {
-                Self::Invalid(vec![Problem::new("too_long", ["query", "step"], error.to_string(), None)])
-            }
-            other => Self::Store(other),
-        }
-    }
-}
-
-impl From<RegistryError> for ApiError {
-    fn from(error: RegistryError) -> Self {
-        Self::Quota(error.to_string())
-    }
-}
-
-impl ApiError {
-    /// Seconds after which a quota may have changed.
-    const QUOTA_RETRY: u64 = 60;
-
-    /// The status, the sentence, and after how many seconds to try again.
-    fn parts(self) -> (StatusCode, String, Option<u64>) {
-        let plain = |status, text: &str| (status, text.to_owned(), None);
-        match self {
-            Self::Denied(denied) => (StatusCode::UNAUTHORIZED, denied.to_string(), None),
-            Self::Forbidden(what) => (StatusCode::FORBIDDEN, what, None),
-            Self::NotFound(what) => (StatusCode::NOT_FOUND, what, None),
-            Self::Method => plain(StatusCode::METHOD_NOT_ALLOWED, "the route does not take this method"),
-            Self::SlowBody => plain(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
-            Self::TooLarge(what) => (StatusCode::PAYLOAD_TOO_LARGE, what, None),
-            Self::Encoding => plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the JSON without Content-Encoding"),
-            Self::Intake(IntakeError::Overloaded { retry_after }) => {
-                let seconds = retry_after.as_secs().max(1);
-                let text = format!("overloaded, try again in {seconds} s");
-                (StatusCode::TOO_MANY_REQUESTS, text, Some(seconds))
-            }
-            Self::Intake(IntakeError::Unavailable(reason)) => {
-                tracing::error!(reason, "a record was not taken");
-                (StatusCode::SERVICE_UNAVAILABLE, "telemetry cannot be taken now, try again".to_owned(), Some(1))
-            }
-            Self::Quota(what) => (StatusCode::TOO_MANY_REQUESTS, what, Some(Self::QUOTA_RETRY)),
-            Self::Store(error) => {
-                tracing::error!(%error, "the store did not answer");
-                (StatusCode::SERVICE_UNAVAILABLE, "the store cannot be read now, try again".to_owned(), Some(1))
-            }
-            Self::Timeout => {
-                (StatusCode::SERVICE_UNAVAILABLE, "the request took too long, try again".to_owned(), Some(1))
-            }
-            Self::Internal => plain(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here"),
-            Self::Invalid(_) => plain(StatusCode::UNPROCESSABLE_ENTITY, "the request does not fit the contract"),
-        }
-    }
-}
-
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        if let Self::Invalid(detail) = self {
-            return (StatusCode::UNPROCESSABLE_ENTITY, axum::Json(InvalidBody { detail })).into_response();
-        }
-        let (status, detail, retry) = self.parts();
-        let mut response = (status, axum::Json(ErrorBody { detail })).into_response();
-        if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        if let Some(seconds) = retry {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
-    }
-}
+/// The answers of errors by status, as the document shows them.
+pub const ERROR_EXAMPLES: &str = r#"{
+  "401": {"detail": "the token has expired"},
+  "403": {"detail": "the token may not touch web-1"},
+  "404": {"detail": "there is no telemetry for web-1"},
+  "408": {"detail": "the body did not come in time"},
+  "413": {"detail": "1001 heartbeats, at most 1000 are taken at once"},
+  "415": {"detail": "send the JSON without Content-Encoding"},
+  "422": {
+    "detail": [
+      {
+        "type": "less_than_equal",
+        "loc": ["body", "cpu_usage_percent"],
+        "msg": "Input should be less than or equal to 100",
+        "input": 101
+      }
+    ]
+  },
+  "429": {"detail": "overloaded, try again in 1 s"},
+  "500": {"detail": "something went wrong here"},
+  "503": {"detail": "the store cannot be read now, try again"}
+}"#;

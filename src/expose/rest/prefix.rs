@@ -4,7 +4,7 @@
 //! then paths with the prefix are taken as well. When nobody says, all that is told to clients is relative, which is
 //! right behind any prefix.
 
-use super::Rest;
+use crate::expose::Rest;
 use axum::http::HeaderMap;
 
 /// What is accepted of a prefix, bytes.

@@ -1,6 +1,7 @@
 //! Times and durations as the contract writes them.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::time::Instant;
 use utoipa::ToSchema;
 use vitals_core::ids::UnixNanos;
 
@@ -117,6 +118,24 @@ pub fn seconds(nanos: i64) -> f64 {
 #[allow(clippy::cast_precision_loss)]
 pub fn minutes(nanos: i64) -> f64 {
     nanos as f64 / (60 * UnixNanos::SECOND) as f64
+}
+
+/// Seconds of a setting as nanoseconds; as many as there can be when they are more.
+#[must_use]
+pub fn nanos_of_seconds(seconds: u64) -> i64 {
+    i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(UnixNanos::SECOND)
+}
+
+/// What is said of a time that is too far ahead.
+#[must_use]
+pub fn ahead_of_clock(seconds: u64) -> String {
+    format!("Input should be at most {seconds} seconds ahead of the server's clock")
+}
+
+/// Milliseconds since `begun`.
+#[must_use]
+pub fn milliseconds_since(begun: Instant) -> f64 {
+    begun.elapsed().as_secs_f64() * 1e3
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! OTLP/JSON becomes protobuf bytes, so that everything behind this room knows one form.
+//! OTLP/JSON becomes protobuf bytes, so that everything behind this stage knows one form.
 //!
 //! - `schema`: the messages and their fields
 //! - `cursor`: reading JSON in place
@@ -440,7 +440,7 @@ impl<'a> Decoder<'a> {
         self.out.extend_from_slice(bytes);
     }
 
-    /// Writes a key and room for a short length; what follows is the field's content up to [`Self::close`].
+    /// Writes a key and space for a short length; what follows is the field's content up to [`Self::close`].
     fn open(&mut self, field: &Field) -> usize {
         self.varint(u64::from(field.number << 3 | 2));
         self.out.push(0);

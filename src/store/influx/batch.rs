@@ -4,16 +4,16 @@ use super::gzip;
 use bytes::Bytes;
 use flate2::read::GzDecoder;
 use std::io::Read;
-use vitals_core::seam::StoreError;
+use vitals_core::store::StoreError;
 
 /// One write.
 #[derive(Clone, Debug)]
-pub(super) struct Batch {
+pub(super) struct LineBatch {
     pub(super) body: Bytes,
     pub(super) lines: usize,
 }
 
-impl Batch {
+impl LineBatch {
     /// The body of `lines`, all of which end with a newline.
     pub(super) fn of(text: &[u8], lines: usize) -> Self {
         Self { body: gzip::compress(text).into(), lines }

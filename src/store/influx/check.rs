@@ -5,7 +5,7 @@ use super::flux;
 use crate::store::StoreConfig;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use vitals_core::seam::StoreError;
+use vitals_core::store::StoreError;
 
 const DAY_SECONDS: u64 = 86_400;
 
@@ -136,7 +136,7 @@ fn read(client: &Client) -> Result<(String, Value), String> {
 
 /// A comment is what can be written without leaving anything.
 fn write(client: &Client) -> Result<(String, Value), String> {
-    let batch = super::batch::Batch::of(b"# vitals store check\n", 1);
+    let batch = super::batch::LineBatch::of(b"# vitals store check\n", 1);
     let (done, answer) = crossbeam_channel::bounded(1);
     client.write(batch.body, (), done);
     match answer.recv() {

@@ -11,7 +11,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use vitals_core::seam::StoreError;
+use vitals_core::store::StoreError;
 
 /// Bytes of an answer to a write that are looked at.
 const ANSWER_BYTES: usize = 1 << 20;

@@ -7,7 +7,7 @@ use super::layout::Place;
 use crate::store::shared::Shared;
 use hashbrown::{HashMap, HashSet};
 use parking_lot::RwLock;
-use vitals_core::seam::StoreError;
+use vitals_core::store::StoreError;
 
 /// The types of all columns, and which series use two of them.
 pub(super) struct Types {

@@ -4,7 +4,7 @@
 //! forget it. Within a window each sample is there once, so the order of its writes does not matter; windows follow one
 //! another. A crash in between sends a window again, which changes nothing.
 
-use super::batch::Batch;
+use super::batch::LineBatch;
 use super::client::Client;
 use super::columns::Types;
 use super::findings;
@@ -15,14 +15,14 @@ use super::names::Names;
 use super::read::Reader;
 use super::status::{Status, Stop};
 use crate::store::shared::Shared;
-use crate::store::sorted::Run;
-use crate::store::unsent::{Learnt, Newest, VerdictTimes, Window, verdict_kind};
+use crate::store::sorted::SortedRun;
+use crate::store::unsent::{Learnt, Newest, UnsentWindow, VerdictTimes, verdict_kind};
 use crossbeam_channel::Receiver;
 use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vitals_core::ids::UnixNanos;
-use vitals_core::seam::{StoreError, VerdictQuery};
+use vitals_core::store::{StoreError, VerdictQuery};
 
 /// Bytes of heads kept; past it they are made anew.
 const HEAD_BYTES: usize = 64 << 20;
@@ -117,7 +117,7 @@ impl Feeder {
         Ok(true)
     }
 
-    fn send(&mut self, window: &Window) -> Result<(), Broken> {
+    fn send(&mut self, window: &UnsentWindow) -> Result<(), Broken> {
         let known = self.reader.existing(&self.late(window))?;
         let mut lines = Lines::default();
         let mut times = Times::new();
@@ -152,8 +152,8 @@ impl Feeder {
 
     fn send_run(
         &mut self,
-        window: &Window,
-        run: &Run,
+        window: &UnsentWindow,
+        run: &SortedRun,
         known: &HashSet<(u32, i64)>,
         lines: &mut Lines,
         times: &mut Times,
@@ -181,9 +181,9 @@ impl Feeder {
     }
 
     /// The rows that are not newer than what was sent: they may be there already, and InfluxDB would replace them.
-    fn late(&self, window: &Window) -> Vec<(u32, i64)> {
+    fn late(&self, window: &UnsentWindow) -> Vec<(u32, i64)> {
         let mut late = Vec::new();
-        for Run { series, rows } in &window.rows.runs {
+        for SortedRun { series, rows } in &window.rows.runs {
             let newest = self.newest.get(*series);
             let old = window.rows.times[rows.clone()].iter().take_while(|time| **time <= newest);
             late.extend(old.map(|time| (*series, *time)));
@@ -220,7 +220,7 @@ impl Feeder {
 
     fn flush(&mut self, lines: &mut Lines) -> Result<(), Broken> {
         if lines.count > 0 {
-            let batch = Batch::of(&lines.text, lines.count);
+            let batch = LineBatch::of(&lines.text, lines.count);
             lines.text.clear();
             lines.count = 0;
             self.flight.start(batch)?;

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use vitals_core::availability::Interval;
 use vitals_core::ids::{AgentId, UnixNanos};
-use vitals_core::seam::StoreError;
+use vitals_core::store::StoreError;
 use vitals_core::verdict::{Alert, Verdict, VerdictBody};
 
 /// The field that a verdict is read back from.

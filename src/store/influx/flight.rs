@@ -1,13 +1,13 @@
 //! Writes under way, and those that have to be made again.
 
-use super::batch::Batch;
+use super::batch::LineBatch;
 use super::client::{Client, Written};
 use super::status::{Status, Stop};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use vitals_core::seam::StoreError;
+use vitals_core::store::StoreError;
 
 const FIRST_PAUSE: Duration = if cfg!(test) { Duration::from_millis(10) } else { Duration::from_millis(250) };
 /// How often someone who waits looks whether the store closes.
@@ -37,7 +37,7 @@ impl From<StoreError> for Broken {
 }
 
 /// A write and what became of it.
-type Answer = (Batch, Written);
+type Answer = (LineBatch, Written);
 
 /// The writes of one window.
 pub(super) struct Flight {
@@ -45,7 +45,7 @@ pub(super) struct Flight {
     status: Arc<Status>,
     stop: Arc<Stop>,
     done: (Sender<Answer>, Receiver<Answer>),
-    waiting: VecDeque<Batch>,
+    waiting: VecDeque<LineBatch>,
     under_way: usize,
     /// Attempts in a row that the server did not take.
     failures: u32,
@@ -59,7 +59,7 @@ impl Flight {
     }
 
     /// Sends a batch, after as many as may be under way.
-    pub(super) fn start(&mut self, batch: Batch) -> Result<(), Broken> {
+    pub(super) fn start(&mut self, batch: LineBatch) -> Result<(), Broken> {
         self.waiting.push_back(batch);
         self.pump(self.client.config().writes_in_flight)
     }
@@ -109,7 +109,7 @@ impl Flight {
         }
     }
 
-    fn settle(&mut self, batch: Batch, written: Written) -> Result<(), Broken> {
+    fn settle(&mut self, batch: LineBatch, written: Written) -> Result<(), Broken> {
         let lines = batch.lines as u64;
         match written {
             Written::All => self.taken(lines),

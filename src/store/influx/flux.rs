@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use vitals_core::ids::UnixNanos;
-use vitals_core::seam::StoreError;
+use vitals_core::store::StoreError;
 
 /// A string literal. Everything but plain characters is written as bytes, so that no name can end it.
 pub(super) fn literal(text: &str) -> String {

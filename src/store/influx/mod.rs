@@ -36,7 +36,7 @@ pub use config::{InfluxConfig, Secret};
 use super::StoreConfig;
 use super::embedded::EmbeddedStore;
 use super::outbox::Outbox;
-use super::read::{Folder, verdict_key};
+use super::read::{StepAggregator, verdict_key};
 use super::sorted::day_of;
 use client::Client;
 use columns::Types;
@@ -53,8 +53,9 @@ use std::time::{Duration, SystemTime};
 use vitals_core::availability::Interval;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
-use vitals_core::seam::{
-    AlertQuery, Catalogue, Checkpoint, OutboxStats, Output, SampleQuery, Store, StoreError, StoreStats, VerdictQuery,
+use vitals_core::store::{
+    AlertQuery, Catalogue, Checkpoint, EvaluationOutput, OutboxStats, SampleQuery, Store, StoreError, StoreStats,
+    VerdictQuery,
 };
 use vitals_core::verdict::{Alert, Verdict};
 
@@ -163,7 +164,7 @@ impl Store for InfluxStore {
         self.front.stored(partition)
     }
 
-    fn write(&self, partition: Partition, mut output: Output) {
+    fn write(&self, partition: Partition, mut output: EvaluationOutput) {
         self.reader.names.learn(&output);
         for columns in &mut output.samples {
             *columns = only_what_fits(std::mem::take(columns));
@@ -202,7 +203,7 @@ impl Store for InfluxStore {
         if done.len() > limit {
             return Err(StoreError::TooMuch { limit });
         }
-        let mut folder = Folder::new(start, step, limit - done.len());
+        let mut folder = StepAggregator::new(start, step, limit - done.len());
         for (time, value) in merged(there, here) {
             folder.add(time, value).map_err(|_| StoreError::TooMuch { limit })?;
         }
@@ -254,6 +255,14 @@ impl Store for InfluxStore {
         let since = since.and_then(|since| i64::try_from(since.as_nanos()).ok()).map(UnixNanos);
         let (refused, refusal) = self.status.refusals();
         Some(OutboxStats { samples, bytes, since, trouble: self.status.problem(), refused, refusal })
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.front.trouble()
+    }
+
+    fn stopping(&self) {
+        self.front.stopping();
     }
 
     fn close(&self) {

@@ -4,8 +4,8 @@ use hashbrown::HashMap;
 use parking_lot::RwLock;
 use std::sync::Arc;
 use vitals_core::ids::AgentId;
-use vitals_core::seam::{Catalogue, Output};
 use vitals_core::series::{AgentDesc, SeriesDesc};
+use vitals_core::store::{Catalogue, EvaluationOutput};
 
 /// Series and agents by number. The descriptions are shared with the registry.
 #[derive(Default)]
@@ -23,7 +23,7 @@ impl Names {
     }
 
     /// Adds what an output describes.
-    pub(super) fn learn(&self, output: &Output) {
+    pub(super) fn learn(&self, output: &EvaluationOutput) {
         if !output.agents.is_empty() {
             self.agents.write().extend(output.agents.iter().map(|agent| (agent.id.0, agent.clone())));
         }

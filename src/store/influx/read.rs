@@ -12,7 +12,7 @@ use hashbrown::HashSet;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vitals_core::ids::UnixNanos;
-use vitals_core::seam::{Aggregation, StoreError, VerdictQuery};
+use vitals_core::store::{Aggregation, StoreError, VerdictQuery};
 use vitals_core::verdict::Verdict;
 
 /// Agents named in one question; more take several.

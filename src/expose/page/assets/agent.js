@@ -1,19 +1,20 @@
 // One agent: why it is as it is, what it was, what was measured, who judged.
 
-import { all, fill, h, name, plain, s, say } from './dom.js';
+import { fill, h, plain, s, say } from './dom.js';
 import { get } from './api.js';
 import * as live from './live.js';
-import { acknowledge, maintain, retire, silence } from './actions.js';
+import { acknowledge, maintain } from './actions.js';
+import { agentOf, intervalsOf } from './known.js';
 import { empty, failed } from './dialog.js';
 import { DASH, many, number, percent, value } from './format.js';
-import { ago, local, now, range, span, time, timeBoth } from './time.js';
+import { ago, local, now, range, span, time } from './time.js';
 import { RISK, severity, state, stateOf } from './state.js';
 import { tally } from './strip.js';
 import { timeline } from './timeline.js';
 import { Charts } from './measurements.js';
 
 const RANGES = ['15m', '1h', '6h', '12h', '24h', '7d', '30d'];
-const DEFAULT = '1h';
+const DEFAULT = '1h', MOST_VERDICTS = 200;
 
 export async function open(main, query, frame) {
   const view = new AgentView(main, query, frame);
@@ -27,7 +28,7 @@ class AgentView {
     const [from, to] = [Number(query.from), Number(query.to)];
     this.fixed = from && to > from ? { start: from, end: to } : undefined;
     this.keys = {
-      a: () => this.act('acknowledge'), s: () => this.act('silence'), '[': () => this.shift(-1), ']': () => this.shift(1),
+      a: () => this.act(), '[': () => this.shift(-1), ']': () => this.shift(1),
       c: () => this.comparer?.focus(), Escape: () => this.zoom(),
     };
   }
@@ -40,7 +41,7 @@ class AgentView {
 
   async load() {
     try {
-      this.agent = await get(`agents/${encodeURIComponent(this.id)}`);
+      this.agent = await agentOf(this.id);
     } catch (error) {
       if (![403, 404, 422].includes(error.status)) throw error;
       this.frame.title('No such agent');
@@ -90,9 +91,8 @@ class AgentView {
         h('dl', { class: 'facts' }, fact('heard', this.heard), interval && fact('every', span(interval * 1000)), agent.timeout_seconds && fact('silent after', span(agent.timeout_seconds * 1000)),
           agent.agent_name && fact('name', plain(agent.agent_name)), agent.agent_version && fact('version', plain(agent.agent_version)), fact('first seen', time(agent.first_seen)),
           Number.isFinite(agent.clock_skew_ms) && Math.abs(agent.clock_skew_ms) >= 1000 && fact('clock', `${number(Math.abs(agent.clock_skew_ms) / 1000)} s ${agent.clock_skew_ms > 0 ? 'ahead' : 'behind'}`), fact('series', String(agent.series ?? DASH)))),
-      h('div', { class: 'acts' }, open.length > 0 && button(open.length > 1 ? `Acknowledge ${open.length} alerts` : 'Acknowledge', 'a', () => this.act('acknowledge'), 'btn main'),
-        open.length > 0 && button('Silence\u2026', 's', () => this.act('silence')), button('Maintenance\u2026', '', () => maintain(agent.agent_id, now())),
-        button('Retire\u2026', '', async () => { if (await retire(agent.agent_id)) this.frame.go('./'); })));
+      h('div', { class: 'acts' }, open.length > 0 && button(open.length > 1 ? `Acknowledge ${open.length} alerts` : 'Acknowledge', 'a', () => this.act(), 'btn main'),
+        button('Maintenance\u2026', '', () => maintain(agent.agent_id, now()))));
     this.fillWhy(word);
     this.fillSays(word);
     this.fillObjective();
@@ -142,10 +142,9 @@ class AgentView {
   async readTimeline() {
     const { start, end } = this.spanOfTimeline;
     try {
-      const query = { start: new Date(start).toISOString(), end: new Date(end).toISOString() };
-      const [line, past] = await Promise.all([get(`agents/${encodeURIComponent(this.id)}/timeline`, query), get('alerts', { agent: this.id, limit: 200 })]);
+      const [intervals, past] = await Promise.all([intervalsOf(this.id, start), get('alerts', { agent: this.id, limit: 200 })]);
       this.past = past.alerts;
-      this.intervals = line.intervals.map((one) => ({ ...one, start: Math.max(Date.parse(one.start), start), end: one.end ? Date.parse(one.end) : undefined }));
+      this.intervals = intervals.filter((one) => one.start < end && !(one.end < start)).map((one) => ({ ...one, start: Math.max(one.start, start) }));
       this.drawTimeline();
       this.fillAlerts(this.agent.open_alerts ?? []);
     } catch (error) {
@@ -167,12 +166,11 @@ class AgentView {
       timeline(`Timeline of ${this.id}, ${span(end - start)}`, this.intervals, shown, start, end));
   }
 
-  async readVerdicts(after) {
+  async readVerdicts() {
     const { start, end } = this.span;
     try {
-      const answer = await get('verdicts', { agent: this.id, start: new Date(start).toISOString(), end: new Date(end + 1000).toISOString(), limit: 50, plugin: this.plugin, after });
-      this.judged = after ? [...this.judged, ...answer.verdicts] : answer.verdicts;
-      this.nextVerdict = answer.next;
+      const answer = await get('verdicts', { agent: this.id, start: new Date(start).toISOString(), end: new Date(end + 1000).toISOString(), limit: MOST_VERDICTS });
+      this.judged = answer.verdicts;
       this.fillVerdicts();
     } catch (error) {
       fill(this.verdicts, failed('Verdicts', error, () => this.readVerdicts()));
@@ -180,14 +178,15 @@ class AgentView {
   }
 
   fillVerdicts() {
-    const rows = this.judged.map((verdict) => h('tr', null, h('td', null, time(verdict.time)), h('td', null, `${verdict.evidence.plugin} ${verdict.evidence.version}`, h('br'), h('span', { class: 'q mono', title: `digest ${verdict.evidence.digest}, settings ${verdict.evidence.config}`, text: `settings ${verdict.evidence.config.slice(0, 8)}` })), h('td', null, verdictText(verdict))));
+    const shown = this.judged.filter((verdict) => !this.plugin || verdict.evidence.plugin === this.plugin);
+    const rows = shown.map((verdict) => h('tr', null, h('td', null, time(verdict.time)), h('td', null, `${verdict.evidence.plugin} ${verdict.evidence.version}`, h('br'), h('span', { class: 'q mono', title: `digest ${verdict.evidence.digest}, settings ${verdict.evidence.config}`, text: `settings ${verdict.evidence.config.slice(0, 8)}` })), h('td', null, verdictText(verdict))));
     const plugins = [...new Set([this.plugin, ...this.judged.map((verdict) => verdict.evidence.plugin)])].filter(Boolean);
     const select = h('select', { id: 'by-plugin' }, h('option', { value: '', text: 'all plugins' }), plugins.map((one) => h('option', { value: one, text: one })));
     select.value = this.plugin ?? '';
-    select.addEventListener('change', () => { this.plugin = select.value || undefined; this.readVerdicts(); });
+    select.addEventListener('change', () => { this.plugin = select.value || undefined; this.fillVerdicts(); });
     fill(this.verdicts, h('div', { class: 'pad' }, h('label', { for: 'by-plugin' }, 'By ', select)),
       rows.length ? h('div', { class: 'scroll tall', tabindex: 0, role: 'region', 'aria-label': 'Verdicts' }, h('table', { class: 'loose' }, h('thead', null, h('tr', null, ['Time', 'Plugin', 'Verdict'].map((text) => h('th', { scope: 'col', text })))), h('tbody', null, rows))) : empty('No verdict in this range.'),
-      this.nextVerdict && h('p', { class: 'pad acts' }, h('button', { type: 'button', class: 'btn', onclick: () => this.readVerdicts(this.nextVerdict), text: 'Older' })));
+      this.judged.length >= MOST_VERDICTS && h('p', { class: 'note', text: `The newest ${MOST_VERDICTS}; a shorter range shows the rest.` }));
   }
 
   // The range: relative and live, or absolute once zoomed.
@@ -232,18 +231,17 @@ class AgentView {
     return true;
   }
 
-  async act(what) {
+  async act() {
     const open = (this.agent?.open_alerts ?? []).filter?.((alert) => alert.state === 'open') ?? [];
     if (!open.length) return;
-    if (what === 'acknowledge') for (const alert of open) await acknowledge(alert);
-    else await silence(open[0]);
+    for (const alert of open) await acknowledge(alert);
     this.refresh();
   }
 
   async refresh() {
     if (!this.agent) return;
     try {
-      this.agent = await get(`agents/${encodeURIComponent(this.id)}`);
+      this.agent = await agentOf(this.id);
     } catch { return; }
     this.fill();
   }
@@ -256,7 +254,7 @@ class AgentView {
     if (kind === 'outlier' && !this.fixed) this.charts.judged(data);
     if (['liveness', 'alert', 'sla'].includes(kind)) this.refreshSoon();
     if (kind === 'liveness' && data.before !== data.liveness) this.readTimeline();
-    if (['health', 'outlier', 'sla'].includes(kind) && this.judged && !this.fixed && (!this.plugin || this.plugin === data.evidence?.plugin)) {
+    if (['health', 'outlier', 'sla'].includes(kind) && this.judged && !this.fixed) {
       this.judged = [data, ...this.judged].slice(0, 200);
       this.verdictsDirty = true;
     }
@@ -299,7 +297,7 @@ function sum(cuts, score) {
     s('rect', { class: 'keep', x: 0, y: 0, width: `${kept}%`, height: 20 }), kept > 8 && s('text', { x: `${kept / 2}%`, y: 36, 'text-anchor': 'middle' }, `${Math.round(100 - total)} left`), parts);
 }
 
-export function verdictText({ kind, body, severity: _ }) {
+export function verdictText({ kind, body }) {
   if (body.status !== undefined || kind === 'health') return [state(body.status), ` score ${Number.isFinite(body.score) ? Math.round(body.score) : DASH}`, body.reasons?.length ? h('span', { class: 'q', text: ` ${body.reasons.join('; ')}` }) : ''];
   if (body.risk !== undefined || kind === 'sla') return [`risk ${body.risk}, available ${percent(body.availability)}, budget left ${number(body.budget_left * 100)} %`];
   return [state('critical', 'outlier'), ' ', plain(body.metric_name ?? ''), ` ${value(body.value)} outside ${value(body.lower)} to ${value(body.upper)}`];

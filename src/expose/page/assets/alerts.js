@@ -1,15 +1,15 @@
 // Alerts: open, acknowledged, resolved; what is known of one, and what is done with it.
 
-import { all, fill, h, name, plain, s, say } from './dom.js';
+import { all, fill, h, name, plain, say } from './dom.js';
 import { get } from './api.js';
-import { acknowledge, closeAlert, silence, unacknowledge, unsilence } from './actions.js';
-import { empty, failed, undoable, failureText } from './dialog.js';
-import { count, many } from './format.js';
+import { acknowledge } from './actions.js';
+import { empty, failed } from './dialog.js';
+import { count } from './format.js';
 import { Chart } from './charts.js';
 import { SEVERITIES, severity } from './state.js';
-import { ago, now, span, time, timeBoth } from './time.js';
+import { ago, now, span, timeBoth } from './time.js';
 
-const PAGE = 200;
+const MOST = 1000;
 const STATES = ['open', 'acknowledged', 'resolved'];
 const AROUND = 18e5;
 
@@ -24,8 +24,8 @@ class AlertsView {
   constructor(main, query, frame) {
     Object.assign(this, { main, frame, alerts: new Map(), next: undefined });
     this.shown = new Set((query.state ?? 'open,acknowledged,resolved').split(',').filter((one) => STATES.includes(one)));
-    this.filters = { search: query.q ?? '', severity: SEVERITIES.includes(query.severity) ? query.severity : '', silenced: query.silenced === 'true' };
-    this.keys = { a: () => this.act('acknowledge'), s: () => this.act('silence'), Escape: () => this.select() };
+    this.filters = { search: query.q ?? '', severity: SEVERITIES.includes(query.severity) ? query.severity : '' };
+    this.keys = { a: () => this.act(), Escape: () => this.select() };
     this.build();
   }
 
@@ -38,7 +38,7 @@ class AlertsView {
     this.search.addEventListener('input', () => { this.filters.search = this.search.value.trim(); this.remember(); this.draw(); });
     const least = h('select', { id: 'least' }, h('option', { value: '', text: 'info' }), SEVERITIES.slice(1).map((one) => h('option', { value: one, text: one })));
     least.value = this.filters.severity;
-    least.addEventListener('change', () => { this.filters.severity = least.value; this.remember(); this.load(); });
+    least.addEventListener('change', () => { this.filters.severity = least.value; this.remember(); this.draw(); });
     this.list = h('section', { class: 'card al', 'aria-label': 'Alerts' });
     this.detail = h('article', { class: 'card', 'aria-label': 'Alert', tabindex: -1 });
     this.split = h('div', { class: 'split' }, this.list, this.detail);
@@ -48,15 +48,15 @@ class AlertsView {
   }
 
   remember() {
-    this.frame.setQuery({ q: this.filters.search, severity: this.filters.severity, silenced: this.filters.silenced ? 'true' : '', state: this.shown.size === STATES.length ? '' : [...this.shown].join() });
+    this.frame.setQuery({ q: this.filters.search, severity: this.filters.severity, state: this.shown.size === STATES.length ? '' : [...this.shown].join() });
   }
 
   async load() {
-    const query = { limit: PAGE, severity: this.filters.severity };
+    const query = { limit: MOST };
     try {
-      const [open, acknowledged, resolved] = await Promise.all([get('alerts', { ...query, state: 'open', limit: 1000 }), get('alerts', { ...query, state: 'acknowledged', limit: 1000 }), get('alerts', { ...query, state: 'resolved' })]);
+      const [open, acknowledged, resolved] = await Promise.all([get('alerts', { ...query, state: 'open' }), get('alerts', { ...query, state: 'acknowledged' }), get('alerts', { ...query, state: 'resolved' })]);
       this.alerts = new Map([...open.alerts, ...acknowledged.alerts, ...resolved.alerts].map((alert) => [alert.alert_id, alert]));
-      this.next = resolved.next;
+      this.more = resolved.alerts.length >= MOST;
       this.draw();
     } catch (error) {
       if (error.status === 401) throw error;
@@ -64,29 +64,17 @@ class AlertsView {
     }
   }
 
-  async older() {
-    const answer = await get('alerts', { limit: PAGE, severity: this.filters.severity, state: 'resolved', after: this.next });
-    for (const alert of answer.alerts) this.alerts.set(alert.alert_id, alert);
-    this.next = answer.next;
-    this.draw();
-  }
-
-  isSilenced(alert) {
-    return alert.silenced_until && Date.parse(alert.silenced_until) > now();
-  }
-
   draw() {
     const list = [...this.alerts.values()];
     const text = this.filters.search.toLowerCase();
-    const fits = (alert) => (!text || `${alert.agent_id}\n${alert.message}\n${alert.alert_type}\n${alert.metric_name ?? ''}`.toLowerCase().includes(text)) && (!this.filters.silenced || this.isSilenced(alert));
+    const fits = (alert) => (!text || `${alert.agent_id}\n${alert.message}\n${alert.alert_type}\n${alert.metric_name ?? ''}`.toLowerCase().includes(text)) && SEVERITIES.indexOf(alert.severity) >= SEVERITIES.indexOf(this.filters.severity);
     const of = (word) => list.filter((alert) => alert.state === word);
     const counts = Object.fromEntries(STATES.map((word) => [word, of(word).length]));
-    const silenced = list.filter((alert) => alert.state !== 'resolved' && this.isSilenced(alert)).length;
     this.frame.openAlerts(counts.open);
     this.frame.title(`${counts.open ? `(${count(counts.open)}) ` : ''}Alerts: ${count(counts.open)} open`);
     say(this.title, counts.open || counts.acknowledged ? `${count(counts.open)} open, ${count(counts.acknowledged)} acknowledged` : 'No alert is open');
     const lengths = of('resolved').map((alert) => alert.duration_seconds).filter(Number.isFinite).sort((a, b) => a - b);
-    say(this.says, lengths.length ? `${count(counts.resolved)}${this.next ? '+' : ''} resolved, after ${span(lengths[lengths.length >> 1] * 1000)} at the median.` : '');
+    say(this.says, lengths.length ? `${count(counts.resolved)}${this.more ? '+' : ''} resolved, after ${span(lengths[lengths.length >> 1] * 1000)} at the median.` : '');
     const toggle = (word) => {
       if (this.shown.has(word) && this.shown.size > 1) this.shown.delete(word); else this.shown.add(word);
       this.remember();
@@ -96,12 +84,11 @@ class AlertsView {
     if (this.seg.children.length) {
       all('button', this.seg).forEach((one) => {
         const word = one.dataset.word;
-        say(one.querySelector('b'), count(word === 'silenced' ? silenced : counts[word]));
-        one.setAttribute('aria-pressed', String(word === 'silenced' ? this.filters.silenced : this.shown.has(word)));
+        say(one.querySelector('b'), count(counts[word]));
+        one.setAttribute('aria-pressed', String(this.shown.has(word)));
       });
     } else {
-      fill(this.seg, STATES.map((word) => button(this.shown.has(word), counts[word], word, () => toggle(word))),
-        button(this.filters.silenced, silenced, 'silenced', () => { this.filters.silenced = !this.filters.silenced; this.remember(); this.draw(); }));
+      fill(this.seg, STATES.map((word) => button(this.shown.has(word), counts[word], word, () => toggle(word))));
     }
     const focused = document.activeElement?.closest?.('li')?.dataset.id;
     const groups = STATES.filter((word) => this.shown.has(word)).map((word) => {
@@ -110,7 +97,7 @@ class AlertsView {
     });
     const any = groups.some(Boolean);
     fill(this.list, any ? groups : list.length ? empty('No alert matches.', 'Fewer filters show more.') : h('div', { class: 'empty pad top' }, h('p', null, h('span', { class: 'st healthy' }, h('i', { class: 's', 'aria-hidden': 'true' }), 'No alert is open.'))),
-      this.next && this.shown.has('resolved') && h('p', { class: 'pad acts top' }, h('button', { type: 'button', class: 'btn', onclick: () => this.older().catch((error) => undoable(failureText(error))), text: 'Older' })));
+      this.more && this.shown.has('resolved') && h('p', { class: 'note', text: `The newest ${count(MOST)} resolved ones.` }));
     if (focused) this.list.querySelector(`li[data-id="${CSS.escape(focused)}"] a`)?.focus({ preventScroll: true });
   }
 
@@ -119,7 +106,7 @@ class AlertsView {
     const link = h('a', { href: `alerts?id=${encodeURIComponent(alert.alert_id)}`, 'data-open': true, 'aria-current': alert.alert_id === this.id ? 'true' : undefined, onclick: open },
       severity(alert.severity), h('span', { class: 'msg' }, plain(alert.message)),
       h('span', { class: 'ago', text: alert.state === 'resolved' ? `${ago(Date.parse(alert.resolved_at))} ago` : ago(Date.parse(alert.timestamp)) }),
-      h('span', { class: 'sub' }, name(alert.agent_id), h('span', { class: 'n' }, alert.state === 'acknowledged' ? ['by ', plain(alert.acknowledged_by ?? 'somebody')] : alert.alert_type.replace(/_/g, ' ')), this.isSilenced(alert) && h('span', { class: 'n', text: 'silenced' })));
+      h('span', { class: 'sub' }, name(alert.agent_id), h('span', { class: 'n' }, alert.state === 'acknowledged' ? ['by ', plain(alert.acknowledged_by ?? 'somebody')] : alert.alert_type.replace(/_/g, ' '))));
     return h('li', { 'data-row': true, 'data-id': alert.alert_id }, link);
   }
 
@@ -139,10 +126,9 @@ class AlertsView {
       return;
     }
     this.evidence = h('div');
-    this.told = h('div', { class: 'log-s' });
     this.fillDetail(alert);
     if (focus) this.detail.focus({ preventScroll: innerWidth > 720 });
-    await Promise.all([this.readEvidence(alert), this.readTold(alert)]);
+    await this.readEvidence(alert);
   }
 
   back() {
@@ -156,15 +142,13 @@ class AlertsView {
     this.log = h('div', { class: 'log-s' }, h('h3', { text: 'What was done' }), h('ol', { class: 'log' },
       h('li', null, timeBoth(alert.timestamp), ' raised as ', severity(alert.severity)),
       alert.acknowledged_at && h('li', null, timeBoth(alert.acknowledged_at), ' acknowledged by ', plain(alert.acknowledged_by ?? 'somebody')),
-      alert.silenced_until && h('li', null, 'silenced until ', timeBoth(alert.silenced_until), alert.silenced_by && [' by ', plain(alert.silenced_by)], alert.reason && h('blockquote', null, plain(alert.reason))),
-      over && h('li', null, timeBoth(alert.resolved_at), alert.closed_by ? [' closed by ', plain(alert.closed_by)] : ' over by itself', alert.closed_by && alert.reason && h('blockquote', null, plain(alert.reason)))));
+      over && h('li', null, timeBoth(alert.resolved_at), ' over')));
     fill(this.detail, this.back(),
       h('header', null, h('h2', null, plain(alert.message)), severity(alert.severity)),
-      h('div', { class: 'pad acts' }, alert.state === 'open' && button('Acknowledge', 'a', () => this.act('acknowledge'), 'btn main'), alert.state === 'acknowledged' && button('Take back', '', () => this.act('unacknowledge')),
-        !over && !this.isSilenced(alert) && button('Silence\u2026', 's', () => this.act('silence')), !over && this.isSilenced(alert) && button('End silence', '', () => this.act('unsilence')), !over && button('Close\u2026', '', () => this.act('close'))),
+      h('div', { class: 'pad acts' }, alert.state === 'open' && button('Acknowledge', 'a', () => this.act(), 'btn main')),
       h('div', { class: 'pad' }, h('dl', { class: 'kv left' }, pair('agent', name(alert.agent_id, { href: `agent?id=${encodeURIComponent(alert.agent_id)}` })), pair('kind', alert.alert_type.replace(/_/g, ' ')), pair('measurement', alert.metric_name && plain(alert.metric_name)),
         pair('where', Object.entries(alert.attributes ?? {}).map(([key, one]) => `${key}=${one}`).join(', ')), pair('for', over ? span((alert.duration_seconds ?? 0) * 1000) : ago(Date.parse(alert.timestamp))))),
-      h('div', { class: 'ev' }, this.evidence), this.log, this.told);
+      h('div', { class: 'ev' }, this.evidence), this.log);
   }
 
   // The measurement around the alert, or the agent's liveness where none is named.
@@ -192,35 +176,12 @@ class AlertsView {
     }
   }
 
-  // Each channel, each attempt, and what was given up.
-  async readTold(alert) {
-    try {
-      const answer = await get(`alerts/${encodeURIComponent(alert.alert_id)}/notifications`);
-      if (this.id !== alert.alert_id) return;
-      fill(this.told, h('h3', { text: 'How it was notified' }), answer.notifications.length ? h('ol', { class: 'log' }, answer.notifications.map((one) => h('li', null, timeBoth(one.time), ' ', plain(one.channel), ' ', h('span', { class: one.state === 'dead' ? 'bad' : '', text: one.state }), one.attempts > 0 && `, ${many(one.attempts, 'attempt')}`, one.last_error && h('blockquote', null, plain(one.last_error)))))
-        : h('p', { class: 'q', text: 'Nobody was notified: no channel is set for it.' }));
-    } catch (error) {
-      fill(this.told, h('h3', { text: 'How it was notified' }), h('p', { class: 'q', text: error.status === 404 ? 'This is not kept.' : failureText(error) }));
-    }
-  }
-
-  async act(what) {
+  async act() {
     const focused = document.activeElement?.closest?.('li')?.dataset.id;
     const alert = this.alerts.get(focused ?? this.id);
-    if (!alert) return;
-    const does = { acknowledge, silence, close: closeAlert, unacknowledge, unsilence }[what];
-    if (what === 'acknowledge' && alert.state !== 'open') return;
-    try {
-      const done = await does(alert);
-      if (done?.alert_id) this.take(done);
-      else if (done) this.readOne(alert.alert_id);
-    } catch (error) { undoable(failureText(error)); }
-  }
-
-  // Until the stream tells of it; also where there is none.
-  async readOne(id) {
-    await this.load();
-    if (this.id === id && this.alerts.has(id)) this.fillDetail(this.alerts.get(id));
+    if (alert?.state !== 'open') return;
+    const done = await acknowledge(alert);
+    if (done) this.take(done);
   }
 
   take(alert) {

@@ -24,12 +24,6 @@ export class Fleet {
     this.agents = found;
   }
 
-  // Reads some agents anew.
-  async refresh(ids) {
-    const page = await get('agents', { agent: ids.join(), limit: ids.length * 4 });
-    return page.agents.map((item) => this.take(item)).filter(Boolean);
-  }
-
   take(item) {
     const known = this.agents.get(item.agent_id);
     const agent = this.taken(known, item);
@@ -47,11 +41,16 @@ export class Fleet {
     agent.reasons = item.reasons ?? agent.reasons;
     const heard = Date.parse(item.last_evidence);
     if (!Number.isNaN(heard)) agent.heard = Math.max(heard, agent.heard ?? 0);
-    if (item.since !== undefined) agent.since = item.since ? Date.parse(item.since) : undefined;
     agent.state = stateOf(item);
-    if (before && before !== agent.state) Object.assign(agent, { was: before, changed: now() });
-    agent.text = `${agent.id}\n${agent.name}\n${agent.environment}\n${agent.location}\n${agent.reasons.join('\n')}`.toLowerCase();
+    if (before && before !== agent.state) Object.assign(agent, { was: before, changed: now(), since: undefined });
+    this.explain(agent, agent.reasons);
     return agent;
+  }
+
+  // Why it is as it is.
+  explain(agent, reasons) {
+    agent.reasons = reasons;
+    agent.text = `${agent.id}\n${agent.name}\n${agent.environment}\n${agent.location}\n${reasons.join('\n')}`.toLowerCase();
   }
 
   // An event of the stream; the agent, and whether it is new.

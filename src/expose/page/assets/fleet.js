@@ -1,7 +1,8 @@
 // Every agent, worst first. Live changes happen in place; the order changes when the reader says so.
 
 import { all, fill, h, name, say } from './dom.js';
-import { lane, post } from './api.js';
+import { lane } from './api.js';
+import { healthOf, intervalsOf } from './known.js';
 import { Fleet, grouped, isFresh } from './fleet-data.js';
 import { DASH, count, percent } from './format.js';
 import { List } from './list.js';
@@ -11,7 +12,7 @@ import { ago, local, now, span, timeBoth } from './time.js';
 import { empty } from './dialog.js';
 
 const DAY = 864e5;
-const KEEP_STRIPS = 120000, PAINT = 250, REFRESH = 10000, UNTOUCHED = 30000, ANNOUNCE = 10000;
+const KEEP_STRIPS = 120000, PAINT = 250, REFRESH = 10000, LARGE = 2000, SCORES = 60, UNTOUCHED = 30000, ANNOUNCE = 10000;
 
 export async function open(main, query, frame) {
   const fleet = new Fleet();
@@ -21,7 +22,7 @@ export async function open(main, query, frame) {
 
 class FleetView {
   constructor(main, query, frame, fleet) {
-    Object.assign(this, { frame, fleet, strips: new Map(), dirty: new Set(), folds: new Map(), touched: 0, announced: 0, ask: lane(2), asOf: now() });
+    Object.assign(this, { frame, fleet, strips: new Map(), dirty: new Set(), folds: new Map(), touched: 0, announced: 0, ask: lane(1), each: lane(4), asOf: now() });
     this.filters = { search: query.q ?? '', state: STATES.includes(query.state) ? query.state : '', environment: query.environment ?? '', location: query.location ?? '' };
     this.group = ['state', 'environment', 'location'].includes(query.group) ? query.group : '';
     this.keys = { '.': () => this.sort(), '/': () => this.search.focus(), Escape: () => this.clear() };
@@ -196,7 +197,7 @@ class FleetView {
     clearTimeout(this.wanting);
     this.wanting = setTimeout(() => {
       const old = now() - KEEP_STRIPS;
-      const wanted = this.list.visible.filter((item) => item.group === undefined && !(this.strips.get(item.id)?.at > old));
+      const wanted = this.list.visible.filter((item) => item.group === undefined && !(this.strips.get(item.id)?.at > old && this.strips.get(item.id).of === item.state));
       if (wanted.length) this.ask(() => this.readStrips(wanted)).catch(() => {});
     }, 120);
   }
@@ -205,35 +206,35 @@ class FleetView {
     const shown = new Set(this.list.visible);
     const wanted = agents.filter((agent) => shown.has(agent)).slice(0, 100);
     if (!wanted.length) return;
-    const end = now(), start = end - DAY;
-    const answer = await post('timelines', { agents: wanted.map((agent) => agent.id), start: new Date(start).toISOString(), end: new Date(end).toISOString(), scores: true });
-    for (const line of answer.timelines) {
-      const agent = this.fleet.agents.get(line.agent_id);
-      if (!agent) continue;
-      const intervals = line.intervals.map((one) => ({ start: Date.parse(one.start), end: one.end ? Date.parse(one.end) : undefined, state: one.state }));
-      const sums = tally(intervals, start, end);
-      const scores = (line.scores ?? []).map(([at, score]) => [Date.parse(at), score]);
-      const known = scores.map(([, score]) => score).filter(Number.isFinite);
-      const last = intervals.at(-1);
-      if (last && !last.end && last.state !== 'up') agent.since ??= last.start;
-      this.strips.set(agent.id, {
-        at: end, available: sums.available, strip: strip(intervals, start, end, described(sums)),
-        spark: known.length ? spark(scores, agent.state, `Score of 24 h: least ${Math.min(...known)}, now ${Math.round(agent.score)}`) : undefined,
-      });
-      this.list.patch(agent);
-    }
+    await Promise.all(wanted.map((agent) => this.each(() => this.readStrip(agent))));
     // Many are kept, not all that ever were on screen.
     while (this.strips.size > 2000) this.strips.delete(this.strips.keys().next().value);
   }
 
+  async readStrip(agent) {
+    const end = now(), start = end - DAY;
+    const [intervals, verdicts] = await Promise.all([intervalsOf(agent.id, start), healthOf(agent.id, SCORES, start)]);
+    const sums = tally(intervals, start, end);
+    const scores = verdicts.map((one) => [Date.parse(one.time), one.body.score]).reverse();
+    const last = intervals.at(-1);
+    agent.since = last && !last.end && last.state !== 'up' ? last.start : undefined;
+    if (verdicts.length) this.fleet.explain(agent, verdicts[0].body.reasons ?? []);
+    this.strips.set(agent.id, {
+      at: end, of: agent.state, available: sums.available, strip: strip(intervals, start, end, described(sums)),
+      spark: scores.length ? spark(scores, agent.state, `Score of 24 h: least ${Math.round(Math.min(...scores.map(([, score]) => score)))}, now ${Math.round(agent.score)}`) : undefined,
+    });
+    this.list.patch(agent);
+  }
+
+  // When agents were heard is in the list only; a large one is read less often.
   async refresh() {
-    if (document.hidden) return;
-    const ids = this.list.visible.filter((item) => item.group === undefined).map((item) => item.id).filter((id) => !/[*?,]/.test(id));
-    if (!ids.length) return;
+    if (document.hidden || (this.fleet.agents.size > LARGE && now() - this.asOf < 6 * REFRESH)) return;
+    this.asOf = now();
     try {
-      (await this.fleet.refresh(ids)).forEach((agent) => this.dirty.add(agent));
-      this.paintSoon();
-    } catch { /* the banner says that the service is not there */ }
+      await this.fleet.load();
+    } catch { return; }
+    for (const item of this.list.visible) if (item.group === undefined) this.dirty.add(item);
+    this.paintSoon();
   }
 
   hear(kind, data) {

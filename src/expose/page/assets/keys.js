@@ -6,7 +6,7 @@ import { dialog } from './dialog.js';
 const STORE = 'vitals.keys';
 const KEYS = [
   ['/', 'search'], ['j k', 'next, previous row'], ['Enter', 'open'], ['Esc', 'leave the field, close, zoom out'],
-  ['.', 'sort again now'], ['a', 'acknowledge'], ['s', 'silence'], ['[ ]', 'earlier, later'], ['c', 'compare with'],
+  ['.', 'sort again now'], ['a', 'acknowledge'], ['[ ]', 'earlier, later'], ['c', 'compare with'],
   ['g f', 'fleet'], ['g a', 'alerts'], ['g o', 'objectives'], ['g p', 'plugins'], ['g s', 'service'], ['?', 'these keys'],
 ];
 const GO = { f: './', a: 'alerts', o: 'objectives', p: 'plugins', s: 'service' };

@@ -1,11 +1,12 @@
 // The charts of an agent: which series, over which range, beside which other agent.
 
-import { all, fill, h, plain } from './dom.js';
+import { fill, h } from './dom.js';
 import { get, lane } from './api.js';
 import * as live from './live.js';
 import { Chart } from './charts.js';
 import { empty, failed } from './dialog.js';
-import { now, range } from './time.js';
+import { intervalsOf } from './known.js';
+import { now } from './time.js';
 
 const MOST_POINTS = 600, AT_ONCE = 6;
 const RANGES = ['15m', '1h', '6h', '12h', '24h', '7d', '30d'];
@@ -67,14 +68,14 @@ export class Charts {
       const id = this.view.id;
       const [series, outliers, line, others] = await Promise.all([
         get('series', { agent: id }), get('verdicts', { agent: id, kind: 'outlier', limit: 1000, ...query }),
-        get(`agents/${encodeURIComponent(id)}/timeline`, query),
+        intervalsOf(id, start),
         this.view.compare ? get('series', { agent: this.view.compare }).catch(() => undefined) : undefined,
       ]);
       if (round !== this.round) return;
       this.series = series.series.filter(isTelling).sort((a, b) => (a.metric_type === 'custom') - (b.metric_type === 'custom') || a.series_id - b.series_id);
       this.outliers = new Map();
       for (const verdict of outliers.verdicts) this.note(verdict);
-      this.silences = line.intervals.filter((one) => one.state === 'silent').map((one) => ({ start: Date.parse(one.start), end: one.end ? Date.parse(one.end) : undefined }));
+      this.silences = line.filter((one) => one.state === 'silent');
       this.theirs = new Map((others?.series ?? []).map((one) => [same(one), one]));
       this.view.comparer.setCustomValidity(this.view.compare && !others ? 'There is no such agent.' : '');
       // Those that were judged come first: they are what one looks for.

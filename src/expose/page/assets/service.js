@@ -18,26 +18,21 @@ export async function open(main, query, frame) {
 
 class ServiceView {
   constructor(main, query, frame) {
-    Object.assign(this, { main, frame, keys: {}, filter: query.q ?? '' });
+    Object.assign(this, { main, frame, keys: {} });
     this.title = h('h1', { 'aria-live': 'polite' });
     this.parts = h('div', { class: 'grid2' });
-    this.settings = h('section', { class: 'card', 'aria-labelledby': 'set' });
-    this.audit = h('section', { class: 'card', 'aria-labelledby': 'aud' });
-    this.windows = h('section', { class: 'card', 'aria-labelledby': 'win' });
-    fill(main, h('div', { class: 'head' }, h('div', null, this.title)), h('div', { class: 'stack' }, this.parts, h('div', { class: 'grid2' }, this.windows, this.audit), this.settings));
-    this.reader = setInterval(() => { if (!document.hidden && !document.body.classList.contains('not-live')) this.load(true); }, EVERY);
+    fill(main, h('div', { class: 'head' }, h('div', null, this.title)), this.parts);
+    this.reader = setInterval(() => { if (!document.hidden && !document.body.classList.contains('not-live')) this.load(); }, EVERY);
   }
 
-  async load(again) {
+  async load() {
     try {
       const [health, text] = await Promise.all([get('health'), metrics()]);
       this.draw(health, parsed(text));
     } catch (error) {
       if (error.status === 401) throw error;
       if (!this.drawn) fill(this.parts, h('div', { class: 'card' }, failed('The service', error, () => this.load())));
-      return;
     }
-    if (!again) await Promise.all([this.readSettings(), this.readAudit(), this.readWindows()]);
   }
 
   draw(health, samples) {
@@ -69,50 +64,11 @@ class ServiceView {
     this.drawn = true;
   }
 
-  async readSettings() {
-    const heading = h('header', null, h('h2', { id: 'set', text: 'Settings in force' }));
-    try {
-      const answer = await get('settings');
-      const search = h('input', { type: 'search', id: 'q', placeholder: 'Setting', autocomplete: 'off', 'aria-label': 'Search settings' });
-      const body = h('tbody');
-      const draw = () => fill(body, answer.settings.filter((one) => one.name.includes(search.value.trim())).map((one) => h('tr', null, h('th', { scope: 'row' }, h('code', { text: one.name })), h('td', null, h('code', { text: typeof one.value === 'string' ? one.value : JSON.stringify(one.value) })), h('td', { class: one.source === 'default' ? 'q' : '', text: one.source + (one.needs_restart ? ', after a restart' : '') }))));
-      search.addEventListener('input', draw);
-      draw();
-      fill(this.settings, heading, h('div', { class: 'pad search' }, search), h('div', { class: 'scroll tall', tabindex: 0, role: 'region', 'aria-label': 'Settings' }, h('table', { class: 'loose' }, h('thead', null, h('tr', null, ['Setting', 'Value', 'From'].map((text) => h('th', { scope: 'col', text })))), body)));
-    } catch (error) {
-      fill(this.settings, heading, error.status === 403 ? h('p', { class: 'pad q', text: 'A token with the scope admin sees the settings.' }) : failed('The settings', error, () => this.readSettings()));
-    }
-  }
-
-  async readAudit() {
-    const heading = h('header', null, h('h2', { id: 'aud', text: 'Who did what' }));
-    try {
-      const answer = await get('audit', { limit: 50 });
-      fill(this.audit, heading, h('div', { class: 'pad' }, answer.entries.length ? h('ol', { class: 'log' }, answer.entries.map((one) => h('li', null, timeBoth(one.time), ' ', plain(one.by), ` ${one.action.replace(/_/g, ' ')} `, plain(one.agent_id ?? one.target)))) : h('p', { class: 'q', text: 'Nothing was done yet.' })));
-    } catch (error) {
-      fill(this.audit, heading, failed('The log', error, () => this.readAudit()));
-    }
-  }
-
-  async readWindows() {
-    const heading = h('header', null, h('h2', { id: 'win', text: 'Maintenance' }));
-    try {
-      const answer = await get('maintenance');
-      const rows = answer.windows.filter((one) => one.state !== 'over').slice(0, 50);
-      fill(this.windows, heading, h('div', { class: 'pad' }, rows.length ? h('ol', { class: 'log' }, rows.map((one) => h('li', null, state(one.state === 'cancelled' ? 'unknown' : 'maintenance', one.state), ' ', plain((one.agents ?? [one.agent_id]).join(', ')), one.start_time && [', ', timeBoth(one.start_time), ' to ', timeBoth(one.end_time)], one.by && [', by ', plain(one.by)], one.reason && h('blockquote', null, plain(one.reason))))) : h('p', { class: 'q', text: 'Nothing is planned.' })));
-    } catch (error) {
-      fill(this.windows, heading, failed('Maintenance', error, () => this.readWindows()));
-    }
-  }
-
   hear(kind) {
     if (kind === 'reload') this.load();
-    if (kind === 'maintenance') { this.readWindows(); this.readAudit(); }
-    if (kind === 'alert') { clearTimeout(this.auditing); this.auditing = setTimeout(() => this.readAudit(), 500); }
   }
 
   close() {
     clearInterval(this.reader);
-    clearTimeout(this.auditing);
   }
 }

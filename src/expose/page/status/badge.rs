@@ -26,7 +26,9 @@ fn shape(state: Public) -> &'static str {
         Public::Impaired => "M8 1.5 15.2 14.2H.8Z",
         Public::Down => "M8 .2 15.8 8 8 15.8.2 8ZM7 3.8h2v5.2H7ZM7 10.4h2v2H7Z",
         Public::Planned => "M1.5 1.5h13v13h-13ZM5.2 4.5h2v7h-2ZM8.8 4.5h2v7h-2Z",
-        Public::Unknown => "M1 8a1.7 1.7 0 1 0 3.4 0a1.7 1.7 0 1 0-3.4 0ZM6.3 8a1.7 1.7 0 1 0 3.4 0a1.7 1.7 0 1 0-3.4 0Z",
+        Public::Unknown => {
+            "M1 8a1.7 1.7 0 1 0 3.4 0a1.7 1.7 0 1 0-3.4 0ZM6.3 8a1.7 1.7 0 1 0 3.4 0a1.7 1.7 0 1 0-3.4 0Z"
+        }
     }
 }
 
@@ -41,7 +43,9 @@ pub fn state(component: &Component) -> String {
 pub fn uptime(component: &Component, days: u32) -> String {
     let (text, state) = match component.uptime_percentage {
         None => ("unknown".to_owned(), Public::Unknown),
-        Some(percent) => (super::html::percent(percent), if percent >= 99.0 { Public::Works } else { Public::Impaired }),
+        Some(percent) => {
+            (super::html::percent(percent), if percent >= 99.0 { Public::Works } else { Public::Impaired })
+        }
     };
     drawn(&format!("uptime {days} d"), &text, state, false)
 }

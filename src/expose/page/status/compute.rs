@@ -9,8 +9,8 @@ use std::sync::Arc;
 use vitals_core::availability::{Interval, State};
 use vitals_core::caller::matches;
 use vitals_core::ids::{TenantId, UnixNanos};
-use vitals_core::seam::StoreError;
 use vitals_core::series::AgentDesc;
+use vitals_core::store::StoreError;
 
 const DAY: i64 = 24 * 3_600 * UnixNanos::SECOND;
 /// An incident is listed from this length on.
@@ -167,7 +167,8 @@ fn merged(agents: &[Vec<Interval>], start: UnixNanos, end: UnixNanos) -> Vec<Str
             while intervals.get(*next).is_some_and(|interval| ends(interval) <= from) {
                 *next += 1;
             }
-            states.extend(intervals.get(*next).filter(|interval| interval.start <= from).map(|interval| interval.state));
+            states
+                .extend(intervals.get(*next).filter(|interval| interval.start <= from).map(|interval| interval.state));
         }
         let Some(state) = together(&states) else { continue };
         match stretches.last_mut().filter(|last| last.end == from && last.state == state) {
@@ -208,8 +209,7 @@ fn days(stretches: &[Stretch], first: UnixNanos, count: u32) -> Vec<Day> {
     let day = |number: u32| {
         let start = first.plus(i64::from(number) * DAY);
         let end = start.plus(DAY);
-        let mut day =
-            Day { start: Time(start), worst: Public::Unknown, down_seconds: 0.0, impaired_seconds: 0.0 };
+        let mut day = Day { start: Time(start), worst: Public::Unknown, down_seconds: 0.0, impaired_seconds: 0.0 };
         for one in stretches.iter().filter(|one| one.start < end && one.end > start) {
             let seconds = one.end.min(end).since(one.start.max(start)) as f64 / UnixNanos::SECOND as f64;
             day.worst = day.worst.max(one.state);
@@ -229,7 +229,9 @@ fn incidents_of(name: &str, stretches: &[Stretch], now: UnixNanos) -> Vec<Incide
     let since = now.plus(-INCIDENT_DAYS * DAY);
     let mut found: Vec<(Stretch, Public)> = Vec::new();
     for one in stretches.iter().filter(|one| one.state >= Public::Planned && one.end > since) {
-        match found.last_mut().filter(|(last, _)| last.end == one.start && (last.state == Public::Planned) == (one.state == Public::Planned)) {
+        match found.last_mut().filter(|(last, _)| {
+            last.end == one.start && (last.state == Public::Planned) == (one.state == Public::Planned)
+        }) {
             Some((last, worst)) => {
                 last.end = one.end;
                 *worst = (*worst).max(one.state);
@@ -270,11 +272,20 @@ mod tests {
     #[test]
     fn a_component_is_down_when_all_behind_it_are_silent() {
         let one = vec![interval(0, Some(100), State::Up), interval(100, None, State::Silent)];
-        let two = vec![interval(0, Some(200), State::Up), interval(200, Some(250), State::Silent), interval(250, None, State::Up)];
+        let two = vec![
+            interval(0, Some(200), State::Up),
+            interval(200, Some(250), State::Silent),
+            interval(250, None, State::Up),
+        ];
         let stretches = merged(&[one, two], at(0), at(300));
         assert_eq!(
             told(&stretches),
-            [(0, 100, Public::Works), (100, 200, Public::Impaired), (200, 250, Public::Down), (250, 300, Public::Impaired)]
+            [
+                (0, 100, Public::Works),
+                (100, 200, Public::Impaired),
+                (200, 250, Public::Down),
+                (250, 300, Public::Impaired)
+            ]
         );
         assert_eq!(uptime(&stretches), Some(100.0 * 250.0 / 300.0));
     }

@@ -230,9 +230,15 @@ mod tests {
             group: "</section>".to_owned(),
             state: Public::Works,
             uptime_percentage: None,
-            daily: vec![Day { start: Time(UnixNanos(0)), worst: Public::Down, down_seconds: 90.0, impaired_seconds: 0.0 }],
+            daily: vec![Day {
+                start: Time(UnixNanos(0)),
+                worst: Public::Down,
+                down_seconds: 90.0,
+                impaired_seconds: 0.0,
+            }],
         };
-        let incident = Incident { component: component.name.clone(), state: Public::Down, start: Time(UnixNanos(0)), end: None };
+        let incident =
+            Incident { component: component.name.clone(), state: Public::Down, start: Time(UnixNanos(0)), end: None };
         let (title, time) = ("<b>".to_owned(), Time(UnixNanos(0)));
         let page = page(&Shown { title, time, days: 1, components: vec![component], incidents: vec![incident] });
         assert!(!page.contains("<img") && !page.contains("</section></h2>") && !page.contains("<b>:"), "{page}");

@@ -12,6 +12,7 @@ pub mod html;
 use super::routes::guarded;
 use crate::expose::rest::error::ApiError;
 use crate::expose::{ExposeConfig, Rest};
+use crate::net::Refusal;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -22,6 +23,7 @@ use compute::Shown;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::time::Duration;
 use vitals_core::ids::UnixNanos;
 
 /// How long an answer is given again, nanoseconds.
@@ -138,9 +140,7 @@ pub fn routes(config: &ExposeConfig) -> Router<Arc<Rest>> {
 async fn shown(rest: &Arc<Rest>) -> Result<Arc<Shown>, ApiError> {
     let now = (rest.clock)();
     if !rest.page.status.allows(now) {
-        return Err(ApiError::Intake(crate::expose::IntakeError::Overloaded {
-            retry_after: std::time::Duration::from_secs(1),
-        }));
+        return Err(Refusal::Overloaded { retry_after: Duration::from_secs(1) }.into());
     }
     let config = &rest.config.status_page;
     let mut made = rest.page.status.made.lock().await;
@@ -149,7 +149,7 @@ async fn shown(rest: &Arc<Rest>) -> Result<Arc<Shown>, ApiError> {
     }
     let asked = rest.clone();
     let computed = tokio::task::spawn_blocking(move || compute::shown(&asked, now)).await;
-    let shown = Arc::new(computed.map_err(|_| ApiError::Internal)??);
+    let shown = Arc::new(computed.map_err(|_| ApiError::from(Refusal::Internal))??);
     *made = Some(Made { at: now, of: config.clone(), shown: shown.clone() });
     Ok(shown)
 }
@@ -170,7 +170,7 @@ async fn page(State(rest): State<Arc<Rest>>) -> Result<Response, ApiError> {
 
 async fn json(State(rest): State<Arc<Rest>>) -> Result<Response, ApiError> {
     let shown = shown(&rest).await?;
-    let text = serde_json::to_string(&*shown).map_err(|_| ApiError::Internal)?;
+    let text = serde_json::to_string(&*shown).map_err(|_| ApiError::from(Refusal::Internal))?;
     Ok(answer("application/json", text))
 }
 
@@ -179,7 +179,7 @@ async fn picture(
     Path((what, file)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let missing = || ApiError::NotFound("there is no such badge".to_owned());
+    let missing = || ApiError::not_found("there is no such badge");
     let name = file.strip_suffix(".svg").ok_or_else(missing)?;
     let shown = shown(&rest).await?;
     let component = shown.components.iter().find(|component| component.name == name).ok_or_else(missing)?;

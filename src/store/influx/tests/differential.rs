@@ -9,10 +9,10 @@ use std::sync::Arc;
 use vitals_core::availability::{Interval, State};
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, Partition, SeriesId, UnixNanos};
-use vitals_core::seam::{Aggregation, AlertQuery, Checkpoint, Output, SampleQuery, Store, VerdictQuery};
 use vitals_core::series::{
     AgentDesc, AgentProfile, Attributes, MetricKind, Origin, Part, Scope, SeriesDesc, SeriesSpec, Shape,
 };
+use vitals_core::store::{Aggregation, AlertQuery, Checkpoint, EvaluationOutput, SampleQuery, Store, VerdictQuery};
 use vitals_core::verdict::{
     AgentHealth, Alert, Evidence, HealthStatus, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
 };
@@ -28,7 +28,7 @@ fn odd_name(n: u32) -> String {
     ODD[n as usize % ODD.len()].to_owned()
 }
 
-fn describe() -> Output {
+fn describe() -> EvaluationOutput {
     let agents = (0..AGENTS).map(|id| {
         let tenant = if id < 2 { "t" } else { "other\\" };
         Arc::new(AgentDesc {
@@ -58,7 +58,7 @@ fn describe() -> Output {
         };
         Arc::new(SeriesDesc { id: SeriesId(id), agent: AgentId(id % AGENTS), spec })
     });
-    Output { agents: agents.collect(), series: series.collect(), ..Output::default() }
+    EvaluationOutput { agents: agents.collect(), series: series.collect(), ..EvaluationOutput::default() }
 }
 
 fn evidence(plugin: &str) -> Arc<Evidence> {
@@ -141,22 +141,22 @@ fn settle(store: &dyn Store) {
     }
 }
 
-fn output(step: &Step) -> Output {
+fn output(step: &Step) -> EvaluationOutput {
     match step {
         Step::Samples(rows) => {
             let once: BTreeMap<_, _> = rows.iter().map(|(series, time, value)| ((*series, *time), *value)).collect();
             let mut columns = Columns::default();
             once.iter().for_each(|((series, time), value)| columns.push(SeriesId(*series), UnixNanos(*time), *value));
-            Output { samples: vec![Arc::new(columns)], ..Output::default() }
+            EvaluationOutput { samples: vec![Arc::new(columns)], ..EvaluationOutput::default() }
         }
         Step::Verdicts(some) => {
             let verdicts = some.iter().map(|(agent, time, which)| verdict(*agent, *time, *which)).collect();
-            Output { verdicts, ..Output::default() }
+            EvaluationOutput { verdicts, ..EvaluationOutput::default() }
         }
         Step::Interval(agent, start, end) => {
             let end = end.filter(|end| end > start).map(UnixNanos);
             let interval = Interval { start: UnixNanos(*start), end, state: State::Silent };
-            Output { intervals: vec![(AgentId(*agent), interval)], ..Output::default() }
+            EvaluationOutput { intervals: vec![(AgentId(*agent), interval)], ..EvaluationOutput::default() }
         }
         Step::Alert(agent, start, resolved) => {
             let tenant = if *agent < 2 { "t" } else { "other\\" };
@@ -172,9 +172,9 @@ fn output(step: &Step) -> Output {
                 resolved: resolved.map(UnixNanos),
                 acknowledged: resolved.map(|at| ("me".into(), UnixNanos(at))),
             };
-            Output { alerts: vec![alert], ..Output::default() }
+            EvaluationOutput { alerts: vec![alert], ..EvaluationOutput::default() }
         }
-        Step::Seal | Step::Settle => Output::default(),
+        Step::Seal | Step::Settle => EvaluationOutput::default(),
     }
 }
 

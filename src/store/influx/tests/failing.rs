@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use vitals_core::ids::UnixNanos;
-use vitals_core::seam::{Checkpoint, Store};
+use vitals_core::store::{Checkpoint, Store};
 
 /// What the server does with the next write.
 #[derive(Clone)]

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use vitals_core::availability::{Interval, State};
 use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
-use vitals_core::seam::Catalogue;
 use vitals_core::series::{
     AgentDesc, AgentProfile, Attributes, MetricKind, Origin, Part, Scope, SeriesDesc, SeriesSpec, Shape,
 };
+use vitals_core::store::Catalogue;
 use vitals_core::verdict::{
     AgentHealth, Alert, Evidence, HealthStatus, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
 };

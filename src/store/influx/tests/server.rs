@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
-use vitals_core::seam::Store;
+use vitals_core::store::Store;
 
 const TOKEN: &str = "token-of-the-tests";
 

@@ -1,3 +1,0 @@
-//! It finds something in a row that is not there.
-
-hostile::liar!("lie-row", hostile::findings(vec![1_000_000], 1, 1.0));

@@ -1,3 +1,0 @@
-//! Its score is no number.
-
-hostile::liar!("lie-score", hostile::findings(vec![0], 1, f64::NAN));

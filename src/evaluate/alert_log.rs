@@ -1,0 +1,66 @@
+//! What evaluation says in the service's log: alerts that begin and end, and what people did.
+
+use super::agents::rfc3339;
+use std::collections::HashSet;
+use vitals_core::ids::{AgentId, UnixNanos};
+use vitals_core::registry::Registry;
+use vitals_core::rules::alerts::type_of;
+use vitals_core::series::AgentDesc;
+use vitals_core::verdict::Alert;
+
+/// The alerts that are known to be open: what is written of an alert does not say whether it is new.
+#[derive(Default)]
+pub(super) struct AlertLog {
+    open: HashSet<String>,
+}
+
+impl AlertLog {
+    /// Takes what was open before, of which nothing is to be said.
+    pub(super) fn restore<'a>(&mut self, open: impl Iterator<Item = &'a Alert>) {
+        self.open = open.map(|alert| alert.id.clone()).collect();
+    }
+
+    /// Says which alerts began and ended.
+    pub(super) fn alerts(&mut self, changed: &[Alert], registry: &Registry) {
+        for alert in changed {
+            let name = || registry.agent(alert.agent).map_or_else(String::new, |agent| agent.key.clone());
+            let (kind, severity) = (type_of(&alert.source), alert.severity.name());
+            match alert.resolved {
+                None if self.open.insert(alert.id.clone()) => tracing::info!(
+                    alert = alert.id,
+                    agent = name(),
+                    tenant = &*alert.tenant.0,
+                    kind,
+                    severity,
+                    since = rfc3339(alert.started),
+                    reason = alert.message,
+                    "an alert was raised"
+                ),
+                Some(ended) if self.open.remove(&alert.id) => tracing::info!(
+                    alert = alert.id,
+                    agent = name(),
+                    tenant = &*alert.tenant.0,
+                    kind,
+                    severity,
+                    since = rfc3339(alert.started),
+                    until = rfc3339(ended),
+                    "an alert was resolved"
+                ),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Says that a person has seen an alert.
+pub(super) fn acknowledged(alert: &str, by: &str, agent: AgentId, registry: &Registry) {
+    let desc = registry.agent(agent);
+    let agent = desc.as_deref().map_or("", |desc| desc.key.as_str());
+    tracing::info!(alert, agent, by, "an alert was acknowledged");
+}
+
+/// Says that a maintenance window was set.
+pub(super) fn window(agent: &AgentDesc, by: &str, start: UnixNanos, end: UnixNanos) {
+    let (from, to) = (rfc3339(start), rfc3339(end));
+    tracing::info!(agent = agent.key, tenant = &*agent.tenant.0, by, from, to, "a maintenance window was set");
+}

@@ -1,0 +1,95 @@
+//! What a shard asks of one tenant's plugins: the WebAssembly host implements it, and the native rules do
+//! for benches and tests.
+
+use std::sync::Arc;
+use vitals_core::columns::Columns;
+use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
+use vitals_core::record::Measurements;
+use vitals_core::series::SeriesDesc;
+use vitals_core::verdict::{AgentHealth, Evidence, OutlierVerdict, SlaVerdict};
+
+/// Samples that a deriver made, as new series of the agents that own the rows they came from.
+#[derive(Clone, Debug)]
+pub struct Derived {
+    /// The plugin that made them.
+    pub evidence: Arc<Evidence>,
+    /// The series, each from one source series.
+    pub series: Vec<DerivedSeries>,
+    /// Row by row: index into `series`, time, value. Sorted by (source series, time).
+    pub rows: Vec<(u32, UnixNanos, f64)>,
+}
+
+/// One series that a deriver makes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DerivedSeries {
+    /// From which series.
+    pub from: SeriesId,
+    /// Its metric name.
+    pub metric: String,
+    /// Its unit.
+    pub unit: String,
+}
+
+/// Findings of one outlier detector in one batch.
+#[derive(Clone, Debug)]
+pub struct Findings {
+    /// The plugin that found them.
+    pub evidence: Arc<Evidence>,
+    /// Row of the batch, and what was found there.
+    pub rows: Vec<(usize, OutlierVerdict)>,
+}
+
+/// What a health scorer sees of an agent.
+#[derive(Clone, Copy, Debug)]
+pub struct AgentView {
+    /// Which agent.
+    pub agent: AgentId,
+    /// The time of the newest measurement in `measurements`.
+    pub time: UnixNanos,
+    /// The last measurements.
+    pub measurements: Measurements,
+    /// Availability over the last 24 h, percent of the known time; `None` when nothing is known.
+    pub uptime_percent: Option<f64>,
+}
+
+/// What an SLA evaluator sees of an agent. Seconds; `known` = up + down (maintenance is in neither).
+#[derive(Clone, Copy, Debug)]
+pub struct SlaView {
+    /// Which agent.
+    pub agent: AgentId,
+    /// The objective, percent, over `period`.
+    pub target: f64,
+    /// (known, down) over the objective's period (default 30 days).
+    pub period: (f64, f64),
+    /// (known, down) over the last hour.
+    pub hour: (f64, f64),
+    /// (known, down) over the last 6 hours.
+    pub six_hours: (f64, f64),
+    /// (known, down) over the last 3 days.
+    pub three_days: (f64, f64),
+}
+
+/// One tenant's plugins on one shard. Called from one thread. A plugin that fails answers nothing for that
+/// call; the implementation keeps account of it. Batches are sorted by (series, time).
+pub trait TenantPlugins {
+    /// Tells of a series before its first row is shown; once for each instance, after [`TenantPlugins::restore`] if that is
+    /// called, and again after [`TenantPlugins::close`].
+    fn open(&mut self, series: &Arc<SeriesDesc>);
+    /// The plugins forget these series, whether they were told of them or restored their state. A series that comes back is
+    /// told of by [`TenantPlugins::open`] again and starts without a past.
+    fn close(&mut self, series: &[SeriesId]);
+    /// New samples from cumulative series.
+    fn derive(&mut self, batch: &Columns) -> Vec<Derived>;
+    /// Outliers among `batch`.
+    fn detect(&mut self, batch: &Columns) -> Vec<Findings>;
+    /// A health score for each row of `views` (by its number there), from each scorer that answered. An agent may stand in
+    /// several rows, in the order in which they are to be judged.
+    fn assess(&mut self, views: &[AgentView]) -> Vec<(Arc<Evidence>, usize, AgentHealth)>;
+    /// An SLA report for each agent, from each evaluator that answered.
+    fn report(&mut self, views: &[SlaView]) -> Vec<(Arc<Evidence>, AgentId, SlaVerdict)>;
+    /// The state of all plugins, to be given to [`TenantPlugins::restore`] after a restart.
+    fn snapshot(&mut self) -> Vec<u8>;
+    /// Puts back what [`TenantPlugins::snapshot`] gave. State of a plugin that is gone is dropped, a new plugin starts empty.
+    /// Called before anything else, or never.
+    fn restore(&mut self, state: &[u8]);
+}

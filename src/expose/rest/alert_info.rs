@@ -1,0 +1,120 @@
+//! The JSON shape of an alert.
+
+use super::time::{Time, seconds};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+use vitals_core::rules::alerts::type_of;
+use vitals_core::verdict::{Alert, Severity};
+
+/// An alert.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AlertInfo {
+    /// Its id.
+    pub alert_id: String,
+    /// How bad it is.
+    pub severity: AlertSeverity,
+    /// One sentence.
+    pub message: String,
+    /// The id of its agent or system.
+    pub source: String,
+    /// What raised it: `availability`, `health`, or the typed kind whose threshold was breached, as in `alert_configs`.
+    pub alert_type: String,
+    /// When it began.
+    pub timestamp: Time,
+    /// Where it stands.
+    pub state: AlertState,
+    /// Whether it is over.
+    pub resolved: bool,
+    /// When it ended: not when that was noticed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolved_at: Option<Time>,
+    /// How long it lasted, once it is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0)]
+    pub duration_seconds: Option<f64>,
+    /// Its agent or system, as `source`.
+    pub agent_id: String,
+    /// The metric whose value breached a threshold; not there for other alerts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric_name: Option<String>,
+    /// The attributes of the series that breached, e.g. which disk; those in common if there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<BTreeMap<String, String>>,
+    /// Who acknowledged it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acknowledged_by: Option<String>,
+    /// When it was acknowledged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acknowledged_at: Option<Time>,
+}
+
+impl AlertInfo {
+    /// The wire shape of `alert`, whose agent is known as `agent_id`.
+    #[must_use]
+    pub fn of(alert: &Alert, agent_id: &str) -> Self {
+        // Taken back, it ended when it began.
+        let ended = alert.resolved.map(|ended| ended.max(alert.started));
+        Self {
+            alert_id: alert.id.clone(),
+            severity: alert.severity.into(),
+            message: alert.message.clone(),
+            source: agent_id.to_owned(),
+            alert_type: type_of(&alert.source).to_owned(),
+            timestamp: Time(alert.started),
+            state: match (alert.resolved, &alert.acknowledged) {
+                (Some(_), _) => AlertState::Resolved,
+                (None, Some(_)) => AlertState::Acknowledged,
+                (None, None) => AlertState::Open,
+            },
+            resolved: alert.resolved.is_some(),
+            resolved_at: ended.map(Time),
+            duration_seconds: ended.map(|ended| seconds(ended.since(alert.started))),
+            agent_id: agent_id.to_owned(),
+            metric_name: alert.series.as_ref().map(|series| series.metric.clone()),
+            attributes: alert.series.as_ref().map(|series| series.attributes.iter().cloned().collect()),
+            acknowledged_by: alert.acknowledged.as_ref().map(|(by, _)| by.clone()),
+            acknowledged_at: alert.acknowledged.as_ref().map(|&(_, at)| Time(at)),
+        }
+    }
+}
+
+/// How bad an alert is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertSeverity {
+    /// For the record.
+    Info,
+    /// Look at it in office hours.
+    Warning,
+    /// Something does not work.
+    Error,
+    /// Someone should act now.
+    Critical,
+    /// Everyone should.
+    Emergency,
+}
+
+impl From<Severity> for AlertSeverity {
+    fn from(severity: Severity) -> Self {
+        match severity {
+            Severity::Info => Self::Info,
+            Severity::Warning => Self::Warning,
+            Severity::Error => Self::Error,
+            Severity::Critical => Self::Critical,
+            Severity::Emergency => Self::Emergency,
+        }
+    }
+}
+
+/// Where an alert stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertState {
+    /// Nobody has seen to it.
+    Open,
+    /// Someone sees to it.
+    Acknowledged,
+    /// It is over.
+    Resolved,
+}

@@ -1,0 +1,60 @@
+//! The routes of the API, one file each: its shapes, its handler and its examples.
+//!
+//! A new route is a file here with a `ROUTE`, and a line in [`ROUTES`]. Path, parameters, schemas, checks, label in the
+//! metrics and examples all come from the `utoipa` attributes and the types in that file.
+
+mod acknowledge;
+mod agents;
+mod alerts;
+mod batch;
+mod dashboard;
+mod health_check;
+mod heartbeat;
+mod maintenance;
+mod metrics;
+mod plugins;
+mod probe;
+mod samples;
+mod series;
+mod service_health;
+pub mod system_metrics;
+mod uptime_status;
+mod uptime_summary;
+mod verdicts;
+
+use crate::expose::Rest;
+use axum::routing::MethodRouter;
+use std::sync::Arc;
+use utoipa::openapi::OpenApi;
+
+/// One route.
+pub struct Route {
+    /// Makes its handlers, by method.
+    pub methods: fn() -> MethodRouter<Arc<Rest>>,
+    /// Describes its one path, with the schemas that it needs.
+    pub document: fn() -> OpenApi,
+    /// Its examples: a JSON object with `request`, and an answer for each status of success.
+    pub examples: &'static str,
+}
+
+/// All routes, in the order in which their examples can be sent to a service that knows nothing.
+pub const ROUTES: &[Route] = &[
+    heartbeat::ROUTE,
+    system_metrics::ROUTE,
+    batch::ROUTE,
+    uptime_status::ROUTE,
+    uptime_summary::ROUTE,
+    health_check::ROUTE,
+    dashboard::ROUTE,
+    service_health::ROUTE,
+    agents::ROUTE,
+    series::ROUTE,
+    samples::ROUTE,
+    verdicts::ROUTE,
+    alerts::ROUTE,
+    acknowledge::ROUTE,
+    maintenance::ROUTE,
+    plugins::ROUTE,
+    probe::ROUTE,
+    metrics::ROUTE,
+];

@@ -1,0 +1,84 @@
+//! Parameters and paths.
+
+use super::*;
+
+/// A request of each route of the document that is answered with success, for an agent web-1 with an alert.
+fn requests(alert: &str) -> Vec<(String, String, String)> {
+    let all = operations(&document());
+    let fill = |path: String| {
+        path.replace("{agent_id}", "web-1")
+            .replace("{target_id}", "web-1")
+            .replace("alerts/{id}", &format!("alerts/{alert}"))
+            .replace("series/{id}", "series/0")
+    };
+    let body = |operation: &Value| {
+        let example = operation["requestBody"]["content"]["application/json"].get("example");
+        // The times are those at which the examples were written.
+        example.map(|example| example.to_string().replace("2026-03-01T11:59:58Z", &at(0))).unwrap_or_default()
+    };
+    all.into_iter().map(|(path, method, operation)| (method, fill(path), body(&operation))).collect()
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_unknown_or_comes_twice_is_refused() {
+    let service = Service::start().await;
+    let token = service.token(None, None, None);
+    service.post("heartbeat", &token, &beat("web-1")).await;
+    let alert = service.store.alerts.lock()[0].id.clone();
+    let requests = requests(&alert);
+    assert_eq!(requests.len(), 18);
+    for (method, path, body) in requests {
+        for (query, name) in [("nonsense=1", "nonsense"), ("limitt=5&=", "limitt"), ("%E2%82%AC", "\u{20ac}")] {
+            let answer = service.send(&method, &format!("{path}?{query}"), &token, &body).await;
+            assert_eq!(answer.status, 422, "{method} {path}?{query}: {}", answer.body);
+            let problem = &answer.body["detail"][0];
+            assert_eq!(
+                (&problem["type"], &problem["loc"]),
+                (&json!("extra_forbidden"), &json!(["query", name])),
+                "{path}"
+            );
+        }
+        let needed = if path.ends_with("/series") { "agent=web-1" } else { "" };
+        let answer = service.send(&method, &format!("{path}?{needed}"), &token, &body).await;
+        assert!((200..300).contains(&answer.status), "{method} {path}: {} {}", answer.status, answer.body);
+    }
+    for (path, name) in [
+        ("agents?limit=1&limit=2", "limit"),
+        ("series?agent=web-1&agent=web-1", "agent"),
+        ("uptime-status/web-1?time_range_hours=1&time_range_hours=2", "time_range_hours"),
+    ] {
+        let answer = service.get(path, &token).await;
+        assert_eq!((answer.status, &answer.body["detail"][0]["loc"]), (422, &json!(["query", name])), "{path}");
+    }
+    // Who has no token learns nothing of parameters.
+    assert_eq!(service.send("GET", "/api/v1/telemetry/agents?nonsense=1", "", "").await.status, 401);
+}
+
+#[tokio::test]
+async fn a_slash_at_the_end_means_the_same_route() {
+    let service = Service::start().await;
+    let token = service.token(None, None, None);
+    service.post("heartbeat", &token, &beat("web-1")).await;
+    let alert = service.store.alerts.lock()[0].id.clone();
+    for (method, path, body) in requests(&alert) {
+        let needed = if path.ends_with("/series") { "?agent=web-1" } else { "" };
+        let answer = service.send(&method, &format!("{path}/{needed}"), &token, &body).await;
+        assert!((200..300).contains(&answer.status), "{method} {path}/: {} {}", answer.status, answer.body);
+        let other = if method == "GET" { "DELETE" } else { "PUT" };
+        for path in [path.clone(), format!("{path}/")] {
+            let answer = service.send(other, &path, &token, "").await;
+            assert_eq!(answer.status, 405, "{other} {path}");
+            assert!(answer.header("allow").is_some_and(|allowed| allowed.contains(&*method)), "{}", answer.headers);
+            assert!(answer.body["detail"].is_string(), "{other} {path}: {}", answer.body);
+        }
+        let answer = service.send(&method, &format!("{path}//"), &token, &body).await;
+        assert_eq!((answer.status, answer.body["detail"].is_string()), (404, true), "{method} {path}//");
+    }
+    for path in ["/api/v1/telemetry", "/api/v1/telemetry/", "/api/v1/telemetry/agents/x/y", "/API/v1/telemetry/agents"]
+    {
+        let answer = service.send("GET", path, &token, "").await;
+        assert_eq!((answer.status, answer.body["detail"].is_string()), (404, true), "{path}: {}", answer.body);
+    }
+    let answer = service.send("HEAD", "/api/v1/telemetry/agents", &token, "").await;
+    assert_eq!((answer.status, &answer.body), (200, &json!("")));
+}

@@ -1,0 +1,24 @@
+//! Serving over the network: what the listeners for OTLP/gRPC, OTLP/HTTP and REST share.
+//!
+//! - `listener`: the accept loop, with the limits of a listener and the end of its service
+//! - `connection`: one connection from its first byte to its last, with its time limits
+//! - `lingering`: ends a connection without cutting off the last answer
+//! - `head`: limits on the head of a request
+//! - `budget`: the bytes of requests that may be in the process at once
+//! - `refusal`: why a request is not served, and what that is in gRPC, in OTLP/HTTP and in REST
+//! - `cors`: pages of other origins
+
+mod budget;
+mod connection;
+mod cors;
+mod head;
+mod lingering;
+mod listener;
+mod refusal;
+
+pub use budget::{ByteBudget, Permit};
+pub use connection::ConnectionFailure;
+pub use cors::{CorsConfig, CorsError};
+pub use head::{CORRELATION, MOST_HEAD_BYTES, head_bytes, waits_for_continue};
+pub use listener::{ListenerLimits, Protocols, RequestHandler, serve};
+pub use refusal::{Refusal, RestAnswer};
