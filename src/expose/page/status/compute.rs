@@ -293,8 +293,8 @@ mod tests {
     #[test]
     fn planned_work_counts_neither_way_and_hides_no_outage_of_the_others() {
         let planned = vec![interval(0, None, State::Maintenance)];
-        assert_eq!(told(&merged(&[planned.clone()], at(0), at(10))), [(0, 10, Public::Planned)]);
-        assert_eq!(uptime(&merged(&[planned.clone()], at(0), at(10))), None);
+        assert_eq!(told(&merged(std::slice::from_ref(&planned), at(0), at(10))), [(0, 10, Public::Planned)]);
+        assert_eq!(uptime(&merged(std::slice::from_ref(&planned), at(0), at(10))), None);
         let silent = vec![interval(0, None, State::Silent)];
         assert_eq!(told(&merged(&[planned, silent], at(0), at(10))), [(0, 10, Public::Down)]);
     }
