@@ -140,7 +140,8 @@ export class Chart {
     ctx.fillStyle = this.of('band');
     for (const { at, body } of this.outliers) {
       if (!Number.isFinite(body.lower) || !Number.isFinite(body.upper)) continue;
-      const from = x(at - Math.max(1, body.window) * this.interval), to = x(at);
+      const begun = this.samples[Math.max(0, this.samples.findIndex(([ms]) => ms >= at) - body.window)]?.[0] ?? at;
+      const from = x(Math.max(begun, at - Math.max(1, body.window) * this.interval)), to = x(at);
       const [top, bottom] = [u.valToPos(body.upper, 'y', true), u.valToPos(body.lower, 'y', true)];
       ctx.fillRect(from, top, Math.max(to - from, 4), Math.max(bottom - top, 1));
     }

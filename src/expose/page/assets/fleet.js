@@ -33,7 +33,8 @@ class FleetView {
   }
 
   build(main) {
-    this.title = h('h1', { 'aria-live': 'polite' });
+    this.title = h('h1');
+    this.spoken = h('p', { class: 'vh', role: 'status' });
     this.judged = h('p');
     this.search = h('input', { type: 'search', id: 'q', placeholder: 'Name, place or reason', autocomplete: 'off', spellcheck: 'false' });
     this.search.value = this.filters.search;
@@ -58,7 +59,7 @@ class FleetView {
     this.nothing = h('div', { hidden: true });
     this.card = h('div', { class: 'card' }, this.table, this.nothing);
     fill(main,
-      h('div', { class: 'head' }, h('div', null, this.title, this.judged)),
+      h('div', { class: 'head' }, h('div', null, this.title, this.spoken, this.judged)),
       h('div', { class: 'filters', role: 'search', 'aria-label': 'Agents' },
         h('div', { class: 'search' }, h('label', { class: 'vh', for: 'q', text: 'Search agents' }), this.search, h('kbd', { 'aria-hidden': 'true', text: '/' })),
         choice('env', 'Environment', known('environment'), this.filters.environment, (environment) => this.filter({ environment })),
@@ -148,6 +149,7 @@ class FleetView {
     this.sentence = words.length ? `${words.join(', ')} of ${total} agents` : this.fleet.agents.size ? `All ${total} agents are well` : 'No agent yet';
     this.frame.title(`${counts.critical ? `(${count(counts.critical)}) ` : ''}Fleet: ${words.length ? `${words.join(', ')} of ${total}` : this.sentence}`);
     this.heading = words.length ? [bad.map((one, at) => [at ? ', ' : '', h('span', { class: `st ${one}` }, h('b', { text: words[at] }))]), ` of ${total} agents`] : [this.sentence];
+    fill(this.title, this.heading);
   }
 
   // The sentence is read out at most every ten seconds.
@@ -155,7 +157,7 @@ class FleetView {
     if (!force && (now() - this.announced < ANNOUNCE || this.told === this.sentence)) return;
     this.announced = now();
     this.told = this.sentence;
-    fill(this.title, this.heading);
+    say(this.spoken, this.sentence);
     fill(this.judged, 'Judged up to ', timeBoth(now()), '.');
   }
 
