@@ -395,6 +395,7 @@ impl Stages {
             plugins: self.list_plugins(),
             status: self.status(),
             metrics: self.metrics(),
+            page: Arc::default(),
             config: config.expose(),
             partitions: self.log.partitions(),
             clock: Arc::new(now),

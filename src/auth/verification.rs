@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_he
 use serde::Deserialize;
 use std::time::{Duration, SystemTime};
 use vitals_core::caller::{Caller, Scope};
-use vitals_core::ids::TenantId;
+use vitals_core::ids::{TenantId, UnixNanos};
 
 /// Tokens that live longer than this count as living so long: 30 years.
 const LONGEST_LIFE: Duration = Duration::from_secs(30 * 365 * 86_400);
@@ -66,6 +66,14 @@ impl Auth {
     /// # Errors
     /// When there is no valid token in it.
     pub fn caller(&self, authorization: Option<&str>) -> Result<Caller, Denied> {
+        self.caller_until(authorization).map(|(caller, _)| caller)
+    }
+
+    /// Identifies the caller that sends this `Authorization` header, with the time at which the token ends (`exp`).
+    ///
+    /// # Errors
+    /// When there is no valid token in it.
+    pub fn caller_until(&self, authorization: Option<&str>) -> Result<(Caller, UnixNanos), Denied> {
         let header = authorization.ok_or(Denied::Missing)?;
         let (scheme, token) = header.trim().split_once(' ').ok_or(Denied::NotBearer)?;
         if !scheme.eq_ignore_ascii_case("bearer") {
@@ -90,7 +98,7 @@ impl Auth {
             None => vec![Scope::Read, Scope::Write],
             Some(names) => names.split_whitespace().filter_map(scope_of).collect(),
         };
-        Ok(Caller { tenant, subject: Some(claims.sub), agents: claims.agents, scopes })
+        Ok((Caller { tenant, subject: Some(claims.sub), agents: claims.agents, scopes }, end_of(claims.exp)))
     }
 
     /// How long the token in this `Authorization` header is valid from now on.
@@ -150,4 +158,10 @@ impl Auth {
         let of_file = self.file.as_ref().and_then(|file| file.find(header));
         of_file.or_else(|| self.url.as_ref()?.find(header))
     }
+}
+
+/// A time in seconds since the epoch; one that is too far away is as far as time goes.
+#[allow(clippy::cast_possible_truncation)] // A cast of a float keeps to the bounds.
+fn end_of(seconds: f64) -> UnixNanos {
+    UnixNanos((seconds * 1e9) as i64)
 }

@@ -3,6 +3,7 @@
 //! - [`serve`]: the service
 //! - [`demo`]: the service with a simulated fleet
 //! - [`token`]: a token for REST
+//! - [`open`]: a link that signs in at the page
 //! - [`config`]: the configuration, checked or shown
 //! - [`plugin`]: the plugins, listed or checked
 //! - [`store`]: whether the store can be used
@@ -14,6 +15,7 @@ pub mod config;
 pub mod demo;
 pub mod load;
 pub mod logging;
+pub mod open;
 pub mod plugin;
 pub mod progress;
 pub mod serve;
@@ -60,6 +62,8 @@ enum Command {
     Demo(demo::Args),
     /// Print a token for REST (and OTLP, if it asks for one)
     Token(token::Args),
+    /// Print a link that signs in at the page of a running service
+    Open(open::Args),
     /// Check or show the configuration
     Config(config::Args),
     /// List or check plugins
@@ -165,6 +169,7 @@ fn run(command: Command) -> Result<(), CommandError> {
         Command::Demo(args) => runtime()?.block_on(demo::run(args)),
         Command::Load(args) => runtime()?.block_on(load::run(args)),
         Command::Token(args) => token::run(args),
+        Command::Open(args) => runtime()?.block_on(open::run(args)),
         Command::Config(args) => {
             let runtime = runtime()?;
             let _inside = runtime.enter();

@@ -5,16 +5,18 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the names of settings begin with that take effect in a running service.
-const LIVE: [&str; 16] = [
+const LIVE: [&str; 18] = [
     "channels",
     "evaluate.",
     "expose.cors.",
     "expose.heartbeat_",
     "expose.max_body_bytes",
     "expose.metric_",
+    "expose.page",
     "expose.prefix",
     "expose.quality.",
     "expose.request_seconds",
+    "expose.status_page.",
     "expose.thresholds.",
     "maintenance",
     "plugin",

@@ -1,12 +1,14 @@
 //! What comes out: the REST API with its page of documentation, probes, and verdicts as OTLP.
 //!
 //! - [`alerts`]: notifications of alerts, to Alertmanager and webhooks
+//! - [`page`]: the web page, its sessions, and the status page for people without a token
 //! - [`otlp`]: verdicts, and on request samples, to another OTLP receiver
 //! - [`stream`]: what evaluation makes, to clients, as it is made
 //! - [`rest`]: the routes of the contract, and those that make series, verdicts and alerts queryable
 
 pub mod alerts;
 pub mod otlp;
+pub mod page;
 pub mod rest;
 pub mod stream;
 
@@ -72,6 +74,10 @@ pub struct ExposeConfig {
     pub metric_max_ahead_seconds: u64,
     /// The path under which clients see REST, when a proxy before it has one of its own.
     pub prefix: String,
+    /// Whether the page at `/` is served, with its sessions and one-time links.
+    pub page: bool,
+    /// What people without a token see.
+    pub status_page: page::status::StatusConfig,
     /// Which pages of other origins may call.
     pub cors: CorsConfig,
     /// A metric of a day (UTC) that is older than this is refused, because the store would delete it; from
@@ -98,6 +104,9 @@ pub enum ExposeError {
     /// The live stream's bounds cannot be used.
     #[error("{0}")]
     Stream(String),
+    /// The status page cannot be made.
+    #[error("expose.status_page: {0}")]
+    StatusPage(String),
 }
 
 impl ExposeConfig {
@@ -110,6 +119,7 @@ impl ExposeConfig {
             return Err(ExposeError::Prefix(self.prefix.clone()));
         }
         self.stream.check().map_err(ExposeError::Stream)?;
+        self.status_page.check().map_err(ExposeError::StatusPage)?;
         Ok(self.cors.check("expose.cors")?)
     }
 }
@@ -134,6 +144,8 @@ impl Default for ExposeConfig {
             heartbeat_max_ahead_seconds: 600,
             metric_max_ahead_seconds: 86_400,
             prefix: String::new(),
+            page: true,
+            status_page: page::status::StatusConfig::default(),
             cors: CorsConfig::default(),
             sample_retention_days: 90,
             thresholds: Thresholds::default(),
@@ -228,6 +240,8 @@ pub struct Rest {
     pub status: Arc<dyn Fn() -> ServiceStatus + Send + Sync>,
     /// Our own metrics as Prometheus text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Who is signed in at the page.
+    pub page: Arc<page::Page>,
     /// The configuration.
     pub config: ExposeConfig,
     /// Partitions of the log.

@@ -4,7 +4,7 @@
 
 pub mod fleet;
 
-use super::{CommandError, duration, progress, serve};
+use super::{CommandError, duration, open, progress, serve};
 use crate::auth::TokenRequest;
 use crate::config::Config;
 use crate::expose::otlp::Compression;
@@ -72,6 +72,10 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
     let shown = progress::during("waiting for the fleet's first verdicts", answers(&base, &token)).await;
     if let Ok(calls) = &shown {
         println!("A fleet of {} agents is running.\n", fleet::AGENTS.len());
+        match open::link(&base, &token).await {
+            Ok(link) => println!("  The page        {link}   (signs in once; `vitals open` prints another)"),
+            Err(error) => tracing::warn!(%error, "there is no link to the page"),
+        }
         println!("  Look around     {base}/docs/");
         println!("  Send OTLP to    {otlp}  (gRPC), http://{}  (HTTP)", at.http);
         println!("  Data            {}\n", folder.path().display());

@@ -265,10 +265,10 @@ fn without_formats(value: &mut Value) {
     }
 }
 
-/// `/docs`, `/openapi.json`, and the way there from `/`.
-pub fn routes() -> Router<Arc<Rest>> {
-    Router::new()
-        .route("/", get(to_docs))
+/// `/docs`, `/openapi.json`, and the way there from `/`, unless the page is there.
+pub fn routes(page_at_root: bool) -> Router<Arc<Rest>> {
+    let routes = if page_at_root { Router::new() } else { Router::new().route("/", get(to_docs)) };
+    routes
         .route("/docs", get(to_docs))
         .route("/docs/", get(|| page(String::new())))
         .route("/docs/{*file}", get(|Path(file): Path<String>| page(file)))

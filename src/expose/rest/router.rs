@@ -5,7 +5,7 @@ use super::docs;
 use super::error::ApiError;
 use super::middleware::{correlate, limit_time};
 use super::routes::ROUTES;
-use crate::expose::Rest;
+use crate::expose::{Rest, page};
 use crate::net::Refusal;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -18,12 +18,14 @@ const API: &str = "/api/v1/telemetry/";
 pub fn router(rest: Arc<Rest>, bodies: BodyBudget) -> Router {
     let (cors, prefix) = (rest.config.cors.layer("expose.cors"), rest.config.prefix.clone());
     let routes = api_routes()
-        .merge(docs::routes())
+        .merge(docs::routes(rest.config.page))
+        .merge(page::routes(&rest))
         .fallback(|| async { ApiError::not_found("there is no such route") })
         .method_not_allowed_fallback(|| async {
             ApiError::from(Refusal::MethodNotAllowed("the route does not take this method"))
         })
         .layer(axum::Extension(bodies))
+        .layer(from_fn_with_state(rest.clone(), page::admit))
         .layer(from_fn_with_state(rest.clone(), limit_time))
         .layer(from_fn(correlate))
         .with_state(rest);

@@ -9,6 +9,7 @@ mod document;
 mod health;
 mod limits;
 mod origins;
+mod page;
 mod parameters;
 mod queries;
 mod schemas;

@@ -180,7 +180,7 @@ async fn connections() {
     let answer = asked.await.expect("a place becomes free");
     assert_eq!((answer.status, answer.header("x-correlation-id")), (200, Some("abc-1")));
     assert_eq!(answer.body, json!({"live": true, "ready": true}));
-    let odd = b"GET / HTTP/1.1\r\nhost: x\r\nx-correlation-id: a b<c>\r\nconnection: close\r\n\r\n";
+    let odd = b"GET /docs HTTP/1.1\r\nhost: x\r\nx-correlation-id: a b<c>\r\nconnection: close\r\n\r\n";
     let answer = service.raw(odd).await;
     assert_eq!((answer.status, answer.header("location")), (303, Some("docs/")));
     assert_eq!(answer.header("x-correlation-id").map(str::len), Some(36));

@@ -84,6 +84,7 @@ impl Service {
                     "vitals_up 1\n".into()
                 })
             },
+            page: Arc::default(),
             config,
             partitions: 2,
             clock: Arc::new(|| NOW),
