@@ -4,6 +4,7 @@
 //! start), and RS256, ES256 or EdDSA with the public keys of a JWKS file or URL. The algorithm belongs to the
 //! key, never to the token; headers that point at keys (`jku`, `x5u`, `jwk`, `x5c`) are not looked at.
 
+use crate::clock::now_seconds;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
@@ -403,7 +404,7 @@ impl Auth {
     /// When there is no secret, only a key set.
     pub fn issue(&self, request: TokenRequest) -> Result<String, AuthError> {
         let secret = self.secret.as_ref().ok_or(AuthError::NoSecret)?;
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = now_seconds().unsigned_abs();
         let mut claims = serde_json::json!({
             "sub": request.subject,
             "email": request.email,

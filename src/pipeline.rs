@@ -1,16 +1,17 @@
 //! The only file that wires the stages together: a running service, from its configuration to its last sync.
 
 use crate::auth::{self, Auth, AuthError};
+use crate::clock::now;
 use crate::config::{self, Config, ConfigError};
 use crate::evaluate::host::{HostError, PluginSet};
 use crate::evaluate::{Evaluator, StartError as EvaluateError};
 use crate::expose::alerts::{ChannelError, Notifier, PreparedChannels};
 use crate::expose::otlp::{ExportError, Exporter, Observer};
-use crate::expose::{self, RecordSubmitter, Rest, ServiceStatus, SubmitError, Submitted};
+use crate::expose::{self, RecordSubmitter, Rest, ServiceStatus, Submitted};
 use crate::log::SqliteLog;
-use crate::net::ByteBudget;
+use crate::net::{ByteBudget, Refusal};
 use crate::normalize::{Normalizer, RulesError};
-use crate::receive::{self, Accepted, ExportHandler, Refused};
+use crate::receive::{self, Accepted, ExportHandler};
 use crate::store;
 use bytes::Bytes;
 use crossbeam_channel::Sender;
@@ -20,7 +21,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -34,8 +35,6 @@ use vitals_core::store::{EvaluationOutput, OutboxStats, Store, StoreError};
 
 mod check;
 
-/// How long a sender that was refused for overload should wait.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of REST requests that may wait for the log and for evaluation.
 const REST_BYTES: usize = 64 << 20;
 /// Records waiting from which the service says that it is overloaded.
@@ -584,12 +583,12 @@ impl ExportHandler for OtlpExportHandler {
         peer: SocketAddr,
         body: Bytes,
         permit: Box<dyn Send>,
-    ) -> Result<Accepted, Refused> {
+    ) -> Result<Accepted, Refusal> {
         let fallback = caller.subject.clone().unwrap_or_else(|| peer.ip().to_string());
         let normalized = self
             .normalizer
             .otlp_as(&caller, &fallback, now(), &body)
-            .map_err(|malformed| Refused::Malformed(malformed.to_string()))?;
+            .map_err(|malformed| Refusal::Malformed(malformed.to_string()))?;
         // The bytes stay in flight until the last partition has evaluated its share.
         let permit: Arc<Mutex<Box<dyn Send>>> = Arc::new(Mutex::new(permit));
         let commits: Vec<_> = normalized
@@ -601,7 +600,7 @@ impl ExportHandler for OtlpExportHandler {
             })
             .collect();
         for committed in commits {
-            committed.await.unwrap_or(Err(LogError::Closed)).map_err(refused)?;
+            committed.await.unwrap_or(Err(LogError::Closed)).map_err(Refusal::from)?;
         }
         Ok(Accepted { rejected: normalized.rejected, reason: normalized.reason })
     }
@@ -621,13 +620,6 @@ fn commit(
     committed
 }
 
-fn refused(error: LogError) -> Refused {
-    match error {
-        LogError::Full { .. } => Refused::Overloaded { retry_after: RETRY_AFTER },
-        other => Refused::Unavailable(other.to_string()),
-    }
-}
-
 /// REST records: logged, evaluated, answered.
 struct LogSubmitter {
     log: Arc<dyn Log>,
@@ -638,30 +630,25 @@ struct LogSubmitter {
 
 impl RecordSubmitter for LogSubmitter {
     fn submit(&self, partition: Partition, record: Record, bytes: usize) -> Submitted {
-        let overloaded = || SubmitError::Overloaded { retry_after: RETRY_AFTER };
         let weight = u32::try_from(bytes).unwrap_or(u32::MAX);
         let Ok(permit) = self.budget.clone().try_acquire_many_owned(weight) else {
             metrics::counter!("vitals_rest_refused_total").increment(1);
-            return Box::pin(async move { Err(overloaded()) });
+            return Box::pin(async { Err(Refusal::BytesInFlight) });
         };
         let (reply, outcome) = oneshot::channel();
         let ticket =
             Ticket { permit: Some(Box::new(permit)), reply: Some(Box::new(move |result| drop(reply.send(result)))) };
         let committed = commit(&self.log, partition, record, ticket);
-        let processing_timeout = self.processing_timeout.load(Ordering::Relaxed);
+        let processing_timeout_ms = self.processing_timeout.load(Ordering::Relaxed);
         let evaluated = async move {
-            match committed.await.unwrap_or(Err(LogError::Closed)) {
-                Ok(_) => {}
-                Err(LogError::Full { .. }) => return Err(overloaded()),
-                Err(error) => return Err(SubmitError::Unavailable(error.to_string())),
-            }
-            outcome.await.map_err(|_| SubmitError::Unavailable("the service is stopping".to_owned()))
+            committed.await.unwrap_or(Err(LogError::Closed))?;
+            outcome.await.map_err(|_| Refusal::Stopping)
         };
         Box::pin(async move {
             // What is late may be taken all the same; who sends it again changes nothing.
-            match tokio::time::timeout(Duration::from_millis(processing_timeout), evaluated).await {
+            match tokio::time::timeout(Duration::from_millis(processing_timeout_ms), evaluated).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(SubmitError::Unavailable(format!("not evaluated within {processing_timeout} ms"))),
+                Err(_) => Err(Refusal::NotEvaluated { processing_timeout_ms }),
             }
         })
     }
@@ -693,11 +680,6 @@ fn announce_to(log: Arc<dyn Log>) -> Box<dyn Fn(New<'_>) + Send + Sync> {
         });
         log.append(Partition::of(agent, log.partitions()), record, Ticket::default(), done);
     })
-}
-
-fn now() -> UnixNanos {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    UnixNanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
 async fn listen(key: &'static str, to: &str) -> Result<TcpListener, StartError> {
@@ -796,6 +778,6 @@ mod tests {
         let (start, end, by) = (UnixNanos(0), UnixNanos(1), "ops".to_owned());
         let record = Record::Maintenance { agent: AgentId(0), start, end, by, at: start };
         let answer = submitter.submit(Partition(0), record, 1).await;
-        assert_eq!(answer, Err(SubmitError::Unavailable("not evaluated within 20 ms".to_owned())));
+        assert_eq!(answer, Err(Refusal::NotEvaluated { processing_timeout_ms: 20 }));
     }
 }

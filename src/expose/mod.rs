@@ -24,7 +24,6 @@ use vitals_core::store::Store;
 use crate::auth::Auth;
 use crate::net::{CorsConfig, CorsError, Refusal};
 
-pub use crate::net::Refusal as SubmitError;
 pub use rest::{LARGEST_BODY, serve};
 
 /// The REST listener's configuration, and what its answers are measured against.

@@ -3,12 +3,12 @@
 use super::codec;
 use super::committer::{Committer, Counters, Cut, Message, prepare};
 use super::{Durability, LogConfig};
+use crate::file_lock::FileLock;
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -34,7 +34,7 @@ pub struct SqliteLog {
     counters: Arc<Counters>,
     reader: Mutex<Connection>,
     committer: Mutex<Option<JoinHandle<()>>>,
-    _lock: File,
+    _lock: FileLock,
 }
 
 impl SqliteLog {
@@ -44,7 +44,7 @@ impl SqliteLog {
     /// # Errors
     /// When the file cannot be used, is in use by another process, or is no log.
     pub fn open(path: &Path, config: &LogConfig, deliver: Deliver) -> Result<Self, LogError> {
-        let lock = lock(path)?;
+        let lock = FileLock::acquire(path).map_err(|error| LogError::Io(error.to_string()))?;
         let writer = connect(path, config.durability).map_err(io)?;
         let partitions = create(&writer, config.partitions)?;
         writer.set_prepared_statement_cache_capacity(partitions as usize * 4 + 8);
@@ -188,24 +188,6 @@ impl Drop for SqliteLog {
 #[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
 fn io(error: rusqlite::Error) -> LogError {
     LogError::Io(error.to_string())
-}
-
-/// Takes the file beside `path` that says which process uses it. The operating system gives it back when the
-/// process ends, however it ends.
-fn lock(path: &Path) -> Result<File, LogError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let name = PathBuf::from(name);
-    let open = OpenOptions::new().create(true).write(true).truncate(false).open(&name);
-    let file = open.map_err(|error| LogError::Io(format!("{}: {error}", name.display())))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(LogError::Io(format!(
-            "{} is in use by another process; stop that one or choose another data folder",
-            path.display()
-        ))),
-        Err(TryLockError::Error(error)) => Err(LogError::Io(format!("{}: {error}", name.display()))),
-    }
 }
 
 fn connect(path: &Path, durability: Durability) -> rusqlite::Result<Connection> {

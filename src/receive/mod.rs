@@ -29,8 +29,6 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use vitals_core::caller::{Caller, Scope};
 
-pub use crate::net::Refusal as Refused;
-
 /// How long open connections may take to finish once the service stops.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 

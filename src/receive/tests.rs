@@ -1,8 +1,9 @@
 //! Both ports over real sockets.
 
-use super::{Accepted, ExportHandler, ReceiveConfig, Refused, serve_grpc, serve_http};
+use super::{Accepted, ExportHandler, ReceiveConfig, serve_grpc, serve_http};
 use crate::auth::Auth;
 use crate::net::ByteBudget;
+use crate::net::Refusal;
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
@@ -18,10 +19,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tonic::Code;
 use tonic::codec::CompressionEncoding;
 use vitals_core::caller::Caller;
+use vitals_core::log::LogError;
 
 /// Answers what it is told, after a strict decoder looked at the bytes.
 struct Decoding {
-    answer: Result<Accepted, Refused>,
+    answer: Result<Accepted, Refusal>,
     bodies: Mutex<Vec<Bytes>>,
     permits: Mutex<Vec<Box<dyn Send>>>,
     keep_permits: bool,
@@ -33,8 +35,8 @@ impl ExportHandler for Decoding {
         self.ready.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    async fn ingest(&self, _: Caller, _: SocketAddr, body: Bytes, permit: Box<dyn Send>) -> Result<Accepted, Refused> {
-        ExportMetricsServiceRequest::decode(body.clone()).map_err(|e| Refused::Malformed(e.to_string()))?;
+    async fn ingest(&self, _: Caller, _: SocketAddr, body: Bytes, permit: Box<dyn Send>) -> Result<Accepted, Refusal> {
+        ExportMetricsServiceRequest::decode(body.clone()).map_err(|e| Refusal::Malformed(e.to_string()))?;
         self.bodies.lock().push(body);
         if self.keep_permits {
             self.permits.lock().push(permit);
@@ -53,7 +55,7 @@ struct Ports {
 
 async fn start_with(
     config: ReceiveConfig,
-    answer: Result<Accepted, Refused>,
+    answer: Result<Accepted, Refusal>,
     auth: Option<Arc<Auth>>,
     keep_permits: bool,
 ) -> Ports {
@@ -257,7 +259,7 @@ async fn partial_success_and_refusals_in_both_forms() {
     let response = client.export(request(1)).await.unwrap().into_inner();
     assert_eq!(response.partial_success.unwrap().rejected_data_points, 3);
 
-    let overloaded = Refused::Overloaded { retry_after: Duration::from_millis(2500) };
+    let overloaded = Refusal::Overloaded { retry_after: Duration::from_millis(2500) };
     let ports = start_with(small(), Err(overloaded), None, false).await;
     let answered = post(ports.http, "/v1/metrics", &[PROTOBUF], "").await;
     assert_eq!((answered.status, &answered.headers["retry-after"]), (429, &"3".parse().unwrap()));
@@ -266,7 +268,8 @@ async fn partial_success_and_refusals_in_both_forms() {
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert!(String::from_utf8_lossy(status.details()).contains("google.rpc.RetryInfo"));
 
-    let ports = start_with(small(), Err(Refused::Unavailable("the disk is full".into())), None, false).await;
+    let ports =
+        start_with(small(), Err(Refusal::LogUnavailable(LogError::Io("the disk is full".into()))), None, false).await;
     assert_eq!(post(ports.http, "/v1/metrics", &[PROTOBUF], "").await.status, 503);
     let mut client = MetricsServiceClient::connect(format!("http://{}", ports.grpc)).await.unwrap();
     assert_eq!(client.export(request(1)).await.unwrap_err().code(), Code::Unavailable);
