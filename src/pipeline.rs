@@ -8,7 +8,7 @@ use crate::evaluate::{Evaluator, StartError as EvaluateError};
 use crate::expose::alerts::{ChannelError, Notifier, PreparedChannels};
 use crate::expose::otlp::{ExportError, Exporter, Observer};
 use crate::expose::{self, RecordSubmitter, Rest, ServiceStatus, Submitted};
-use crate::log::SqliteLog;
+use crate::log::LogFile;
 use crate::net::{ByteBudget, Refusal};
 use crate::normalize::{Normalizer, RulesError};
 use crate::receive::{self, Accepted, ExportHandler};
@@ -30,7 +30,7 @@ use vitals_core::ids::{Partition, Position, TenantId, UnixNanos};
 use vitals_core::live_agents::LiveAgents;
 use vitals_core::log::{Deliver, Log, LogError};
 use vitals_core::record::{Delivery, Record, Ticket};
-use vitals_core::registry::{New, Registry};
+use vitals_core::registry::Registry;
 use vitals_core::store::{EvaluationOutput, OutboxStats, Store, StoreError};
 
 mod check;
@@ -327,19 +327,14 @@ struct Stages {
 impl Stages {
     /// Blocks while plugins compile and the log is replayed. Must run inside a tokio runtime.
     fn build(config: &Config, data: &Path) -> Result<Self, StartError> {
-        // The log delivers to shards whose number only it knows; nothing is appended before they are set.
-        let shards: Arc<OnceLock<Vec<Sender<Delivery>>>> = Arc::default();
-        let log: Arc<dyn Log> =
-            Arc::new(SqliteLog::open(&data.join("log.db"), &config.log, deliver_to(shards.clone()))?);
-        let partitions = log.partitions();
-        let (senders, inputs): (Vec<_>, Vec<_>) = (0..partitions).map(|_| crossbeam_channel::unbounded()).unzip();
-        let senders = shards.get_or_init(|| senders).clone();
+        let log_file = LogFile::open(&data.join("log.db"), &config.log)?;
+        let partitions = log_file.partitions();
+        let (shards, inputs): (Vec<_>, Vec<_>) = (0..partitions).map(|_| crossbeam_channel::unbounded()).unzip();
+        let registry = Arc::new(Registry::logged(config.quota, log_file.registrations()));
+        let log: Arc<dyn Log> = Arc::new(log_file.start(deliver_to(shards.clone()))?);
 
         let store = store::open(&data.join("store.db"), &config.store())?;
-        let registry = Arc::new(Registry::new(config.quota, announce_to(log.clone())));
-        let catalogue = store.catalogue()?;
-        catalogue.agents.into_iter().for_each(|agent| registry.restore_agent(agent));
-        catalogue.series.into_iter().for_each(|series| registry.restore_series(series));
+        registry.restore(store.catalogue()?);
 
         let plugins: Plugins = Arc::new(RwLock::new(Arc::new(load_plugins(config, Some(data))?)));
         let exporter = Exporter::start(&config.export, registry.clone())?;
@@ -362,18 +357,7 @@ impl Stages {
         )?;
         notifier.caught_up();
         let normalizer = Arc::new(Normalizer::new(&config.normalize(), registry.clone(), partitions)?);
-        Ok(Self {
-            registry,
-            normalizer,
-            plugins,
-            live_agents,
-            log,
-            store,
-            evaluator,
-            exporter,
-            notifier,
-            shards: senders,
-        })
+        Ok(Self { registry, normalizer, plugins, live_agents, log, store, evaluator, exporter, notifier, shards })
     }
 
     /// The REST stage.
@@ -655,30 +639,13 @@ impl RecordSubmitter for LogSubmitter {
 }
 
 /// Sends what is committed to its partition's shard.
-fn deliver_to(shards: Arc<OnceLock<Vec<Sender<Delivery>>>>) -> Deliver {
+fn deliver_to(shards: Vec<Sender<Delivery>>) -> Deliver {
     Box::new(move |partition, delivery| {
-        let Some(shard) = shards.get().and_then(|shards| shards.get(partition.0 as usize)) else { return };
+        let Some(shard) = shards.get(partition.0 as usize) else { return };
         // A shard is gone only while the service stops; the log still has the record.
         if shard.send(delivery).is_err() {
             tracing::debug!(partition = partition.0, "delivered to a stopped shard");
         }
-    })
-}
-
-/// Puts new descriptions into the log, ahead of whatever will use them.
-fn announce_to(log: Arc<dyn Log>) -> Box<dyn Fn(New<'_>) + Send + Sync> {
-    Box::new(move |new| {
-        let (agent, record) = match new {
-            New::Agent(agent) => (agent.id, Record::Describe { agents: vec![agent.clone()], series: Vec::new() }),
-            New::Series(agent, series) => (agent, Record::Describe { agents: Vec::new(), series: series.to_vec() }),
-        };
-        let done = Box::new(|result: Result<Position, LogError>| {
-            if let Err(error) = result {
-                // The log tries descriptions again by itself, before anything that needs them.
-                tracing::warn!(%error, "descriptions wait for the log");
-            }
-        });
-        log.append(Partition::of(agent, log.partitions()), record, Ticket::default(), done);
     })
 }
 
