@@ -11,7 +11,7 @@
 //!
 //! Beside the path:
 //!
-//! - [`pipeline`]: the only file that wires the stages together
+//! - [`pipeline`]: the only module that wires the stages together
 //! - [`config`]: the configuration file, whose sections are the stages' own
 //! - [`reload`]: new settings without a restart
 //! - [`auth`]: who asks, from their token

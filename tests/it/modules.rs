@@ -1,4 +1,4 @@
-//! The stages know the domain and themselves, never each other: only `pipeline.rs` wires them together.
+//! The stages know the domain and themselves, never each other: only `pipeline` wires them together.
 
 use std::fs;
 use std::path::{Path, PathBuf};
