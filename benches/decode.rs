@@ -91,7 +91,7 @@ fn histograms(points: usize) -> Vec<u8> {
 }
 
 fn normalizer() -> Normalizer {
-    let registry = Arc::new(Registry::new(Quota::default(), Box::new(|_| {})));
+    let registry = Arc::new(Registry::new(Quota::default()));
     Normalizer::new(&NormalizeConfig::default(), registry, 2).expect("the built-in rules are valid")
 }
 

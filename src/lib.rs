@@ -11,11 +11,12 @@
 //!
 //! Beside the path:
 //!
-//! - [`pipeline`]: the only file that wires the stages together
+//! - [`pipeline`]: the only module that wires the stages together
 //! - [`config`]: the configuration file, whose sections are the stages' own
 //! - [`reload`]: new settings without a restart
 //! - [`auth`]: who asks, from their token
 //! - [`net`]: what all listeners share: connections, limits, refusals
+//! - [`clock`], [`file_lock`]: the time, and the lock on a file of the data folder
 //! - [`commands`]: what a user types
 
 // In the order of the tour; the blank lines keep the formatter from sorting them.
@@ -32,8 +33,10 @@ pub mod store;
 pub mod expose;
 
 pub mod auth;
+pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod file_lock;
 pub mod net;
 pub mod pipeline;
 pub mod reload;

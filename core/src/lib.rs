@@ -7,6 +7,7 @@
 //! - [`series`]: what a series and an agent are, described once
 //! - [`registry`]: identity to id, and id to description
 //! - [`columns`]: a batch of samples, by columns
+//! - [`leb128`]: numbers in as few bytes as they need
 //! - [`record`]: what the log keeps and evaluation consumes
 //! - [`verdict`]: what judging yields, with its evidence
 //! - [`rules`]: the formulas (health score, IQR, SLA, thresholds, alerts, timeouts, data quality)
@@ -22,6 +23,7 @@ pub mod availability;
 pub mod caller;
 pub mod columns;
 pub mod ids;
+pub mod leb128;
 pub mod live_agents;
 pub mod log;
 pub mod measurement_role;

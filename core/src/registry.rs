@@ -4,7 +4,9 @@
 //! one counter for all.
 
 use crate::ids::{AgentId, SeriesId, TenantId, UnixNanos};
+use crate::record::Record;
 use crate::series::{AgentDesc, AgentProfile, Origin, Part, SeriesDesc, SeriesSpec};
+use crate::store::Catalogue;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -13,17 +15,47 @@ use xxhash_rust::xxh3::Xxh3;
 /// A 128-bit hash of an identity's bytes. Two identities meet with probability 2^-64 at 2^32 series.
 pub type IdentityHash = u128;
 
-/// Called under the registry's lock with what is new, so that descriptions are on their way to the log
-/// before anyone can use their ids.
-pub type Announce = Box<dyn Fn(New<'_>) + Send + Sync>;
-
 /// Something registered for the first time, or an agent whose profile changed.
-#[derive(Debug)]
-pub enum New<'a> {
-    /// Series of one agent.
-    Series(AgentId, &'a [Arc<SeriesDesc>]),
+#[derive(Clone, Debug, PartialEq)]
+pub enum Registration {
     /// An agent.
-    Agent(&'a Arc<AgentDesc>),
+    Agent(Arc<AgentDesc>),
+    /// Series of one agent.
+    Series {
+        /// The agent.
+        agent: AgentId,
+        /// Its new series.
+        series: Vec<Arc<SeriesDesc>>,
+    },
+}
+
+impl Registration {
+    /// The agent, which decides on the partition of the log.
+    #[must_use]
+    pub fn agent(&self) -> AgentId {
+        match self {
+            Self::Agent(agent) => agent.id,
+            Self::Series { agent, .. } => *agent,
+        }
+    }
+
+    /// The record of the log that describes it.
+    #[must_use]
+    pub fn into_record(self) -> Record {
+        match self {
+            Self::Agent(agent) => Record::Describe { agents: vec![agent], series: Vec::new() },
+            Self::Series { series, .. } => Record::Describe { agents: Vec::new(), series },
+        }
+    }
+}
+
+/// The queue on which registrations travel to the log.
+///
+/// The registry pushes while an identity is locked, so that a description is queued before anyone else can use its id. So
+/// [`RegistrationQueue::push`] only queues: it neither blocks nor does I/O, and does not ask the registry.
+pub trait RegistrationQueue: Send + Sync {
+    /// Queues a registration, behind those before it.
+    fn push(&self, registration: Registration);
 }
 
 /// Why nothing was registered.
@@ -82,9 +114,9 @@ pub struct TenantRegistry {
 /// The registry of every tenant.
 pub struct Registry {
     tenants: RwLock<HashMap<TenantId, Arc<TenantRegistry>>>,
-    shelves: RwLock<Descriptions>,
+    descriptions: RwLock<Descriptions>,
     quota: Quota,
-    announce: Announce,
+    registrations: Option<Arc<dyn RegistrationQueue>>,
 }
 
 // A panic while a lock is held leaves maps that are still whole: every insertion is one step.
@@ -97,10 +129,22 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 }
 
 impl Registry {
-    /// An empty registry; `announce` hears of everything new.
+    /// An empty registry that no log knows of: its numbers hold as long as it does.
     #[must_use]
-    pub fn new(quota: Quota, announce: Announce) -> Self {
-        Self { tenants: RwLock::default(), shelves: RwLock::default(), quota, announce }
+    pub fn new(quota: Quota) -> Self {
+        Self { tenants: RwLock::default(), descriptions: RwLock::default(), quota, registrations: None }
+    }
+
+    /// An empty registry that queues everything new for a log.
+    #[must_use]
+    pub fn logged(quota: Quota, registrations: Arc<dyn RegistrationQueue>) -> Self {
+        Self { registrations: Some(registrations), ..Self::new(quota) }
+    }
+
+    fn register(&self, registration: impl FnOnce() -> Registration) {
+        if let Some(queue) = &self.registrations {
+            queue.push(registration());
+        }
     }
 
     /// The part of `tenant`, made at its first use.
@@ -131,13 +175,13 @@ impl Registry {
     /// The description of a series.
     #[must_use]
     pub fn series(&self, id: SeriesId) -> Option<Arc<SeriesDesc>> {
-        read(&self.shelves).series.get(id.0 as usize)?.clone()
+        read(&self.descriptions).series.get(id.0 as usize)?.clone()
     }
 
     /// The description of an agent.
     #[must_use]
     pub fn agent(&self, id: AgentId) -> Option<Arc<AgentDesc>> {
-        read(&self.shelves).agents.get(id.0 as usize)?.clone()
+        read(&self.descriptions).agents.get(id.0 as usize)?.clone()
     }
 
     /// The agent that `tenant` knows by `key`.
@@ -151,28 +195,28 @@ impl Registry {
     /// All agents of a tenant, by id.
     #[must_use]
     pub fn agents_of(&self, tenant: &TenantId) -> Vec<Arc<AgentDesc>> {
-        let shelves = read(&self.shelves);
-        shelves.agents.iter().flatten().filter(|a| a.tenant == *tenant).cloned().collect()
+        let descriptions = read(&self.descriptions);
+        descriptions.agents.iter().flatten().filter(|a| a.tenant == *tenant).cloned().collect()
     }
 
     /// All series of an agent, by id.
     #[must_use]
     pub fn series_of(&self, agent: AgentId) -> Vec<Arc<SeriesDesc>> {
-        let shelves = read(&self.shelves);
-        let Some(ids) = shelves.agent_series.get(agent.0 as usize) else {
+        let descriptions = read(&self.descriptions);
+        let Some(ids) = descriptions.agent_series.get(agent.0 as usize) else {
             return Vec::new();
         };
-        ids.iter().filter_map(|id| shelves.series.get(id.0 as usize)?.clone()).collect()
+        ids.iter().filter_map(|id| descriptions.series.get(id.0 as usize)?.clone()).collect()
     }
 
     /// The number of series of all tenants.
     #[must_use]
     pub fn series_count(&self) -> usize {
-        read(&self.shelves).series.iter().flatten().count()
+        read(&self.descriptions).series.iter().flatten().count()
     }
 
     /// The agent `key` of `tenant`, registered if it is new. A profile field that is `Some` and differs
-    /// replaces what was known, and is announced.
+    /// replaces what was known, and is queued for the log.
     ///
     /// # Errors
     /// When the tenant's quota of agents is used up.
@@ -196,8 +240,8 @@ impl Registry {
         if agents.len() >= self.quota.agents {
             return Err(RegistryError::TooManyAgents { tenant: tenant.clone(), limit: self.quota.agents });
         }
-        let mut shelves = write(&self.shelves);
-        let id = AgentId(u32::try_from(shelves.agents.len()).unwrap_or(u32::MAX));
+        let mut descriptions = write(&self.descriptions);
+        let id = AgentId(u32::try_from(descriptions.agents.len()).unwrap_or(u32::MAX));
         let desc = Arc::new(AgentDesc {
             id,
             tenant: tenant.clone(),
@@ -205,9 +249,9 @@ impl Registry {
             first_seen: now,
             profile: profile.clone(),
         });
-        shelves.put_agent(desc.clone());
-        drop(shelves);
-        (self.announce)(New::Agent(&desc));
+        descriptions.put_agent(desc.clone());
+        drop(descriptions);
+        self.register(|| Registration::Agent(desc.clone()));
         agents.insert(key.to_owned(), id);
         Ok(id)
     }
@@ -219,11 +263,11 @@ impl Registry {
             return;
         }
         let desc = Arc::new(AgentDesc { profile: merged, ..(*old).clone() });
-        write(&self.shelves).put_agent(desc.clone());
-        (self.announce)(New::Agent(&desc));
+        write(&self.descriptions).put_agent(desc.clone());
+        self.register(|| Registration::Agent(desc.clone()));
     }
 
-    /// Ids for `specs` of one agent, in their order; what is new is registered and announced once.
+    /// Ids for `specs` of one agent, in their order; what is new is registered and queued for the log once.
     ///
     /// # Errors
     /// Each spec past the tenant's quota gets an error of its own; the others are registered.
@@ -246,34 +290,40 @@ impl Registry {
                 if canonical.len() >= self.quota.series {
                     return Err(RegistryError::TooManySeries { tenant: tenant.clone(), limit: self.quota.series });
                 }
-                let mut shelves = write(&self.shelves);
-                let id = SeriesId(u32::try_from(shelves.series.len()).unwrap_or(u32::MAX));
+                let mut descriptions = write(&self.descriptions);
+                let id = SeriesId(u32::try_from(descriptions.series.len()).unwrap_or(u32::MAX));
                 let desc = Arc::new(SeriesDesc { id, agent, spec });
-                shelves.put_series(desc.clone());
+                descriptions.put_series(desc.clone());
                 canonical.insert(hash, id);
                 fresh.push(desc);
                 Ok(id)
             })
             .collect();
         if !fresh.is_empty() {
-            (self.announce)(New::Series(agent, &fresh));
+            self.register(|| Registration::Series { agent, series: fresh });
         }
         ids
     }
 
-    /// Puts back what the store or the log had; announces nothing.
+    /// Puts back all that the store had; queues nothing.
+    pub fn restore(&self, catalogue: Catalogue) {
+        catalogue.agents.into_iter().for_each(|agent| self.restore_agent(agent));
+        catalogue.series.into_iter().for_each(|series| self.restore_series(series));
+    }
+
+    /// Puts back what the store or the log had; queues nothing.
     pub fn restore_agent(&self, desc: Arc<AgentDesc>) {
         let part = self.tenant(&desc.tenant);
         write(&part.agents).insert(desc.key.clone(), desc.id);
-        write(&self.shelves).put_agent(desc);
+        write(&self.descriptions).put_agent(desc);
     }
 
-    /// Puts back what the store or the log had; announces nothing. The series' agent must be there.
+    /// Puts back what the store or the log had; queues nothing. The series' agent must be there.
     pub fn restore_series(&self, desc: Arc<SeriesDesc>) {
         let Some(agent) = self.agent(desc.agent) else { return };
         let part = self.tenant(&agent.tenant);
         write(&part.canonical).insert(identity(desc.agent, &desc.spec), desc.id);
-        write(&self.shelves).put_series(desc);
+        write(&self.descriptions).put_series(desc);
     }
 }
 
@@ -294,7 +344,7 @@ impl TenantRegistry {
         write(&self.wire).extend(pairs);
     }
 
-    /// Forgets what wire bytes mean, so that what is no longer sent gives its place back.
+    /// Forgets what wire bytes mean, so that bytes which are no longer sent take no memory.
     pub fn forget_wire(&self) {
         write(&self.wire).clear();
     }

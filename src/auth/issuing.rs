@@ -1,8 +1,9 @@
 //! Issues tokens, signed with the secret.
 
 use super::{Auth, AuthError};
+use crate::clock::now_seconds;
 use jsonwebtoken::{Algorithm, Header, encode};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// The contents of a token to issue, as `vitals token` gives them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ impl Auth {
     /// When there is no secret, only a key set.
     pub fn issue(&self, request: TokenRequest) -> Result<String, AuthError> {
         let secret = self.secret.as_ref().ok_or(AuthError::NoSecret)?;
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = now_seconds().unsigned_abs();
         let mut claims = serde_json::json!({
             "sub": request.subject,
             "email": request.email,

@@ -1,6 +1,7 @@
 //! What is known of each agent: its availability, vitals, health, and open alerts.
 
 use super::config::EvaluateConfig;
+use crate::clock::rfc3339_seconds;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -420,7 +421,7 @@ impl Agent {
             self.alerts.resolve(&id, ended, now, policy, out);
         }
         if let (Some(outage), None) = (silent, &self.silence) {
-            let message = format!("{} has been silent since {}", name(self.id), rfc3339(outage.start));
+            let message = format!("{} has been silent since {}", name(self.id), rfc3339_seconds(outage.start));
             let alert = self.alert(alerts::AVAILABILITY, None, (Severity::Critical, message, None), outage.start);
             self.silence = Some((alert.id.clone(), outage.start));
             self.alerts.raise(alert, now, policy, out);
@@ -701,10 +702,4 @@ fn finding(threshold: &Threshold, value: f64, severity: Severity, series: Option
         message += &format!(" ({series})");
     }
     Finding { severity, message, series }
-}
-
-/// RFC 3339 in UTC, to the second.
-pub(super) fn rfc3339(time: UnixNanos) -> String {
-    let seconds = time.0.div_euclid(UnixNanos::SECOND);
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |t| t.to_string())
 }

@@ -1,6 +1,6 @@
 //! What evaluation says in the service's log: alerts that begin and end, and what people did.
 
-use super::agents::rfc3339;
+use crate::clock::rfc3339_seconds;
 use std::collections::HashSet;
 use vitals_core::ids::{AgentId, UnixNanos};
 use vitals_core::registry::Registry;
@@ -32,7 +32,7 @@ impl AlertLog {
                     tenant = &*alert.tenant.0,
                     kind,
                     severity,
-                    since = rfc3339(alert.started),
+                    since = rfc3339_seconds(alert.started),
                     reason = alert.message,
                     "an alert was raised"
                 ),
@@ -42,8 +42,8 @@ impl AlertLog {
                     tenant = &*alert.tenant.0,
                     kind,
                     severity,
-                    since = rfc3339(alert.started),
-                    until = rfc3339(ended),
+                    since = rfc3339_seconds(alert.started),
+                    until = rfc3339_seconds(ended),
                     "an alert was resolved"
                 ),
                 _ => {}
@@ -61,6 +61,6 @@ pub(super) fn acknowledged(alert: &str, by: &str, agent: AgentId, registry: &Reg
 
 /// Says that a maintenance window was set.
 pub(super) fn window(agent: &AgentDesc, by: &str, start: UnixNanos, end: UnixNanos) {
-    let (from, to) = (rfc3339(start), rfc3339(end));
+    let (from, to) = (rfc3339_seconds(start), rfc3339_seconds(end));
     tracing::info!(agent = agent.key, tenant = &*agent.tenant.0, by, from, to, "a maintenance window was set");
 }

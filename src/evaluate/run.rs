@@ -3,10 +3,11 @@
 use super::config::EvaluateConfig;
 use super::shard::{Observe, PluginFactory, Settle, Shard, ShardContext};
 use super::state::StateError;
+use crate::clock::now;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, select, unbounded};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use vitals_core::ids::{Partition, Position, UnixNanos};
 use vitals_core::live_agents::LiveAgents;
 use vitals_core::log::{Log, LogError};
@@ -163,11 +164,6 @@ impl Evaluator {
             }
         }
     }
-}
-
-fn now() -> UnixNanos {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    UnixNanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// Sees to it that the log and the store belong together. What a log gave to a position that the store has already

@@ -299,7 +299,7 @@ impl World {
     }
 
     fn with(config: EvaluateConfig, records: &[Record], durable: Held) -> Self {
-        let registry = Arc::new(Registry::new(Quota::default(), Box::new(|_| {})));
+        let registry = Arc::new(Registry::new(Quota::default()));
         durable.agents.values().for_each(|a| registry.restore_agent(a.clone()));
         durable.series.values().for_each(|s| registry.restore_series(s.clone()));
         for record in records {
@@ -407,7 +407,7 @@ fn spec(metric: &str, shape: Shape, kind: MetricKind, origin: Origin) -> SeriesS
 /// Series 0 a gauge, 1 a counter, 2 deltas, 3 CPU percent (all of agent 0, OTLP); 4 CPU percent by REST (agent 1); 5 to 7
 /// the buckets of a delta histogram of agent 0, up to 1, 2 and 4.
 fn describe() -> Record {
-    let registry = Registry::new(Quota::default(), Box::new(|_| {}));
+    let registry = Registry::new(Quota::default());
     let tenant = TenantId::default_tenant();
     let agent = |key| registry.intern_agent(&tenant, key, at(0), &AgentProfile::default()).unwrap();
     let (web, db) = (agent("web"), agent("db"));
@@ -1062,7 +1062,7 @@ fn a_damaged_checkpoint_is_named() {
 fn the_threads_replay_evaluate_and_stop_with_everything_durable() {
     let story = story();
     let (first, rest) = story.split_at(9);
-    let registry = Arc::new(Registry::new(Quota::default(), Box::new(|_| {})));
+    let registry = Arc::new(Registry::new(Quota::default()));
     let (store, live_agents) = (Arc::new(MemoryStore::default()), Arc::new(LiveAgents::default()));
     let log = Arc::new(MemoryLog(Mutex::new(first.to_vec())));
     let (send, input) = crossbeam_channel::unbounded();
@@ -1111,7 +1111,7 @@ fn a_log_that_was_lost_goes_on_behind_the_store() {
         super::Evaluator::start(
             &EvaluateConfig::default(),
             Arc::new(|_| Box::new(Fake::default())),
-            Arc::new(Registry::new(Quota::default(), Box::new(|_| {}))),
+            Arc::new(Registry::new(Quota::default())),
             log,
             store.clone(),
             Arc::new(LiveAgents::default()),

@@ -4,12 +4,16 @@
 //! - [`page`]: the web page, its sessions, and the status page for people without a token
 //! - [`otlp`]: verdicts, and on request samples, to another OTLP receiver
 //! - [`stream`]: what evaluation makes, to clients, as it is made
+//! - [`own_metrics`]: the service's own metrics
+//! - [`ServiceStatus`]: how the service is, for the probes
 //! - [`rest`]: the routes of the contract, and those that make series, verdicts and alerts queryable
 
 pub mod alerts;
 pub mod otlp;
+pub mod own_metrics;
 pub mod page;
 pub mod rest;
+mod status;
 pub mod stream;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +33,7 @@ use crate::auth::Auth;
 use crate::net::{CorsConfig, CorsError, Refusal};
 
 pub use rest::{LARGEST_BODY, serve};
+pub use status::ServiceStatus;
 
 /// The REST listener's configuration, and what its answers are measured against.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -204,19 +209,6 @@ pub type Submitted = Pin<Box<dyn Future<Output = Result<Outcome, Refusal>> + Sen
 pub trait RecordSubmitter: Send + Sync {
     /// Appends `record`, which counts as `bytes` in flight, to the log and has it evaluated.
     fn submit(&self, partition: Partition, record: Record, bytes: usize) -> Submitted;
-}
-
-/// How the service is, as the wiring sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServiceStatus {
-    /// Whether it takes requests.
-    pub ready: bool,
-    /// `connected`, or what is wrong with the store.
-    pub database_status: String,
-    /// `healthy`, `overloaded`, or what is wrong with the log and the shards.
-    pub processing_queue_status: String,
-    /// Records that wait to be committed or evaluated.
-    pub queued: u64,
 }
 
 /// All that the REST stage needs.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, TenantId, UnixNanos};
+use vitals_core::leb128::{self, Leb128Error};
 use vitals_core::record::{Record, Samples};
 use vitals_core::series::{AgentDesc, Attributes, Scope, SeriesDesc};
 use xxhash_rust::xxh3::xxh3_64;
@@ -336,14 +337,8 @@ fn take_runs<T: Copy, const N: usize>(
     Ok(out)
 }
 
-/// LEB128.
 fn put_len(out: &mut Vec<u8>, len: usize) {
-    let mut len = len as u64;
-    while len >= 0x80 {
-        out.push(len as u8 | 0x80);
-        len >>= 7;
-    }
-    out.push(len as u8);
+    leb128::put(out, len as u64);
 }
 
 /// What is left to decode.
@@ -372,15 +367,11 @@ impl<'a> Input<'a> {
     }
 
     fn len(&mut self) -> Result<usize, CodecError> {
-        let mut len = 0_u64;
-        for shift in (0..63).step_by(7) {
-            let byte = self.byte()?;
-            len |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return usize::try_from(len).map_err(|_| CodecError::Content("length"));
-            }
-        }
-        Err(CodecError::Content("length"))
+        let len = leb128::take(&mut self.0).map_err(|error| match error {
+            Leb128Error::Truncated => CodecError::Short,
+            Leb128Error::TooLong => CodecError::Content("length"),
+        })?;
+        usize::try_from(len).map_err(|_| CodecError::Content("length"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The thread that commits what is queued, a group at a time.
 
 use super::codec;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, TryRecvError, select};
 use parking_lot::Mutex;
 use rusqlite::{Connection, TransactionBehavior, params};
 use std::collections::VecDeque;
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use vitals_core::ids::{Partition, Position};
 use vitals_core::log::{Deliver, Done, LogError};
 use vitals_core::record::{Delivery, Record, Ticket};
+use vitals_core::registry::Registration;
 
 /// Rows that one transaction deletes at most, so that appends do not wait behind a long cut.
 const CUT_ROWS: u64 = 512;
@@ -85,6 +86,8 @@ pub(super) enum Message {
 pub(super) struct Committer {
     pub(super) connection: Connection,
     pub(super) queue: Receiver<Message>,
+    /// New descriptions. Each was pushed before the first append that uses it was queued.
+    pub(super) registrations: Receiver<Registration>,
     pub(super) deliver: Deliver,
     pub(super) counters: Arc<Counters>,
     pub(super) max_bytes: u64,
@@ -117,42 +120,63 @@ impl Committer {
         }
     }
 
-    /// Waits for work, then takes all that is queued, up to the size of a transaction.
+    /// Waits for work, then takes all that is queued, up to the size of a transaction; false when the log closes.
     fn gather(&mut self) -> (Vec<Append>, bool) {
-        let mut appends = std::mem::take(&mut self.carried);
-        let mut bytes: usize = appends.iter().map(|append| append.body.len()).sum();
-        let mut message = if !self.cuts.is_empty() {
-            self.queue.try_recv().ok()
-        } else if appends.is_empty() && !self.is_failing() {
-            match self.queue.recv() {
-                Ok(message) => Some(message),
-                Err(_) => return (appends, false),
-            }
-        } else {
-            match self.queue.recv_timeout(RETRY) {
-                Ok(message) => Some(message),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return (appends, false),
-            }
-        };
-        while let Some(next) = message {
+        let mut descriptions = std::mem::take(&mut self.carried);
+        let mut appends = Vec::new();
+        let mut bytes: usize = descriptions.iter().map(|append| append.body.len()).sum();
+        let mut next = self.first(&mut descriptions);
+        let open = loop {
             match next {
-                Message::Append(append) => {
+                Next::Message(Message::Append(append)) => {
                     self.counters.queued.fetch_sub(1, Ordering::Relaxed);
                     bytes += append.body.len();
                     appends.push(*append);
                 }
-                Message::Cut(cut) => self.cuts.push_back(cut),
-                Message::Close => return (appends, false),
+                Next::Message(Message::Cut(cut)) => self.cuts.push_back(cut),
                 #[cfg(test)]
-                Message::Tamper(tamper) => tamper(&self.connection),
+                Next::Message(Message::Tamper(tamper)) => tamper(&self.connection),
+                Next::Message(Message::Close) | Next::Closed => break false,
+                Next::Nothing => break true,
             }
             if bytes >= self.max_transaction_bytes {
-                break;
+                break true;
             }
-            message = self.queue.try_recv().ok();
+            next = self.queue.try_recv().into();
+        };
+        // After the appends were taken: what they use is queued by now, and is written ahead of them.
+        descriptions.extend(self.registrations.try_iter().filter_map(|new| self.describing(new)));
+        descriptions.append(&mut appends);
+        (descriptions, open)
+    }
+
+    /// Waits for the first message or registration, unless there is work already, or something to try again.
+    fn first(&self, descriptions: &mut Vec<Append>) -> Next {
+        if !self.cuts.is_empty() {
+            return self.queue.try_recv().into();
         }
-        (appends, true)
+        let has_to_retry = !descriptions.is_empty() || self.is_failing();
+        let retry = if has_to_retry { crossbeam_channel::after(RETRY) } else { crossbeam_channel::never() };
+        select! {
+            recv(self.queue) -> message => message.map_or(Next::Closed, Next::Message),
+            recv(self.registrations) -> new => {
+                descriptions.extend(new.ok().and_then(|new| self.describing(new)));
+                self.queue.try_recv().into()
+            }
+            recv(retry) -> _ => Next::Nothing,
+        }
+    }
+
+    /// The record that describes what was registered, for the partition of its agent.
+    fn describing(&self, new: Registration) -> Option<Append> {
+        let partitions = u32::try_from(self.counters.last.len()).unwrap_or(u32::MAX);
+        let partition = Partition::of(new.agent(), partitions);
+        let done = Box::new(|result: Result<Position, LogError>| {
+            if let Err(error) = result {
+                tracing::warn!(%error, "a description is not in the log");
+            }
+        });
+        prepare(partition, new.into_record(), Ticket::default(), done).map(|append| *append)
     }
 
     fn is_failing(&self) -> bool {
@@ -249,6 +273,23 @@ impl Committer {
         }
         if let Some(cut) = self.cuts.pop_front() {
             let _ = cut.done.send(Err(error));
+        }
+    }
+}
+
+/// What the queue had.
+enum Next {
+    Message(Message),
+    Nothing,
+    Closed,
+}
+
+impl From<Result<Message, TryRecvError>> for Next {
+    fn from(received: Result<Message, TryRecvError>) -> Self {
+        match received {
+            Ok(message) => Self::Message(message),
+            Err(TryRecvError::Empty) => Self::Nothing,
+            Err(TryRecvError::Disconnected) => Self::Closed,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - `codec`: a record as bytes, and back
 //! - `committer`: the thread that commits what is queued, a group at a time
-//! - [`SqliteLog`]: the log in one SQLite file
+//! - [`LogFile`], [`SqliteLog`]: the log in one SQLite file, open and started
 
 mod codec;
 mod committer;
@@ -12,7 +12,7 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 
-pub use sqlite::SqliteLog;
+pub use sqlite::{LogFile, SqliteLog};
 
 use serde::{Deserialize, Serialize};
 

@@ -3,12 +3,12 @@
 use super::codec;
 use super::committer::{Committer, Counters, Cut, Message, prepare};
 use super::{Durability, LogConfig};
-use crossbeam_channel::Sender;
+use crate::file_lock::FileLock;
+use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -16,6 +16,7 @@ use std::time::Duration;
 use vitals_core::ids::{Partition, Position};
 use vitals_core::log::{Deliver, Done, Log, LogError, LogStats};
 use vitals_core::record::{Record, Ticket};
+use vitals_core::registry::{Registration, RegistrationQueue};
 
 /// The layout of the file; another number is refused.
 const FORMAT: i64 = 1;
@@ -26,38 +27,70 @@ const PAGE_BYTES: u32 = 16 * 1024;
 const CHECKPOINT_PAGES: u32 = 4096;
 const MAX_PARTITIONS: u32 = 1024;
 
-/// The log in one SQLite file, a table for each partition.
-///
-/// The file keeps the size that it once needed; space behind a cut is used again.
-pub struct SqliteLog {
-    queue: Sender<Message>,
-    counters: Arc<Counters>,
-    reader: Mutex<Connection>,
-    committer: Mutex<Option<JoinHandle<()>>>,
-    _lock: File,
+/// A log file that is open, and to which nothing is written yet: its number of partitions is known, so that whoever takes what
+/// it delivers can be made before it is started.
+pub struct LogFile {
+    writer: Connection,
+    reader: Connection,
+    counters: Counters,
+    registrations: (Sender<Registration>, Receiver<Registration>),
+    max_bytes: u64,
+    max_transaction_bytes: usize,
+    lock: FileLock,
 }
 
-impl SqliteLog {
-    /// Opens the log at `path`, made with its partitions if it is not there. What is committed from now on
-    /// goes to `deliver`; what is there already is to be [read](Log::read).
+impl LogFile {
+    /// Opens the log at `path`, made with its partitions if it is not there.
     ///
     /// # Errors
     /// When the file cannot be used, is in use by another process, or is no log.
-    pub fn open(path: &Path, config: &LogConfig, deliver: Deliver) -> Result<Self, LogError> {
-        let lock = lock(path)?;
+    pub fn open(path: &Path, config: &LogConfig) -> Result<Self, LogError> {
+        let lock = FileLock::acquire(path).map_err(|error| LogError::Io(error.to_string()))?;
         let writer = connect(path, config.durability).map_err(io)?;
         let partitions = create(&writer, config.partitions)?;
         writer.set_prepared_statement_cache_capacity(partitions as usize * 4 + 8);
-        let counters = Arc::new(count(&writer, partitions).map_err(io)?);
+        let counters = count(&writer, partitions).map_err(io)?;
         let reader = connect(path, config.durability).map_err(io)?;
-        let (queue, messages) = crossbeam_channel::unbounded();
-        let committer = Committer {
-            connection: writer,
-            queue: messages,
-            deliver,
-            counters: counters.clone(),
+        Ok(Self {
+            writer,
+            reader,
+            counters,
+            registrations: crossbeam_channel::unbounded(),
             max_bytes: config.max_bytes,
             max_transaction_bytes: config.max_transaction_bytes,
+            lock,
+        })
+    }
+
+    /// How many partitions there are.
+    #[must_use]
+    pub fn partitions(&self) -> u32 {
+        self.counters.last.len() as u32
+    }
+
+    /// Where the registry puts what it registers. It is written ahead of everything that is appended after it was pushed.
+    #[must_use]
+    pub fn registrations(&self) -> Arc<dyn RegistrationQueue> {
+        Arc::new(Registrations(self.registrations.0.clone()))
+    }
+
+    /// Starts the thread that commits. What is committed from now on goes to `deliver`; what is there already is to be
+    /// [read](Log::read).
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start(self, deliver: Deliver) -> Result<SqliteLog, LogError> {
+        let (queue, messages) = crossbeam_channel::unbounded();
+        let (registrations, registered) = self.registrations;
+        let counters = Arc::new(self.counters);
+        let committer = Committer {
+            connection: self.writer,
+            queue: messages,
+            registrations: registered,
+            deliver,
+            counters: counters.clone(),
+            max_bytes: self.max_bytes,
+            max_transaction_bytes: self.max_transaction_bytes,
             carried: Vec::new(),
             cuts: VecDeque::new(),
         };
@@ -65,7 +98,48 @@ impl SqliteLog {
             .name("log".into())
             .spawn(move || committer.run())
             .map_err(|error| LogError::Io(error.to_string()))?;
-        Ok(Self { queue, counters, reader: Mutex::new(reader), committer: Mutex::new(Some(thread)), _lock: lock })
+        Ok(SqliteLog {
+            queue,
+            registrations,
+            counters,
+            reader: Mutex::new(self.reader),
+            committer: Mutex::new(Some(thread)),
+            _lock: self.lock,
+        })
+    }
+}
+
+/// The registry's end of the queue of registrations.
+struct Registrations(Sender<Registration>);
+
+impl RegistrationQueue for Registrations {
+    fn push(&self, registration: Registration) {
+        if self.0.send(registration).is_err() {
+            tracing::debug!("something was registered after the log was closed");
+        }
+    }
+}
+
+/// The log in one SQLite file, a table for each partition.
+///
+/// The file keeps the size that it once needed; space behind a cut is used again.
+pub struct SqliteLog {
+    queue: Sender<Message>,
+    /// Kept, so that the queue of registrations is never without a sender while the thread waits on it.
+    registrations: Sender<Registration>,
+    counters: Arc<Counters>,
+    reader: Mutex<Connection>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+    _lock: FileLock,
+}
+
+impl SqliteLog {
+    /// Opens the log at `path` and starts it, see [`LogFile`]; for a log without a registry.
+    ///
+    /// # Errors
+    /// When the file cannot be used, is in use by another process, or is no log.
+    pub fn open(path: &Path, config: &LogConfig, deliver: Deliver) -> Result<Self, LogError> {
+        LogFile::open(path, config)?.start(deliver)
     }
 
     fn check(&self, partition: Partition) -> Result<&AtomicU64, LogError> {
@@ -156,7 +230,7 @@ impl Log for SqliteLog {
             bytes: self.counters.bytes.load(Ordering::Relaxed),
             records: self.counters.records.load(Ordering::Relaxed),
             commits: self.counters.commits.load(Ordering::Relaxed),
-            queued: self.counters.queued.load(Ordering::Relaxed),
+            queued: self.counters.queued.load(Ordering::Relaxed) + self.registrations.len() as u64,
         }
     }
 
@@ -188,24 +262,6 @@ impl Drop for SqliteLog {
 #[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
 fn io(error: rusqlite::Error) -> LogError {
     LogError::Io(error.to_string())
-}
-
-/// Takes the file beside `path` that says which process uses it. The operating system gives it back when the
-/// process ends, however it ends.
-fn lock(path: &Path) -> Result<File, LogError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let name = PathBuf::from(name);
-    let open = OpenOptions::new().create(true).write(true).truncate(false).open(&name);
-    let file = open.map_err(|error| LogError::Io(format!("{}: {error}", name.display())))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(LogError::Io(format!(
-            "{} is in use by another process; stop that one or choose another data folder",
-            path.display()
-        ))),
-        Err(TryLockError::Error(error)) => Err(LogError::Io(format!("{}: {error}", name.display()))),
-    }
 }
 
 fn connect(path: &Path, durability: Durability) -> rusqlite::Result<Connection> {

@@ -1,13 +1,16 @@
 //! The SQLite log: the suite, and what only it promises.
 
 use super::conformance::{ZERO, all, append, deliver_to, describe, samples};
-use super::{Durability, LogConfig, SqliteLog};
-use crossbeam_channel::unbounded;
+use super::{Durability, LogConfig, LogFile, SqliteLog};
+use crossbeam_channel::{Sender, unbounded};
 use std::path::Path;
 use std::sync::Arc;
-use vitals_core::ids::Position;
+use std::time::{Duration, Instant};
+use vitals_core::ids::{Partition, Position, UnixNanos};
 use vitals_core::log::{Deliver, Log, LogError};
-use vitals_core::record::Ticket;
+use vitals_core::record::{Record, Ticket};
+use vitals_core::registry::{Quota, Registry};
+use vitals_core::series::{AgentProfile, SeriesSpec};
 
 fn open(folder: &Path, partitions: u32, deliver: Deliver) -> Arc<dyn Log> {
     Arc::new(
@@ -160,4 +163,106 @@ fn another_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("log.db"), "no database at all, but long enough to be looked at").unwrap();
     assert!(matches!(one(folder.path(), LogConfig::default()), Err(LogError::Io(_))));
+}
+
+/// A registry, and the log that it is described in.
+fn logged(folder: &Path, partitions: u32) -> (Registry, SqliteLog) {
+    let file = LogFile::open(&folder.join("log.db"), &LogConfig { partitions, ..LogConfig::default() }).unwrap();
+    let registry = Registry::logged(Quota::default(), file.registrations());
+    (registry, file.start(Box::new(|_, _| ())).unwrap())
+}
+
+/// Keeps the log's thread busy until the returned sender is dropped.
+fn hold(log: &SqliteLog) -> Sender<()> {
+    let (entered, is_held) = unbounded();
+    let (release, released) = unbounded::<()>();
+    log.tamper(move |_| {
+        entered.send(()).unwrap();
+        let _ = released.recv();
+    });
+    is_held.recv().unwrap();
+    release
+}
+
+fn spec() -> SeriesSpec {
+    let Record::Describe { series, .. } = describe(1) else { unreachable!() };
+    series[0].spec.clone()
+}
+
+#[test]
+fn descriptions_precede_the_rows_that_use_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (registry, log) = logged(folder.path(), 1);
+    let held = hold(&log);
+    // Both wait when the log comes to them, the rows perhaps in the middle of what it gathers.
+    let (sender, appended) = unbounded();
+    let done = Box::new(move |result| sender.send(result).unwrap());
+    let agent = registry.intern_agent(&"t".into(), "a", UnixNanos(1), &AgentProfile::default()).unwrap();
+    let series = registry.intern_series(&"t".into(), agent, vec![spec()]).remove(0).unwrap();
+    assert_eq!(log.stats().queued, 2);
+    log.append(ZERO, samples(series.0, 1), Ticket::default(), done);
+    drop(held);
+    assert_eq!(appended.recv().unwrap(), Ok(Position(3)));
+    let agents = Record::Describe { agents: vec![registry.agent(agent).unwrap()], series: vec![] };
+    let described = Record::Describe { agents: vec![], series: registry.series_of(agent) };
+    assert_eq!(all(&log, ZERO).into_iter().map(|(_, record)| record).collect::<Vec<_>>()[..2], [agents, described]);
+}
+
+#[test]
+fn what_is_registered_is_logged_without_an_append_and_when_the_log_closes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (registry, log) = logged(folder.path(), 4);
+    let register = |key: &str| registry.intern_agent(&"t".into(), key, UnixNanos(1), &AgentProfile::default()).unwrap();
+    let home = |agent| Partition::of(agent, 4);
+    let first = register("a");
+    let until = Instant::now() + Duration::from_secs(30);
+    while log.last(home(first)).unwrap() == Position(0) {
+        assert!(Instant::now() < until, "it is not logged");
+        std::thread::yield_now();
+    }
+    let held = hold(&log);
+    let second = register("b");
+    drop(held);
+    log.close();
+    let descriptions: Vec<Record> = (0..4).flat_map(|n| all(&log, Partition(n))).map(|(_, record)| record).collect();
+    let described = |agent| Record::Describe { agents: vec![registry.agent(agent).unwrap()], series: vec![] };
+    assert_eq!(descriptions.len(), 2);
+    assert!(descriptions.contains(&described(first)) && descriptions.contains(&described(second)));
+    assert_eq!(log.stats().queued, 0);
+}
+
+/// Whoever finds an id in the registry may use it at once, also while another thread is registering it.
+#[test]
+fn no_row_stands_before_its_description_whoever_registered_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (registry, log) = logged(folder.path(), 1);
+    let agent = registry.intern_agent(&"t".into(), "a", UnixNanos(1), &AgentProfile::default()).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for n in 0..200 {
+                    let spec = SeriesSpec { metric: format!("m{n}"), ..spec() };
+                    let series = registry.intern_series(&"t".into(), agent, vec![spec]).remove(0).unwrap();
+                    log.append(
+                        ZERO,
+                        samples(series.0, 1),
+                        Ticket::default(),
+                        Box::new(|result| assert!(result.is_ok())),
+                    );
+                }
+            });
+        }
+    });
+    log.close();
+    let mut known = std::collections::HashSet::new();
+    for (position, record) in all(&log, ZERO) {
+        match record {
+            Record::Describe { series, .. } => known.extend(series.iter().map(|desc| desc.id.0)),
+            Record::Samples(samples) => {
+                assert!(samples.columns.series.iter().all(|id| known.contains(id)), "at {position:?}");
+            }
+            _ => unreachable!(),
+        }
+    }
+    assert_eq!(known.len(), 200);
 }

@@ -8,11 +8,14 @@ use http::StatusCode;
 use std::time::Duration;
 use tonic::Code;
 use vitals_core::caller::Scope;
+use vitals_core::log::LogError;
 use vitals_core::registry::RegistryError;
 use vitals_core::store::StoreError;
 
 /// When to try again after the bytes in flight were used up.
 const BYTES_IN_FLIGHT_RETRY: Duration = Duration::from_secs(1);
+/// When to try again after the log had no space left.
+const LOG_FULL_RETRY: Duration = Duration::from_secs(1);
 /// When an OTLP sender may try again after the disk, or something else that is needed, failed.
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
 /// When a REST client may try again after such a failure.
@@ -98,9 +101,18 @@ pub enum Refusal {
         /// The quota.
         source: RegistryError,
     },
-    /// The disk, or something else that is needed, does not work now. REST clients are not told the reason.
-    #[error("{0}")]
-    Unavailable(String),
+    /// The log did not take a record. REST clients are not told the reason.
+    #[error(transparent)]
+    LogUnavailable(LogError),
+    /// A record is in the log, but was not evaluated within the time for it. It will be.
+    #[error("not evaluated within {processing_timeout_ms} ms")]
+    NotEvaluated {
+        /// The time for it, in milliseconds.
+        processing_timeout_ms: u64,
+    },
+    /// The service stops before it can answer.
+    #[error("the service is stopping")]
+    Stopping,
     /// The store did not answer. REST clients are not told the reason.
     #[error(transparent)]
     StoreUnavailable(#[from] StoreError),
@@ -147,7 +159,9 @@ impl Refusal {
             | Self::Overloaded { .. }
             | Self::QuotaExceeded(_)
             | Self::MetricQuotaExceeded { .. } => (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted),
-            Self::Unavailable(_) | Self::StoreUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+            Self::LogUnavailable(_) | Self::NotEvaluated { .. } | Self::Stopping | Self::StoreUnavailable(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
+            }
             Self::RequestTimeout => (StatusCode::SERVICE_UNAVAILABLE, Code::DeadlineExceeded),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal),
         }
@@ -171,7 +185,11 @@ impl Refusal {
         match self {
             Self::BytesInFlight => Some(BYTES_IN_FLIGHT_RETRY),
             Self::Overloaded { retry_after } => Some(*retry_after),
-            Self::Unavailable(_) | Self::StoreUnavailable(_) | Self::RequestTimeout => Some(UNAVAILABLE_RETRY),
+            Self::LogUnavailable(_)
+            | Self::NotEvaluated { .. }
+            | Self::Stopping
+            | Self::StoreUnavailable(_)
+            | Self::RequestTimeout => Some(UNAVAILABLE_RETRY),
             _ => None,
         }
     }
@@ -182,7 +200,11 @@ impl Refusal {
         let whole_seconds = |delay: Duration| delay.as_secs().max(1);
         let retry_after_seconds = match self {
             Self::QuotaExceeded(_) | Self::MetricQuotaExceeded { .. } => Some(QUOTA_RETRY),
-            Self::Unavailable(_) | Self::StoreUnavailable(_) | Self::RequestTimeout => Some(REST_UNAVAILABLE_RETRY),
+            Self::LogUnavailable(_)
+            | Self::NotEvaluated { .. }
+            | Self::Stopping
+            | Self::StoreUnavailable(_)
+            | Self::RequestTimeout => Some(REST_UNAVAILABLE_RETRY),
             other => other.retry_after(),
         }
         .map(whole_seconds);
@@ -191,8 +213,8 @@ impl Refusal {
             Self::BodyTooLarge { limit } => format!("the body is larger than {limit} bytes"),
             Self::BytesInFlight => overloaded(BYTES_IN_FLIGHT_RETRY),
             Self::Overloaded { retry_after } => overloaded(*retry_after),
-            Self::Unavailable(reason) => {
-                tracing::error!(reason, "a record was not taken");
+            Self::LogUnavailable(_) | Self::NotEvaluated { .. } | Self::Stopping => {
+                tracing::error!(reason = %self, "a record was not taken");
                 "telemetry cannot be taken now, try again".to_owned()
             }
             Self::StoreUnavailable(error) => {
@@ -202,6 +224,16 @@ impl Refusal {
             other => other.to_string(),
         };
         RestAnswer { status: self.status(), detail, retry_after_seconds }
+    }
+}
+
+/// The one way from an error of the log to an answer: a full log is overload, which passes; anything else is an outage.
+impl From<LogError> for Refusal {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Full { .. } => Self::Overloaded { retry_after: LOG_FULL_RETRY },
+            LogError::Io(_) | LogError::Damaged { .. } | LogError::Closed => Self::LogUnavailable(error),
+        }
     }
 }
 
@@ -221,7 +253,9 @@ mod tests {
             (Refusal::Overloaded { retry_after: Duration::ZERO }, 429, Some(1)),
             (Refusal::BytesInFlight, 429, Some(1)),
             (Refusal::QuotaExceeded(RegistryError::TooManySeries { tenant: "a".into(), limit: 5 }), 429, Some(60)),
-            (Refusal::Unavailable("/secret is full".to_owned()), 503, Some(1)),
+            (Refusal::LogUnavailable(LogError::Io("/secret is full".to_owned())), 503, Some(1)),
+            (Refusal::NotEvaluated { processing_timeout_ms: 20 }, 503, Some(1)),
+            (Refusal::Stopping, 503, Some(1)),
             (Refusal::StoreUnavailable(StoreError::Io("/secret".to_owned())), 503, Some(1)),
             (Refusal::RequestTimeout, 503, Some(1)),
             (Refusal::Internal, 500, None),
@@ -234,6 +268,25 @@ mod tests {
             assert_eq!((answer.status.as_u16(), answer.retry_after_seconds), (status, retry), "{refusal:?}");
             assert!(!answer.detail.contains("secret"), "{answer:?}");
         }
+        assert!(Refusal::LogUnavailable(LogError::Closed).to_string().contains("closed"));
         assert_eq!(Refusal::MissingScope(Scope::Read).to_string(), "the token lacks the scope telemetry:read");
+    }
+
+    #[test]
+    fn a_full_log_is_overload_and_any_other_error_of_it_an_outage() {
+        let retry = Duration::from_secs(1);
+        let damaged = LogError::Damaged { partition: 1, position: 2, reason: "r".to_owned() };
+        for (error, expect) in [
+            (LogError::Full { held: 2, limit: 1 }, Refusal::Overloaded { retry_after: retry }),
+            (LogError::Io("disk".to_owned()), Refusal::LogUnavailable(LogError::Io("disk".to_owned()))),
+            (damaged.clone(), Refusal::LogUnavailable(damaged)),
+            (LogError::Closed, Refusal::LogUnavailable(LogError::Closed)),
+        ] {
+            let (status, retry) =
+                if matches!(error, LogError::Full { .. }) { (429, retry) } else { (503, UNAVAILABLE_RETRY) };
+            let refusal = Refusal::from(error);
+            assert_eq!((refusal.status().as_u16(), refusal.retry_after()), (status, Some(retry)));
+            assert_eq!(refusal, expect);
+        }
     }
 }

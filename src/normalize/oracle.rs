@@ -31,7 +31,7 @@ const RETENTION_DAYS: u32 = 3650;
 const DAY: u64 = 86_400_000_000_000;
 
 fn normalizer(quota: Quota) -> (Arc<Registry>, Normalizer) {
-    let registry = Arc::new(Registry::new(quota, Box::new(|_| {})));
+    let registry = Arc::new(Registry::new(quota));
     let config = NormalizeConfig {
         max_attributes: MOST_ATTRIBUTES,
         max_name_bytes: LONGEST_NAME,
@@ -789,7 +789,7 @@ fn a_point_past_its_retention_is_rejected_and_told() {
 
 #[test]
 fn what_the_store_cannot_hold_is_told() {
-    let registry = Arc::new(Registry::new(Quota::default(), Box::new(|_| {})));
+    let registry = Arc::new(Registry::new(Quota::default()));
     let config = NormalizeConfig { finite_only: true, ..NormalizeConfig::default() };
     let normalizer = Normalizer::new(&config, registry, 1).unwrap();
     let tenant = TenantId::default_tenant();
@@ -975,7 +975,7 @@ fn a_foreign_agent_is_rejected_and_not_registered() {
 
 #[test]
 fn what_is_known_is_bounded() {
-    let registry = Arc::new(Registry::new(Quota::default(), Box::new(|_| {})));
+    let registry = Arc::new(Registry::new(Quota::default()));
     let config = NormalizeConfig { max_known_identities: 10, max_known_resources: 1, ..NormalizeConfig::default() };
     let normalizer = Normalizer::new(&config, registry.clone(), 1).unwrap();
     for n in 0..50 {

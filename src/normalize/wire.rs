@@ -3,6 +3,8 @@
 //! Strict decoders also refuse strings that are not UTF-8, and messages nested too deep. Senders pass both on (a Collector
 //! among them), and one string must not cost a request, so both are taken here and mended where they become text.
 
+use vitals_core::leb128::{self, Leb128Error};
+
 /// Why a request cannot be understood at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
@@ -101,19 +103,10 @@ impl<'a> Reader<'a> {
     }
 
     fn long_varint(&mut self) -> Result<u64, Malformed> {
-        let mut value = 0_u64;
-        for at in 0..10 {
-            let Some((&byte, rest)) = self.rest.split_first() else {
-                return Err(Malformed::Truncated);
-            };
-            self.rest = rest;
-            value |= u64::from(byte & 0x7f) << (7 * at);
-            if byte < 0x80 {
-                // The tenth byte holds the 64th bit alone.
-                return if at == 9 && byte > 1 { Err(Malformed::Varint) } else { Ok(value) };
-            }
-        }
-        Err(Malformed::Varint)
+        leb128::take(&mut self.rest).map_err(|error| match error {
+            Leb128Error::Truncated => Malformed::Truncated,
+            Leb128Error::TooLong => Malformed::Varint,
+        })
     }
 
     /// Eight bytes.

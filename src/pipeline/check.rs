@@ -1,6 +1,8 @@
 //! What would keep the service from starting, without starting it.
 
-use super::{Service, StartError, listen_error, load_plugins};
+use super::build::load_plugins;
+use super::serve::listen_error;
+use super::{Service, StartError};
 use crate::auth::Auth;
 use crate::config::{Config, ConfigError};
 use crate::expose::alerts;

@@ -13,6 +13,7 @@ use pco::standalone::{simple_compress, simple_decompress_into};
 use pco::{ChunkConfig, DeltaSpec};
 use std::ops::Range;
 use vitals_core::columns::Columns;
+use vitals_core::leb128::{self, Leb128Error};
 use xxhash_rust::xxh3::xxh3_64;
 
 const VERSION: u8 = 1;
@@ -218,25 +219,15 @@ fn pco_error(error: pco::errors::PcoError) -> BlockError {
 }
 
 fn put(out: &mut Vec<u8>, number: usize) {
-    let mut number = number as u64;
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
+    leb128::put(out, number as u64);
 }
 
 fn take(input: &mut &[u8]) -> Result<usize, BlockError> {
-    let mut number = 0_u64;
-    for shift in (0..63).step_by(7) {
-        let (&byte, rest) = input.split_first().ok_or(BlockError::Short)?;
-        *input = rest;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return usize::try_from(number).map_err(|_| BlockError::Directory);
-        }
-    }
-    Err(BlockError::Directory)
+    let number = leb128::take(input).map_err(|error| match error {
+        Leb128Error::Truncated => BlockError::Short,
+        Leb128Error::TooLong => BlockError::Directory,
+    })?;
+    usize::try_from(number).map_err(|_| BlockError::Directory)
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use super::schema;
 use super::seal::{Job, Message, Sealer};
 use super::shared::Shared;
 use super::writer::Writer;
+use crate::file_lock::{FileLock, with_ending};
 use crossbeam_channel::Sender;
 use parking_lot::{Mutex, RwLock};
-use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,7 +30,7 @@ pub struct EmbeddedStore {
     sealer: Mutex<Option<JoinHandle<()>>>,
     /// Held by the one [`Store::maintain`] that may run.
     pub(super) maintaining: Mutex<()>,
-    _lock: File,
+    _lock: FileLock,
 }
 
 impl EmbeddedStore {
@@ -45,7 +45,7 @@ impl EmbeddedStore {
     /// The same, as the front of another store: samples and verdicts stay until they are sent, in the order in
     /// which they were sealed, and are not merged meanwhile.
     pub(super) fn open_as(path: &Path, config: &StoreConfig, outbox: Option<Outbox>) -> Result<Self, StoreError> {
-        let lock = lock(path)?;
+        let lock = FileLock::acquire(path).map_err(|error| StoreError::Io(error.to_string()))?;
         let connection = schema::open(path)?;
         if let Some(outbox) = &outbox {
             outbox.prepare(&connection)?;
@@ -135,7 +135,7 @@ impl Store for EmbeddedStore {
         let mut pending = 0;
         self.shared.look(|tail| pending += tail.rows as u64);
         let size = |name: PathBuf| std::fs::metadata(name).map_or(0, |data| data.len());
-        let bytes = size(self.shared.path.clone()) + size(beside(&self.shared.path, "-wal"));
+        let bytes = size(self.shared.path.clone()) + size(with_ending(&self.shared.path, "-wal"));
         StoreStats { samples: self.shared.samples.load(Ordering::Relaxed), bytes, pending }
     }
 
@@ -166,27 +166,5 @@ impl Store for EmbeddedStore {
 impl Drop for EmbeddedStore {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
-}
-
-/// Takes the file beside `path` that says which process uses it. The operating system gives it back when the
-/// process ends, however it ends.
-fn lock(path: &Path) -> Result<File, StoreError> {
-    let name = beside(path, ".lock");
-    let open = OpenOptions::new().create(true).write(true).truncate(false).open(&name);
-    let file = open.map_err(|error| StoreError::Io(format!("{}: {error}", name.display())))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Io(format!(
-            "{} is in use by another process; stop that one or choose another data folder",
-            path.display()
-        ))),
-        Err(TryLockError::Error(error)) => Err(StoreError::Io(format!("{}: {error}", name.display()))),
     }
 }

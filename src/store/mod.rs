@@ -9,7 +9,7 @@
 //! - `shared`: what the threads share
 //! - `seal`: the thread that makes tails durable
 //! - `read`: questions, answered from the file and the tails together
-//! - `maintain`: merging of small blocks, and retention
+//! - `maintain`, `upkeep`: merging of small blocks and retention, and when that happens
 //! - `outbox`, `unsent`: what a store elsewhere has still to get
 //! - [`influx`]: samples and verdicts in InfluxDB, with the embedded store as its front
 
@@ -30,10 +30,12 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod unsent;
+mod upkeep;
 mod writer;
 
 pub use embedded::EmbeddedStore;
 pub use influx::{InfluxConfig, InfluxStore};
+pub use upkeep::maintain_regularly;
 
 use serde::{Deserialize, Serialize};
 use std::path::Path;

@@ -4,12 +4,13 @@
 //! what was learnt on the way. Intervals and alerts stay; a mark says which of them changed since they were sent.
 
 use super::schema::io;
+use crate::clock::now;
 use crossbeam_channel::Sender;
 use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, Transaction, params};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use vitals_core::ids::{AgentId, UnixNanos};
 use vitals_core::store::StoreError;
 
@@ -51,7 +52,7 @@ struct Waiting {
     samples: u64,
     bytes: u64,
     /// Seals that wait, and when they were made.
-    seals: VecDeque<(i64, SystemTime)>,
+    seals: VecDeque<(i64, UnixNanos)>,
 }
 
 impl Outbox {
@@ -70,7 +71,7 @@ impl Outbox {
         let mut waiting = self.waiting.lock();
         waiting.samples = samples.cast_unsigned();
         waiting.bytes = bytes.cast_unsigned() + verdicts.cast_unsigned() * VERDICT_BYTES;
-        waiting.seals.extend(last.map(|seq| (seq, SystemTime::now())));
+        waiting.seals.extend(last.map(|seq| (seq, now())));
         Ok(())
     }
 
@@ -92,7 +93,7 @@ impl Outbox {
         let mut waiting = self.waiting.lock();
         waiting.samples += samples;
         waiting.bytes += bytes + verdicts as u64 * VERDICT_BYTES;
-        waiting.seals.push_back((seq, SystemTime::now()));
+        waiting.seals.push_back((seq, now()));
         drop(waiting);
         self.wake();
     }
@@ -116,7 +117,7 @@ impl Outbox {
     }
 
     /// Samples and bytes that wait, and since when.
-    pub(super) fn held(&self) -> (u64, u64, Option<SystemTime>) {
+    pub(super) fn held(&self) -> (u64, u64, Option<UnixNanos>) {
         let waiting = self.waiting.lock();
         (waiting.samples, waiting.bytes, waiting.seals.front().map(|(_, time)| *time))
     }

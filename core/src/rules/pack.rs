@@ -1,4 +1,6 @@
-//! How rules write down their state: varints and raw floats, without names.
+//! The binary form of the rules' state: LEB128 numbers and raw floats, without names.
+
+use crate::leb128::{self, Leb128Error};
 
 /// Why a state cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,12 +35,8 @@ impl Writer {
     }
 
     /// A number, in 1 to 10 bytes.
-    pub fn unsigned(&mut self, mut n: u64) {
-        while n >= 0x80 {
-            self.bytes.push(n.to_le_bytes()[0] | 0x80);
-            n >>= 7;
-        }
-        self.bytes.push(n.to_le_bytes()[0]);
+    pub fn unsigned(&mut self, n: u64) {
+        leb128::put(&mut self.bytes, n);
     }
 
     /// A number that is small in either direction.
@@ -82,16 +80,10 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When the bytes end, or the number does not.
     pub fn unsigned(&mut self) -> Result<u64, StateError> {
-        let mut n = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let (&byte, rest) = self.rest.split_first().ok_or(StateError::Truncated)?;
-            self.rest = rest;
-            n |= u64::from(byte & 0x7F) << shift;
-            if byte < 0x80 {
-                return Ok(n);
-            }
-        }
-        Err(StateError::Impossible("number"))
+        leb128::take(&mut self.rest).map_err(|error| match error {
+            Leb128Error::Truncated => StateError::Truncated,
+            Leb128Error::TooLong => StateError::Impossible("number"),
+        })
     }
 
     /// A number below `limit`, as an index or a count.

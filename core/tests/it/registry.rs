@@ -3,27 +3,35 @@
 use std::sync::{Arc, Mutex};
 use vitals_core::attributes::{Attributes, Scope};
 use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
-use vitals_core::registry::{New, Quota, Registry, RegistryError};
+use vitals_core::registry::{Quota, Registration, RegistrationQueue, Registry, RegistryError};
 use vitals_core::series::{AgentDesc, AgentProfile, MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
 
 const NOW: UnixNanos = UnixNanos(1_000);
 
-/// A registry, and what it announced: `agent KEY NAME` or `series ID ID`.
-fn registry(series: usize, agents: usize) -> (Registry, Arc<Mutex<Vec<String>>>) {
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let announced = heard.clone();
-    let announce = Box::new(move |new: New<'_>| {
-        let said = match new {
-            New::Agent(agent) => format!("agent {} {}", agent.key, agent.profile.name.as_deref().unwrap_or("-")),
-            New::Series(agent, all) => {
-                assert!(all.iter().all(|series| series.agent == agent));
-                let ids: Vec<String> = all.iter().map(|series| series.id.0.to_string()).collect();
+/// What a registry queues for its log: `agent KEY NAME` or `series ID ID`.
+#[derive(Default)]
+struct Queued(Mutex<Vec<String>>);
+
+impl RegistrationQueue for Queued {
+    fn push(&self, registration: Registration) {
+        let said = match &registration {
+            Registration::Agent(agent) => {
+                format!("agent {} {}", agent.key, agent.profile.name.as_deref().unwrap_or("-"))
+            }
+            Registration::Series { agent, series } => {
+                assert!(series.iter().all(|one| one.agent == *agent));
+                let ids: Vec<String> = series.iter().map(|series| series.id.0.to_string()).collect();
                 format!("series {}", ids.join(" "))
             }
         };
-        announced.lock().unwrap().push(said);
-    });
-    (Registry::new(Quota { series, agents }, announce), heard)
+        self.0.lock().unwrap().push(said);
+    }
+}
+
+/// A registry, and what it queues.
+fn registry(series: usize, agents: usize) -> (Registry, Arc<Queued>) {
+    let queued = Arc::new(Queued::default());
+    (Registry::logged(Quota { series, agents }, queued.clone()), queued)
 }
 
 fn named(name: &str) -> AgentProfile {
@@ -54,13 +62,13 @@ fn tenant(name: &str) -> TenantId {
     TenantId::from(name)
 }
 
-fn said(heard: &Mutex<Vec<String>>) -> Vec<String> {
-    std::mem::take(&mut *heard.lock().unwrap())
+fn said(queued: &Queued) -> Vec<String> {
+    std::mem::take(&mut *queued.0.lock().unwrap())
 }
 
 #[test]
 fn an_agent_is_registered_once_and_found_by_key_and_by_id() {
-    let (registry, heard) = registry(10, 10);
+    let (registry, queued) = registry(10, 10);
     let (acme, other) = (tenant("acme"), tenant("other"));
     let a = registry.intern_agent(&acme, "a", NOW, &named("A")).unwrap();
     let b = registry.intern_agent(&acme, "b", NOW, &AgentProfile::default()).unwrap();
@@ -75,7 +83,7 @@ fn an_agent_is_registered_once_and_found_by_key_and_by_id() {
     assert!(registry.agent(AgentId(99)).is_none());
     let ids = |of| registry.agents_of(of).iter().map(|agent| agent.id).collect::<Vec<_>>();
     assert_eq!((ids(&acme), ids(&other), ids(&tenant("none"))), (vec![a, b], vec![same_key], vec![]));
-    assert_eq!(said(&heard), ["agent a A", "agent b -", "agent a -"]);
+    assert_eq!(said(&queued), ["agent a A", "agent b -", "agent a -"]);
 }
 
 #[test]
@@ -92,16 +100,16 @@ fn tenants_are_those_that_were_used() {
 
 #[test]
 fn a_profile_that_changes_is_announced_and_one_that_says_nothing_new_is_not() {
-    let (registry, heard) = registry(10, 10);
+    let (registry, queued) = registry(10, 10);
     let acme = tenant("acme");
     let id = registry.intern_agent(&acme, "a", NOW, &named("old")).unwrap();
     registry.intern_agent(&acme, "a", NOW, &named("old")).unwrap();
     registry.intern_agent(&acme, "a", NOW, &AgentProfile::default()).unwrap();
-    assert_eq!(said(&heard), ["agent a old"]);
+    assert_eq!(said(&queued), ["agent a old"]);
     let region = AgentProfile { location: Some("eu".to_owned()), ..AgentProfile::default() };
     registry.intern_agent(&acme, "a", NOW, &region).unwrap();
     registry.intern_agent(&acme, "a", NOW, &named("new")).unwrap();
-    assert_eq!(said(&heard), ["agent a old", "agent a new"]);
+    assert_eq!(said(&queued), ["agent a old", "agent a new"]);
     let known = registry.agent(id).unwrap();
     assert_eq!(known.profile, AgentProfile { location: Some("eu".to_owned()), ..named("new") });
     assert_eq!(registry.agents_of(&acme).len(), 1);
@@ -125,7 +133,7 @@ fn the_newer_profile_wins_field_by_field() {
 
 #[test]
 fn no_tenant_has_more_agents_than_its_quota() {
-    let (registry, heard) = registry(10, 2);
+    let (registry, queued) = registry(10, 2);
     let (acme, other) = (tenant("acme"), tenant("other"));
     for key in ["a", "b"] {
         registry.intern_agent(&acme, key, NOW, &AgentProfile::default()).unwrap();
@@ -133,7 +141,7 @@ fn no_tenant_has_more_agents_than_its_quota() {
     let refused = RegistryError::TooManyAgents { tenant: acme.clone(), limit: 2 };
     assert_eq!(registry.intern_agent(&acme, "c", NOW, &AgentProfile::default()), Err(refused));
     assert!(registry.agent_by_key(&acme, "c").is_none());
-    assert_eq!(said(&heard), ["agent a -", "agent b -"]);
+    assert_eq!(said(&queued), ["agent a -", "agent b -"]);
     // Who is known stays welcome, and so is another tenant.
     assert!(registry.intern_agent(&acme, "a", NOW, &AgentProfile::default()).is_ok());
     assert!(registry.intern_agent(&other, "c", NOW, &AgentProfile::default()).is_ok());
@@ -141,32 +149,32 @@ fn no_tenant_has_more_agents_than_its_quota() {
 
 #[test]
 fn series_past_the_quota_are_refused_one_by_one() {
-    let (registry, heard) = registry(2, 10);
+    let (registry, queued) = registry(2, 10);
     let (acme, other) = (tenant("acme"), tenant("other"));
     let agent = registry.intern_agent(&acme, "a", NOW, &AgentProfile::default()).unwrap();
-    said(&heard);
+    said(&queued);
     let refused = Err(RegistryError::TooManySeries { tenant: acme.clone(), limit: 2 });
     let found = registry.intern_series(&acme, agent, specs(&["x", "y", "z", "x"]));
     assert_eq!(found, [Ok(SeriesId(0)), Ok(SeriesId(1)), refused.clone(), Ok(SeriesId(0))]);
     assert_eq!(registry.intern_series(&acme, agent, specs(&["z", "y"])), [refused, Ok(SeriesId(1))]);
     assert_eq!(registry.series_count(), 2);
-    assert_eq!(said(&heard), ["series 0 1"]);
+    assert_eq!(said(&queued), ["series 0 1"]);
     let elsewhere = registry.intern_agent(&other, "a", NOW, &AgentProfile::default()).unwrap();
     assert_eq!(registry.intern_series(&other, elsewhere, specs(&["z"])), [Ok(SeriesId(2))]);
 }
 
 #[test]
 fn series_are_registered_once_and_found_by_id_and_by_agent() {
-    let (registry, heard) = registry(10, 10);
+    let (registry, queued) = registry(10, 10);
     let acme = tenant("acme");
     let [a, b] = ["a", "b"].map(|key| registry.intern_agent(&acme, key, NOW, &AgentProfile::default()).unwrap());
-    said(&heard);
+    said(&queued);
     assert_eq!(registry.intern_series(&acme, a, specs(&["x", "y"])), [Ok(SeriesId(0)), Ok(SeriesId(1))]);
     assert_eq!(registry.intern_series(&acme, b, specs(&["x"])), [Ok(SeriesId(2))]);
     assert_eq!(registry.intern_series(&acme, a, specs(&["y", "z"])), [Ok(SeriesId(1)), Ok(SeriesId(3))]);
     assert!(registry.intern_series(&acme, a, Vec::new()).is_empty());
     registry.intern_series(&acme, a, specs(&["x"]));
-    assert_eq!(said(&heard), ["series 0 1", "series 2", "series 3"]);
+    assert_eq!(said(&queued), ["series 0 1", "series 2", "series 3"]);
     let of = |agent| registry.series_of(agent).iter().map(|series| series.id.0).collect::<Vec<_>>();
     assert_eq!((of(a), of(b), of(AgentId(99))), (vec![0, 1, 3], vec![2], vec![]));
     assert_eq!(
@@ -200,7 +208,7 @@ fn no_two_parts_of_a_point_share_an_id() {
 
 #[test]
 fn what_was_restored_is_known_and_is_not_announced() {
-    let (registry, heard) = registry(10, 10);
+    let (registry, queued) = registry(10, 10);
     let acme = tenant("acme");
     let agent = |id, key: &str| {
         let (id, key) = (AgentId(id), key.to_owned());
@@ -223,11 +231,11 @@ fn what_was_restored_is_known_and_is_not_announced() {
     assert!(registry.agent(AgentId(2)).is_none() && registry.series(SeriesId(5)).is_none());
     assert_eq!(registry.intern_agent(&acme, "one", NOW, &AgentProfile::default()), Ok(AgentId(1)));
     assert_eq!(registry.intern_series(&acme, AgentId(4), specs(&["x"])), [Ok(SeriesId(6))]);
-    assert!(said(&heard).is_empty());
+    assert!(said(&queued).is_empty());
     // What is new comes behind everything that was there.
     assert_eq!(registry.intern_agent(&acme, "new", NOW, &AgentProfile::default()), Ok(AgentId(5)));
     assert_eq!(registry.intern_series(&acme, AgentId(5), specs(&["x"])), [Ok(SeriesId(7))]);
-    assert_eq!(said(&heard), ["agent new -", "series 7"]);
+    assert_eq!(said(&queued), ["agent new -", "series 7"]);
 }
 
 #[test]

@@ -6,12 +6,13 @@ pub mod fleet;
 
 use super::{CommandError, duration, open, progress, serve};
 use crate::auth::TokenRequest;
+use crate::clock::now;
 use crate::config::Config;
 use crate::expose::otlp::Compression;
 use crate::expose::otlp::grpc::GrpcClient;
 use prost::Message;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tonic::metadata::MetadataMap;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -131,11 +132,6 @@ impl Drop for DataFolder {
     }
 }
 
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-}
-
 /// Sends the heartbeats.
 async fn beat(base: String, token: String) {
     let client = reqwest::Client::new();
@@ -144,7 +140,7 @@ async fn beat(base: String, token: String) {
     for tick in 0_u64.. {
         ticks.tick().await;
         for agent in fleet::AGENTS {
-            let Some(beat) = fleet::heartbeat(agent, tick, now()) else { continue };
+            let Some(beat) = fleet::heartbeat(agent, tick, now().0) else { continue };
             let answer = client.post(&url).bearer_auth(&token).json(&beat).send().await;
             match answer {
                 Ok(answer) if answer.status().is_success() => {}
@@ -169,7 +165,7 @@ async fn export(endpoint: String, token: Option<String>) {
         }
     };
     let step = i64::try_from(fleet::INTERVAL.as_nanos()).unwrap_or(i64::MAX);
-    let begun = now() - i64::try_from(fleet::PAST).unwrap_or(0) * step;
+    let begun = now().0 - i64::try_from(fleet::PAST).unwrap_or(0) * step;
     let mut ticks = tokio::time::interval(fleet::INTERVAL);
     let mut from = 0;
     for tick in fleet::PAST.. {

@@ -11,13 +11,14 @@ pub mod template;
 pub mod wire;
 
 use super::{CommandError, duration, progress};
+use crate::clock::now;
 use crate::expose::otlp::{Compression, Protocol};
 use acked::Account;
 use report::{Report, Tally};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use template::Template;
 use wire::{Answer, Wire};
 
@@ -236,7 +237,7 @@ async fn work(mut wire: Wire, mut templates: Vec<Template>, rate: Option<f64>, s
         #[allow(clippy::cast_precision_loss)] // Far below 2^53.
         let points = template.points() as f64;
         planned += points;
-        let (message, stamp) = template.next(now());
+        let (message, stamp) = template.next(now().0);
         shared.sent.fetch_add(stamp.points(), Ordering::Relaxed);
         let answer = wire.send(message).await;
         tally.count(&stamp, &answer, due.elapsed());
@@ -257,11 +258,6 @@ async fn work(mut wire: Wire, mut templates: Vec<Template>, rate: Option<f64>, s
         tally.behind(rate * shared.duration.as_secs_f64() - planned);
     }
     tally
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Shows how far it is, once a second.

@@ -9,6 +9,7 @@
 //! - its value at the time `t` (nanoseconds) is [`value`]`(n, t)`.
 
 use bytes::Bytes;
+use vitals_core::leb128;
 
 /// The metric's name.
 pub const METRIC: &str = "load.gauge";
@@ -130,17 +131,9 @@ pub fn templates(first: u32, series: u32, points: u32) -> Vec<Template> {
 
 // Protobuf by hand: prost would not say where the times end up.
 
-fn varint(into: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        into.push(number.to_le_bytes()[0] | 0x80);
-        number >>= 7;
-    }
-    into.push(number.to_le_bytes()[0]);
-}
-
 fn message(into: &mut Vec<u8>, field: u8, body: &[u8]) {
     into.push(field << 3 | 2);
-    varint(into, body.len() as u64);
+    leb128::put(into, body.len() as u64);
     into.extend_from_slice(body);
 }
 

@@ -7,8 +7,9 @@
 //!
 //! Source: the API's `POST /api/v2/alerts`, and Prometheus' own notifier, whose end lies four times its interval ahead.
 
+use super::agent_of;
 use super::post::{self, Post};
-use super::{agent_of, now, rfc3339};
+use crate::clock::{now, rfc3339};
 use crate::expose::otlp::send::Failed;
 use bytes::Bytes;
 use http::HeaderMap;

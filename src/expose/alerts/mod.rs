@@ -28,7 +28,7 @@ pub use config::{ChannelConfig, ChannelError, ChannelKind, problems, unusable};
 
 use super::otlp::Observer;
 use super::otlp::send::Backoff;
-use super::rest::time::Time;
+use crate::clock::rfc3339;
 use alertmanager::Alertmanager;
 use outbox::{Kept, Left, Outbox};
 use parking_lot::RwLock;
@@ -42,7 +42,6 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use vitals_core::ids::UnixNanos;
 use vitals_core::registry::Registry;
 use vitals_core::store::EvaluationOutput;
 use vitals_core::verdict::{Alert, Event, Notice};
@@ -340,15 +339,6 @@ impl Line {
         let _ = self.closing.send(true);
         (Duration::from_secs(self.config.timeout_seconds), self.task)
     }
-}
-
-fn now() -> UnixNanos {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    UnixNanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
-}
-
-fn rfc3339(time: UnixNanos) -> String {
-    Time(time).to_string()
 }
 
 /// The name of an alert's agent.

@@ -5,6 +5,7 @@
 //! evaluation waits for [`Outbox::settle`]: so a notice is either here or made again by the replay. The ids of what was
 //! delivered are kept for a day, so that a replay does not send them twice.
 
+use crate::clock::now_seconds;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 use rusqlite::{Connection, params};
@@ -13,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// The file in the data folder.
 pub(super) const FILE: &str = "notices.db";
@@ -266,7 +267,7 @@ impl Writer {
     /// Removes ids that no replay asks for any more.
     fn tidy(&self) {
         let sql = "DELETE FROM notice WHERE done IS NOT NULL AND done < ?1";
-        let oldest = seconds().saturating_sub(i64::try_from(REMEMBERED.as_secs()).unwrap_or(i64::MAX));
+        let oldest = now_seconds().saturating_sub(i64::try_from(REMEMBERED.as_secs()).unwrap_or(i64::MAX));
         if let Err(error) = self.connection.execute(sql, [oldest]) {
             failed(&error.to_string());
         }
@@ -285,11 +286,6 @@ impl Drop for Writer {
 fn failed(reason: &str) {
     metrics::counter!("vitals_alerts_outbox_errors_total").increment(1);
     tracing::debug!(reason, "the outbox of notifications failed");
-}
-
-fn seconds() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn connect(path: &Path) -> Result<Connection, String> {
@@ -338,7 +334,7 @@ fn write(connection: &mut Connection, changes: &[Change]) -> rusqlite::Result<()
             }
             Change::Done(channel, id) => {
                 let sql = "UPDATE notice SET message = '', done = ?3 WHERE channel = ?1 AND id = ?2";
-                transaction.prepare_cached(sql)?.execute(params![&**channel, id, seconds()])?;
+                transaction.prepare_cached(sql)?.execute(params![&**channel, id, now_seconds()])?;
             }
             Change::Forget(channel) => {
                 transaction.prepare_cached("DELETE FROM notice WHERE channel = ?1")?.execute([channel])?;
@@ -439,7 +435,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let connection = connect(&data.path().join(FILE)).unwrap();
         let sql = "INSERT INTO notice(channel, id, alert, message, done) VALUES ('x', ?1, 'a', '', ?2)";
-        for (id, done) in [("old", Some(seconds() - 90_000)), ("new", Some(seconds() - 60)), ("waits", None)] {
+        for (id, done) in [("old", Some(now_seconds() - 90_000)), ("new", Some(now_seconds() - 60)), ("waits", None)] {
             connection.execute(sql, params![id, done]).unwrap();
         }
         let writer =

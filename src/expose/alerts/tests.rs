@@ -110,7 +110,7 @@ async fn receive(State(got): State<Arc<Got>>, headers: HeaderMap, body: String) 
 
 /// A registry whose agent 0 is `web-1`.
 fn registry() -> Arc<Registry> {
-    let registry = Registry::new(Quota::default(), Box::new(|_| {}));
+    let registry = Registry::new(Quota::default());
     let tenant = TenantId::default_tenant();
     registry.intern_agent(&tenant, "web-1", UnixNanos(0), &AgentProfile::default()).unwrap();
     Arc::new(registry)

@@ -1,10 +1,10 @@
 //! One signed JSON message a notification, as Standard Webhooks has it.
 
-use super::now;
 use super::outbox::{Kept, Outbox};
 use super::post::{self, Post};
 use super::schedule::{Attempt, Schedule};
 use super::signature::Secret;
+use crate::clock::now_seconds;
 use crate::expose::otlp::send::Failed;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
@@ -15,7 +15,6 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use vitals_core::ids::UnixNanos;
 
 /// Where messages go and how, as long as the settings do not change.
 pub(super) struct Endpoint {
@@ -213,7 +212,7 @@ async fn send(endpoint: Arc<Endpoint>, attempt: Attempt<String, Message>) -> End
 
 /// The headers of one attempt: each is signed anew, with its own time.
 fn headers(secret: &Secret, id: &str, body: &[u8]) -> HeaderMap {
-    let seconds = now().0.div_euclid(UnixNanos::SECOND);
+    let seconds = now_seconds();
     let mut headers = HeaderMap::new();
     for (name, value) in [
         ("webhook-id", id.to_owned()),

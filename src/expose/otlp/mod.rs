@@ -18,6 +18,7 @@ pub mod send;
 mod tests;
 mod verdicts;
 
+use crate::clock::now;
 use forward::Forward;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use ring::Ring;
@@ -26,10 +27,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::task::JoinHandle;
 use verdicts::Verdicts;
-use vitals_core::ids::UnixNanos;
 use vitals_core::registry::Registry;
 use vitals_core::store::EvaluationOutput;
 
@@ -224,11 +224,6 @@ fn observe(outputs: &Ring<Arc<EvaluationOutput>>, output: &Arc<EvaluationOutput>
     if interesting {
         outputs.push(output.clone(), rows);
     }
-}
-
-fn now() -> UnixNanos {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixNanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// Folds outputs into what is sent at the next interval.

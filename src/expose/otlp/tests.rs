@@ -27,7 +27,7 @@ const NOON: UnixNanos = UnixNanos(1_767_268_800_000_000_000);
 
 /// A registry with two agents: `web-1` over OTLP with three series, `job` over REST with none.
 fn registry() -> (Arc<Registry>, AgentId, AgentId, Vec<SeriesId>) {
-    let registry = Registry::new(Quota::default(), Box::new(|_| {}));
+    let registry = Registry::new(Quota::default());
     let tenant = TenantId::default_tenant();
     let profile =
         AgentProfile { version: Some("1.4.0".into()), location: Some("eu".into()), ..AgentProfile::default() };
@@ -109,7 +109,7 @@ fn attributes_keep_their_types() {
 
 #[test]
 fn streams_of_two_scopes_leave_as_two() {
-    let registry = Registry::new(Quota::default(), Box::new(|_| {}));
+    let registry = Registry::new(Quota::default());
     let tenant = TenantId::default_tenant();
     let agent = registry.intern_agent(&tenant, "a", NOON, &AgentProfile::default()).unwrap();
     let spec = |version: &str, types: &str| SeriesSpec {

@@ -1,5 +1,6 @@
 //! Times and durations as the contract writes them.
 
+use crate::clock::rfc3339;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Instant;
 use utoipa::ToSchema;
@@ -41,9 +42,7 @@ impl Time {
 
 impl std::fmt::Display for Time {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Every i64 of nanoseconds lies within the years that jiff knows.
-        let moment = jiff::Timestamp::from_nanosecond(i128::from(self.0.0)).unwrap_or_default();
-        moment.fmt(f)
+        f.pad(&rfc3339(self.0))
     }
 }
 

@@ -25,7 +25,7 @@ struct World {
 }
 
 fn world(config: StreamConfig) -> World {
-    let registry = Arc::new(Registry::new(Quota::default(), Box::new(|_| {})));
+    let registry = Arc::new(Registry::new(Quota::default()));
     World { hub: Hub::new(&config, registry.clone()), registry }
 }
 

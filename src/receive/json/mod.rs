@@ -21,6 +21,7 @@ use cursor::{Cursor, Token};
 use schema::{Field, Kind, Message, REQUEST, Role};
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
+use vitals_core::leb128;
 
 /// How deep messages may nest, the request itself not counted, as in protobuf.
 const DEPTH: u32 = 100;
@@ -426,12 +427,8 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.out.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.out.push(value as u8);
+    fn varint(&mut self, value: u64) {
+        leb128::put(&mut self.out, value);
     }
 
     fn bytes(&mut self, field: &Field, bytes: &[u8]) {

@@ -1,6 +1,7 @@
 //! OTLP/HTTP.
 
 use super::*;
+use vitals_core::log::LogError;
 
 #[tokio::test]
 async fn http_takes_both_forms_and_all_encodings() {
@@ -109,7 +110,8 @@ async fn partial_success_and_refusals_in_both_forms() {
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert!(String::from_utf8_lossy(status.details()).contains("google.rpc.RetryInfo"));
 
-    let ports = start_with(small(), Err(Refusal::Unavailable("the disk is full".into())), None, false).await;
+    let ports =
+        start_with(small(), Err(Refusal::LogUnavailable(LogError::Io("the disk is full".into()))), None, false).await;
     assert_eq!(post(ports.http, "/v1/metrics", &[PROTOBUF], "").await.status, 503);
     let mut client = MetricsServiceClient::connect(format!("http://{}", ports.grpc)).await.unwrap();
     assert_eq!(client.export(request(1)).await.unwrap_err().code(), Code::Unavailable);

@@ -49,7 +49,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use vitals_core::availability::Interval;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
@@ -251,8 +251,6 @@ impl Store for InfluxStore {
 
     fn outbox(&self) -> Option<OutboxStats> {
         let (samples, bytes, since) = self.front.shared.outbox.as_ref()?.held();
-        let since = since.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-        let since = since.and_then(|since| i64::try_from(since.as_nanos()).ok()).map(UnixNanos);
         let (refused, refusal) = self.status.refusals();
         Some(OutboxStats { samples, bytes, since, trouble: self.status.problem(), refused, refusal })
     }

@@ -1,6 +1,7 @@
 //! Limits on connections, heads, bodies and work in flight.
 
 use super::*;
+use vitals_core::log::LogError;
 
 #[tokio::test]
 async fn sizes_and_bad_bodies() {
@@ -90,7 +91,7 @@ async fn overload_is_refused_with_a_time_to_come_back() {
         "batch_id": "b", "batch_timestamp": at(0), "source_system": "s", "heartbeats": [beat("web-1")],
     });
     assert_eq!(service.post("batch", &token, &batch).await.status, 429);
-    *service.evaluation.refuse.lock() = Some(Refusal::Unavailable("disk at /secret is full".into()));
+    *service.evaluation.refuse.lock() = Some(Refusal::LogUnavailable(LogError::Io("disk at /secret is full".into())));
     let answer = service.post("heartbeat", &token, &beat("web-1")).await;
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
     assert!(!answer.body.to_string().contains("secret"));

@@ -46,7 +46,7 @@ impl Service {
     }
 
     pub async fn with(config: ExposeConfig) -> Self {
-        let registry = Arc::new(Registry::new(Quota::default(), Box::new(|_| {})));
+        let registry = Arc::new(Registry::new(Quota::default()));
         let store = Arc::new(ListStore::default());
         let live_agents = Arc::new(LiveAgents::default());
         let auth = Arc::new(Auth::from_secret(SECRET).unwrap());
