@@ -46,7 +46,8 @@ impl Plugin for Rate {
         };
         // A histogram counts events, whatever unit its values have.
         let unit = if matches!(series.part, Part::Count) { "1" } else { &series.unit };
-        self.outputs[at] = RateOutput::Named { metric: format!("{}.{suffix}", series.metric), unit: unit_of_rate(unit) };
+        self.outputs[at] =
+            RateOutput::Named { metric: format!("{}.{suffix}", series.metric), unit: unit_of_rate(unit) };
     }
 
     fn close(&mut self, number: u32) {
