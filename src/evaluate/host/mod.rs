@@ -2,7 +2,7 @@
 //!
 //! - [`config`]: limits, and which plugins there are
 //! - [`set`]: all plugins of a service, compiled once
-//! - [`tenant`]: one tenant's instances on one shard; implements [`TenantPlugins`](super::tenant_plugins::Judges)
+//! - [`tenant`]: one tenant's instances on one shard; implements [`TenantPlugins`](super::tenant_plugins::TenantPlugins)
 //! - `plugin`: one plugin with its configuration
 //! - `component`: one compiled plugin
 //! - `running`: one instance and its calls

@@ -2,7 +2,7 @@
 //!
 //! - [`assets`]: HTML, style sheets and modules, hashed and compressed once
 //! - [`session`]: who is signed in, and one-time links; in memory, so a restart signs everybody out
-//! - [`routes`]: what a browser asks for, and how a session's cookie becomes a token
+//! - [`mod@routes`]: what a browser asks for, and how a session's cookie becomes a token
 //! - [`status`]: the page and the badges for people without a token
 //!
 //! What the page shows comes from the same routes as for everybody else, with the token of the session.
