@@ -7,6 +7,7 @@ pub mod pack;
 pub mod percent;
 pub mod quality;
 pub mod rate;
+pub mod seasonal;
 pub mod sla;
 pub mod streams;
 pub mod thresholds;

@@ -49,6 +49,16 @@ impl Writer {
         self.bytes.extend_from_slice(&x.to_le_bytes());
     }
 
+    /// A number of 16 bits, in two bytes.
+    pub fn half(&mut self, n: u16) {
+        self.bytes.extend_from_slice(&n.to_le_bytes());
+    }
+
+    /// A single-precision float, exactly.
+    pub fn single(&mut self, x: f32) {
+        self.bytes.extend_from_slice(&x.to_le_bytes());
+    }
+
     /// What was written.
     #[must_use]
     pub fn finish(self) -> Vec<u8> {
@@ -111,6 +121,34 @@ impl<'a> Reader<'a> {
         let (&bytes, rest) = self.rest.split_first_chunk().ok_or(StateError::Truncated)?;
         self.rest = rest;
         Ok(f64::from_le_bytes(bytes))
+    }
+
+    /// A number of 16 bits.
+    ///
+    /// # Errors
+    /// When the bytes end.
+    pub fn half(&mut self) -> Result<u16, StateError> {
+        let (&bytes, rest) = self.rest.split_first_chunk().ok_or(StateError::Truncated)?;
+        self.rest = rest;
+        Ok(u16::from_le_bytes(bytes))
+    }
+
+    /// A finite float; `what` names it.
+    ///
+    /// # Errors
+    /// When the bytes end, or it is not finite.
+    pub fn finite(&mut self, what: &'static str) -> Result<f64, StateError> {
+        Some(self.float()?).filter(|x| x.is_finite()).ok_or(StateError::Impossible(what))
+    }
+
+    /// A finite single-precision float; `what` names it.
+    ///
+    /// # Errors
+    /// When the bytes end, or it is not finite.
+    pub fn finite_single(&mut self, what: &'static str) -> Result<f32, StateError> {
+        let (&bytes, rest) = self.rest.split_first_chunk().ok_or(StateError::Truncated)?;
+        self.rest = rest;
+        Some(f32::from_le_bytes(bytes)).filter(|x| x.is_finite()).ok_or(StateError::Impossible(what))
     }
 
     /// Whether everything was read.
