@@ -14,8 +14,13 @@ use wasm_target::TARGET;
 mod wasm_target;
 
 /// Crate name and the plugin's own name.
-const PLUGINS: [(&str, &str); 4] =
-    [("rate", "rate"), ("iqr_outlier", "iqr-outlier"), ("health_score", "health-score"), ("sla", "sla")];
+const PLUGINS: [(&str, &str); 5] = [
+    ("rate", "rate"),
+    ("iqr_outlier", "iqr-outlier"),
+    ("seasonal_outlier", "seasonal-outlier"),
+    ("health_score", "health-score"),
+    ("sla", "sla"),
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     for watched in

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
 use vitals_core::rules::health::{self, HealthConfig};
-use vitals_core::rules::iqr::{Detector, IqrConfig};
+use vitals_core::rules::iqr::{Detector, IqrConfig, Outlier};
 use vitals_core::rules::rate::{RateConfig, Rates, unit_of_rate};
+use vitals_core::rules::seasonal::{self, Incident, SeasonalConfig, SeasonalDetector};
 use vitals_core::rules::sla::{self, SlaConfig, Windows};
 use vitals_core::series::{Part, SeriesDesc, Shape};
 use vitals_core::verdict::{AgentHealth, Evidence, OutlierVerdict, SlaVerdict};
@@ -14,6 +15,7 @@ use vitals_core::verdict::{AgentHealth, Evidence, OutlierVerdict, SlaVerdict};
 /// The rules with their defaults. Series ids serve as series numbers.
 pub struct NativePlugins {
     detector: Detector,
+    seasonal: SeasonalDetector,
     rates: Rates,
     /// By series id: the name and unit of its rate, for counters.
     names: Vec<Option<(String, String)>>,
@@ -25,6 +27,7 @@ impl Default for NativePlugins {
     fn default() -> Self {
         Self {
             detector: Detector::new(IqrConfig::default()),
+            seasonal: SeasonalDetector::new(SeasonalConfig::default()),
             rates: Rates::new(RateConfig::default()),
             names: Vec::new(),
             health: HealthConfig::default(),
@@ -64,6 +67,7 @@ impl TenantPlugins for NativePlugins {
     fn close(&mut self, series: &[SeriesId]) {
         for id in series {
             self.detector.close(id.0);
+            self.seasonal.close(id.0);
             self.rates.close(id.0);
             if let Some(name) = self.names.get_mut(id.0 as usize) {
                 *name = None;
@@ -89,24 +93,18 @@ impl TenantPlugins for NativePlugins {
     }
 
     fn detect(&mut self, batch: &Columns) -> Vec<Findings> {
-        let mut rows = Vec::new();
-        for (row, (SeriesId(id), UnixNanos(time), value)) in batch.rows().enumerate() {
-            if let Some(found) = self.detector.judge(id, time, value) {
-                let verdict = OutlierVerdict {
-                    series: SeriesId(id),
-                    value,
-                    lower: found.lower,
-                    upper: found.upper,
-                    score: found.score,
-                    window: found.window,
-                };
-                rows.push((row, verdict));
+        let (mut outliers, mut incidents) = (Vec::new(), Vec::new());
+        for (row, (series, UnixNanos(time), value)) in batch.rows().enumerate() {
+            if let Some(Outlier { lower, upper, score, window }) = self.detector.judge(series.0, time, value) {
+                outliers.push((row, OutlierVerdict { series, value, lower, upper, score, window }));
+            }
+            if let Some(Incident { lower, upper, score, values }) = self.seasonal.judge(series.0, time, value) {
+                incidents.push((row, OutlierVerdict { series, value, lower, upper, score, window: values }));
             }
         }
-        if rows.is_empty() {
-            return Vec::new();
-        }
-        vec![Findings { evidence: evidence("iqr-outlier"), rows }]
+        let found = [("iqr-outlier", outliers), (seasonal::PLUGIN, incidents)].into_iter();
+        let found = found.filter(|(_, rows)| !rows.is_empty());
+        found.map(|(plugin, rows)| Findings { evidence: evidence(plugin), rows }).collect()
     }
 
     fn assess(&mut self, views: &[AgentView]) -> Vec<(Arc<Evidence>, usize, AgentHealth)> {
@@ -130,18 +128,21 @@ impl TenantPlugins for NativePlugins {
     }
 
     fn snapshot(&mut self) -> Vec<u8> {
-        let states = [self.detector.snapshot(), self.rates.snapshot()];
+        let states = [self.detector.snapshot(), self.rates.snapshot(), self.seasonal.snapshot()];
         // Vectors of bytes: there is nothing that cannot be written.
         postcard::to_stdvec(&states).unwrap_or_default()
     }
 
     fn restore(&mut self, state: &[u8]) {
-        let Ok([detector, rates]) = postcard::from_bytes::<[Vec<u8>; 2]>(state) else { return };
+        let Ok([detector, rates, seasonal]) = postcard::from_bytes::<[Vec<u8>; 3]>(state) else { return };
         if let Ok(detector) = Detector::restore(IqrConfig::default(), &detector) {
             self.detector = detector;
         }
         if let Ok(rates) = Rates::restore(RateConfig::default(), &rates) {
             self.rates = rates;
+        }
+        if let Ok(seasonal) = SeasonalDetector::restore(SeasonalConfig::default(), &seasonal) {
+            self.seasonal = seasonal;
         }
     }
 }

@@ -16,6 +16,7 @@ use vitals_core::log::{Done, Log, LogError, LogStats};
 use vitals_core::record::{Delivery, Heartbeat, Measurements, Outcome, Record, Samples, Ticket};
 use vitals_core::registry::{Quota, Registry};
 use vitals_core::rules::alerts::AlertConfig;
+use vitals_core::rules::seasonal;
 use vitals_core::rules::thresholds::Threshold;
 use vitals_core::series::{AgentProfile, Attributes, MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
 use vitals_core::store::{
@@ -28,6 +29,8 @@ use vitals_core::verdict::{
 
 mod streams;
 
+/// A value at which an incident begins.
+const INCIDENT: f64 = 77_777.0;
 const S: i64 = UnixNanos::SECOND;
 const HOME: Partition = Partition(0);
 
@@ -90,7 +93,10 @@ impl TenantPlugins for Fake {
                 rows.push((row, outlier));
             }
         }
-        vec![Findings { evidence: evidence("outlier"), rows }]
+        let incident = |(_, outlier): &&(usize, OutlierVerdict)| outlier.value == INCIDENT;
+        let incidents = rows.iter().filter(incident).cloned().collect();
+        let incidents = Findings { evidence: evidence(seasonal::PLUGIN), rows: incidents };
+        vec![Findings { evidence: evidence("outlier"), rows }, incidents]
     }
 
     fn assess(&mut self, views: &[AgentView]) -> Vec<(Arc<Evidence>, usize, AgentHealth)> {
@@ -605,6 +611,17 @@ fn rest_metrics_are_answered_with_breaches_alerts_and_outliers() {
     assert_eq!((outcome.breaches.len(), outcome.alerts.len(), outcome.outliers.len()), (1, 1, 1));
     // Others report on it: it is not alive for that.
     assert_eq!(world.live_agents.get(AgentId(1)), None);
+}
+
+#[test]
+fn incidents_are_verdicts_and_no_answer_about_a_value() {
+    let mut world = World::start(&[describe()], Held::default());
+    let outcome = world.take(reported(0, &[(4, 0, INCIDENT)])).unwrap();
+    assert_eq!(outcome.outliers.len(), 1, "{:?}", outcome.outliers);
+    let held = world.held();
+    let outliers = held.verdicts.iter().filter(|verdict| matches!(verdict.body, VerdictBody::Outlier(_)));
+    let plugins: Vec<&str> = outliers.map(|verdict| verdict.evidence.plugin.as_str()).collect();
+    assert_eq!(plugins, ["outlier", seasonal::PLUGIN]);
 }
 
 /// A REST metric of `db`'s CPU.

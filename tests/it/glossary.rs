@@ -43,7 +43,7 @@ const FORMER_PHRASES: [&str; 4] = ["told anew", "hangs on", "asks for it", "nobo
 fn sources() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = ["src", "core/src", "tests/it", "benches"];
-    let plugins = ["sdk", "rate", "iqr-outlier", "health-score", "sla", "hostile"];
+    let plugins = ["sdk", "rate", "iqr-outlier", "seasonal-outlier", "health-score", "sla", "hostile"];
     let mut files: Vec<PathBuf> = folders.iter().flat_map(|folder| rust_files(&root.join(folder))).collect();
     files.extend(plugins.iter().flat_map(|plugin| rust_files(&root.join("plugins").join(plugin))));
     files.retain(|file| !file.ends_with("it/glossary.rs"));

@@ -8,7 +8,9 @@ use vitals::evaluate::tenant_plugins::{AgentView, Derived, Findings, SlaView, Te
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use vitals_core::record::Measurements;
+use vitals_core::rules::seasonal;
 use vitals_core::series::{MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
+use vitals_core::verdict::OutlierVerdict;
 
 /// Compiled plugins, kept between the tests and their runs.
 pub fn cache_dir() -> PathBuf {
@@ -147,6 +149,81 @@ fn wasm_and_native_agree_and_state_survives() {
     }
     assert!(outliers > 100 && rates > 1000, "{outliers} outliers, {rates} rates");
     assert!(set.list().iter().all(|plugin| plugin.failures == 0 && plugin.state == PluginState::Ok));
+}
+
+/// Three weeks of `count` series, five minutes apart: noise and a day's rise and fall, then a shift, a spike and a standstill.
+fn weeks(count: u32) -> Vec<(u32, i64, f64)> {
+    let mut random = Random(23);
+    let mut rows = Vec::new();
+    for i in 0..21 * 288_i64 {
+        for series in 0..count {
+            let day = i as f64 / 288.0;
+            let usual = 50.0 + 10.0 * (day * std::f64::consts::TAU).sin() + 8.0 * (random.float() - 0.5);
+            let value = match series % 4 {
+                0 if day > 14.0 => usual + 60.0,
+                1 if i == 4000 => 500.0,
+                2 if day > 16.0 => 50.0,
+                _ => usual,
+            };
+            rows.push((id(series), i * 300 * UnixNanos::SECOND, value));
+        }
+    }
+    rows
+}
+
+/// What `seasonal-outlier` finds in `rows`, given in batches of `rows_a_batch`, with `restarts` among them.
+fn incidents(
+    make: &dyn Fn() -> Box<dyn TenantPlugins>,
+    rows: &[(u32, i64, f64)],
+    rows_a_batch: usize,
+    restarts: &[usize],
+) -> Vec<(i64, OutlierVerdict)> {
+    let mut plugins = make();
+    let open = |plugins: &mut dyn TenantPlugins| {
+        (0..4).for_each(|series| plugins.open(&desc(id(series), Shape::Gauge, Part::Value)));
+    };
+    open(plugins.as_mut());
+    let mut found = Vec::new();
+    for (number, rows) in rows.chunks(rows_a_batch).enumerate() {
+        if restarts.contains(&number) {
+            let state = plugins.snapshot();
+            plugins = make();
+            plugins.restore(&state);
+            open(plugins.as_mut());
+        }
+        let mut rows = rows.to_vec();
+        rows.sort_by_key(|row| (row.0, row.1));
+        let mut batch = Columns::default();
+        rows.iter().for_each(|&(series, time, value)| batch.push(SeriesId(series), UnixNanos(time), value));
+        let findings = plugins.detect(&batch).into_iter().filter(|found| found.evidence.plugin == seasonal::PLUGIN);
+        found.extend(findings.flat_map(|found| found.rows).map(|(row, outlier)| (rows[row].1, outlier)));
+    }
+    found.sort_by_key(|(time, outlier)| (outlier.series, *time));
+    found
+}
+
+#[test]
+fn incidents_are_the_same_in_wasm_native_after_restarts_and_however_batches_are_cut() {
+    let set = load(&[]).unwrap();
+    let wasm = || -> Box<dyn TenantPlugins> { set.instances(&tenant()) };
+    let native = || -> Box<dyn TenantPlugins> { Box::new(NativePlugins::default()) };
+    let rows = weeks(4);
+    let expected = incidents(&native, &rows, 4, &[]);
+    let shown = |series: u32, from: i64| {
+        let of = |(time, found): &&(i64, OutlierVerdict)| found.series.0 == id(series) && *time >= from;
+        expected.iter().filter(of).count()
+    };
+    let step = 300 * UnixNanos::SECOND;
+    assert!(
+        shown(0, 14 * 288 * step) > 0 && shown(1, 4000 * step) > 0 && shown(2, 16 * 288 * step) > 0,
+        "{expected:?}"
+    );
+    assert!(expected.len() < 20, "{expected:?}");
+    for (rows_a_batch, restarts) in [(400, &[][..]), (1000, &[3, 4, 17]), (4096, &[2])] {
+        let found = incidents(&wasm, &rows, rows_a_batch, restarts);
+        assert_eq!(found, expected, "{rows_a_batch} rows a batch, restarts {restarts:?}");
+    }
+    assert!(set.list().iter().all(|plugin| plugin.failures == 0), "{:?}", set.list());
 }
 
 /// Twenty rows of each series: gauges 5 and 9 stand still, counters 6 and 10 go up.
@@ -314,7 +391,7 @@ fn configuration_reaches_the_plugin() {
     let unknown = PluginConfig { name: "nobody".to_owned(), ..PluginConfig::default() };
     assert!(matches!(load(&[unknown]), Err(HostError::Unknown { .. })));
     let off = PluginConfig { name: "sla".to_owned(), disabled: true, ..PluginConfig::default() };
-    assert_eq!(load(&[off]).unwrap().list().len(), 3);
+    assert_eq!(load(&[off]).unwrap().list().len(), 4);
 }
 
 #[test]

@@ -19,6 +19,10 @@ use super::pack::{MAX_SERIES, Reader, StateError, Writer};
 use history::History;
 use serde::{Deserialize, Serialize};
 
+/// The name of the plugin that has this rule. Its findings begin incidents, and are no answer to whether a value of a request
+/// is an outlier, which the window of the values just before decides.
+pub const PLUGIN: &str = "seasonal-outlier";
+
 /// What an operator can set.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

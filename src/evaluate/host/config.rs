@@ -11,7 +11,8 @@ pub struct PluginLimits {
     pub deadline_ms: u64,
     /// Time to start, take a configuration and restore a state, milliseconds.
     pub start_deadline_ms: u64,
-    /// Memory, megabytes. The state of `iqr-outlier` takes about 2 KB a series.
+    /// Memory, megabytes, for each tenant and evaluation thread. The state of `seasonal-outlier` takes 4 KB a series, and up to
+    /// three times as much while a snapshot is taken.
     pub memory_mb: usize,
     /// Elements of all tables.
     pub table_elements: usize,
@@ -32,7 +33,7 @@ impl Default for PluginLimits {
         Self {
             deadline_ms: 1000,
             start_deadline_ms: 10_000,
-            memory_mb: 256,
+            memory_mb: 512,
             table_elements: 65_536,
             log_bytes: 65_536,
             outputs_per_series: 16,

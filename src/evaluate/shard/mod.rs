@@ -54,6 +54,7 @@ use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNan
 use vitals_core::live_agents::LiveAgents;
 use vitals_core::record::{Delivery, Heartbeat, Outcome, Record, Samples, Ticket};
 use vitals_core::registry::Registry;
+use vitals_core::rules::seasonal;
 use vitals_core::store::{Acknowledgement, Checkpoint, EvaluationOutput, Store};
 use vitals_core::verdict::{Event, OutlierVerdict, Verdict, VerdictBody};
 
@@ -323,13 +324,16 @@ impl Shard {
         let shown = rows_by_tenant.for_detectors(&derived);
         let findings = if shown.is_empty() { Vec::new() } else { loaded.plugins.detect(shown) };
         for finding in findings {
+            let answers_requests = finding.evidence.plugin != seasonal::PLUGIN;
             for (row, outlier) in finding.rows {
                 let (Some(&time), Some(state)) = (shown.times.get(row), series.series.get(outlier.series.0 as usize))
                 else {
                     continue;
                 };
                 let time = UnixNanos(time);
-                outliers.push((time, outlier.clone()));
+                if answers_requests {
+                    outliers.push((time, outlier.clone()));
+                }
                 shared.out.verdicts.push(Verdict {
                     tenant: tenant.id.clone(),
                     agent: state.agent,

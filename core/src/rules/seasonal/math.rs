@@ -53,8 +53,8 @@ mod tests {
         for x in [1e-310, 1e-12, 0.1, 0.5, 0.999, 1.0, 1.0001, 1.4143, 2.0, 10.0, 12_345.678, 1e300] {
             assert!((ln(x) - f64::ln(x)).abs() <= 1e-12 * (1.0 + f64::ln(x).abs()), "ln {x}");
         }
-        for x in [0.0, 1e-9, 0.3, 0.7, 1.0, 5.5, 60.0, 699.0] {
-            let expected = (-x as f64).exp();
+        for x in [0.0_f64, 1e-9, 0.3, 0.7, 1.0, 5.5, 60.0, 699.0] {
+            let expected = (-x).exp();
             assert!((decay(x) - expected).abs() <= 1e-12 * expected, "decay {x}");
         }
         assert_eq!(decay(1e9), 0.0);

@@ -157,7 +157,7 @@ fn levels_that_shift_and_leaks_are_found() {
 fn what_did_not_happen_is_found() {
     let absences: [(&str, (f64, f64), Value); 3] = [
         ("absent peak", (17.2, 18.1), |r, d, _| {
-            let load = if d >= 17.0 && d < 18.0 { sine(d).min(-0.2) } else { sine(d) };
+            let load = if (17.0..18.0).contains(&d) { sine(d).min(-0.2) } else { sine(d) };
             Some(100.0 + 40.0 * load + 4.0 * r.normal())
         }),
         ("job that did not run", (17.05, 17.5), |r, d, _| {

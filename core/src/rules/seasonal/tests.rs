@@ -37,7 +37,7 @@ fn judge(detector: &mut SeasonalDetector, rows: &[(u32, i64, f64)]) -> Vec<(u32,
 
 #[test]
 fn a_series_takes_four_kilobytes_in_memory_and_as_much_in_a_snapshot() {
-    assert!(BYTES_PER_SERIES <= 4096, "{BYTES_PER_SERIES}");
+    const { assert!(BYTES_PER_SERIES <= 4096) };
     let mut one = detector();
     let mut random = Random(3);
     for i in 0..30_000 {
