@@ -1,6 +1,7 @@
 //! One tenant's instances on one shard.
 
 use super::abi;
+use super::call_columns::{AgentColumns, ObjectiveColumns};
 use super::component::PluginKind;
 use super::config::PluginLimits;
 use super::error::{Failure, InvalidAnswer};
@@ -660,117 +661,5 @@ impl DerivedOutputs {
         let derived = DerivedSeries { from: known.id, metric: new.metric, unit: new.unit };
         self.declared.push(DerivedOutput { source: new.source, series: derived, place: NONE, row: NONE });
         Ok(())
-    }
-}
-
-/// Agent views by columns.
-struct AgentColumns {
-    agents: Vec<u32>,
-    times: Vec<i64>,
-    floats: [Vec<f64>; 13],
-}
-
-impl AgentColumns {
-    fn new(views: &[AgentView]) -> Self {
-        let column = |get: fn(&AgentView) -> Option<f64>| -> Vec<f64> {
-            views.iter().map(|view| get(view).unwrap_or(f64::NAN)).collect()
-        };
-        Self {
-            agents: views.iter().map(|view| view.agent.0).collect(),
-            times: views.iter().map(|view| view.time.0).collect(),
-            floats: [
-                column(|view| view.measurements.cpu_percent),
-                column(|view| view.measurements.memory_mb),
-                column(|view| view.measurements.memory_percent),
-                column(|view| view.measurements.disk_percent),
-                column(|view| view.measurements.latency_ms),
-                column(|view| view.measurements.bandwidth_mbps),
-                column(|view| view.measurements.packet_loss_percent),
-                column(|view| view.measurements.connections),
-                column(|view| view.measurements.requests),
-                column(|view| view.measurements.errors),
-                column(|view| view.measurements.error_percent),
-                column(|view| view.measurements.response_ms),
-                column(|view| view.uptime_percent),
-            ],
-        }
-    }
-
-    fn lower(&self) -> abi::Agents<'_> {
-        let [
-            cpu,
-            memory_mb,
-            memory,
-            disk,
-            latency,
-            bandwidth,
-            loss,
-            connections,
-            requests,
-            errors,
-            error,
-            response,
-            uptime,
-        ] = &self.floats;
-        abi::Agents {
-            agents: &self.agents,
-            times: &self.times,
-            cpu_percent: cpu,
-            memory_mb,
-            memory_percent: memory,
-            disk_percent: disk,
-            latency_ms: latency,
-            bandwidth_mbps: bandwidth,
-            packet_loss_percent: loss,
-            connections,
-            requests,
-            errors,
-            error_percent: error,
-            response_ms: response,
-            uptime_percent: uptime,
-        }
-    }
-}
-
-/// SLA views by columns.
-struct ObjectiveColumns {
-    agents: Vec<u32>,
-    floats: [Vec<f64>; 9],
-}
-
-impl ObjectiveColumns {
-    fn new(views: &[SlaView]) -> Self {
-        let column = |get: fn(&SlaView) -> f64| -> Vec<f64> { views.iter().map(get).collect() };
-        Self {
-            agents: views.iter().map(|view| view.agent.0).collect(),
-            floats: [
-                column(|view| view.target),
-                column(|view| view.period.0),
-                column(|view| view.period.1),
-                column(|view| view.hour.0),
-                column(|view| view.hour.1),
-                column(|view| view.six_hours.0),
-                column(|view| view.six_hours.1),
-                column(|view| view.three_days.0),
-                column(|view| view.three_days.1),
-            ],
-        }
-    }
-
-    fn lower(&self) -> abi::Objectives<'_> {
-        let [targets, period_known, period_down, hour_known, hour_down, six_known, six_down, three_known, three_down] =
-            &self.floats;
-        abi::Objectives {
-            agents: &self.agents,
-            targets,
-            period_known,
-            period_down,
-            hour_known,
-            hour_down,
-            six_hours_known: six_known,
-            six_hours_down: six_down,
-            three_days_known: three_known,
-            three_days_down: three_down,
-        }
     }
 }
