@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn thresholds_judge_the_measurement_of_their_kind() {
-        let cases: [(MetricKind, fn(&mut Measurements) -> &mut Option<f64>); 5] = [
+        type Field = fn(&mut Measurements) -> &mut Option<f64>;
+        let cases: [(MetricKind, Field); 5] = [
             (MetricKind::CpuUsage, |measurements| &mut measurements.cpu_percent),
             (MetricKind::MemoryUsage, |measurements| &mut measurements.memory_percent),
             (MetricKind::DiskUsage, |measurements| &mut measurements.disk_percent),

@@ -30,7 +30,7 @@ fn functions(code: &str) -> Vec<(usize, &str, usize)> {
         if is_declaration || line.ends_with('}') {
             continue;
         }
-        let length = lines[at + 1..].iter().position(|line| is_end(&line)).map_or(lines.len() - at, |end| end + 2);
+        let length = lines[at + 1..].iter().position(is_end).map_or(lines.len() - at, |end| end + 2);
         found.push((at + 1, name, length));
     }
     found
