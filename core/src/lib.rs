@@ -14,6 +14,7 @@
 //! - [`availability`]: from evidence of life to sessions and outages
 //! - [`live_agents`]: what is known of each agent right now
 //! - [`caller`]: who asks, and what they may touch
+//! - [`measurements`]: the table of an agent's measurements, and what is made of it
 //! - [`measurement_role`]: which series make up an agent's measurements
 //! - [`time`] converts durations
 //! - [`log`], [`store`]: the contracts of the log and of the store, as traits
@@ -27,6 +28,7 @@ pub mod leb128;
 pub mod live_agents;
 pub mod log;
 pub mod measurement_role;
+pub mod measurements;
 pub mod record;
 pub mod registry;
 pub mod rules;

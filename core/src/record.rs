@@ -3,10 +3,12 @@
 use crate::columns::{Columns, Starts};
 use crate::ids::{AgentId, Position, SeriesId, TenantId, UnixNanos};
 use crate::live_agents::LiveAgent;
-use crate::series::{AgentDesc, MetricKind, SeriesDesc};
+use crate::series::{AgentDesc, SeriesDesc};
 use crate::verdict::{AgentHealth, Alert, HealthStatus, OutlierVerdict};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+
+pub use crate::measurements::{HeartbeatField, Measurements};
 
 /// One entry of a partition of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -82,62 +84,6 @@ pub struct Heartbeat {
     pub measurements: Measurements,
     /// The same numbers as series of the agent (at `timestamp`), so that they can be queried and judged.
     pub columns: Columns,
-}
-
-/// The measurements that a health score is made of. `None` is absent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Measurements {
-    /// CPU in use, percent 0..=100.
-    pub cpu_percent: Option<f64>,
-    /// Memory in use, megabytes.
-    pub memory_mb: Option<f64>,
-    /// Memory in use, percent 0..=100; known when the total is, or as OTLP reported it.
-    pub memory_percent: Option<f64>,
-    /// Fullest file system, percent 0..=100.
-    pub disk_percent: Option<f64>,
-    /// Network latency, milliseconds.
-    pub latency_ms: Option<f64>,
-    /// Bandwidth in use, megabits a second.
-    pub bandwidth_mbps: Option<f64>,
-    /// Packets lost, percent 0..=100.
-    pub packet_loss_percent: Option<f64>,
-    /// Open connections.
-    pub connections: Option<f64>,
-    /// Requests since the last heartbeat.
-    pub requests: Option<f64>,
-    /// Failed requests since the last heartbeat.
-    pub errors: Option<f64>,
-    /// Share of requests that failed, percent 0..=100, as OTLP reported it; from `errors` and `requests` otherwise.
-    pub error_percent: Option<f64>,
-    /// Time to answer, milliseconds.
-    pub response_ms: Option<f64>,
-}
-
-impl Measurements {
-    /// The value that a threshold of `kind` judges.
-    #[must_use]
-    pub fn of_kind(&self, kind: MetricKind) -> Option<f64> {
-        match kind {
-            MetricKind::CpuUsage => self.cpu_percent,
-            MetricKind::MemoryUsage => self.memory_percent,
-            MetricKind::DiskUsage => self.disk_percent,
-            MetricKind::ResponseTime => self.response_ms,
-            MetricKind::ErrorRate => self.error_percent,
-            _ => None,
-        }
-    }
-
-    /// The field of the value that a threshold of `kind` judges.
-    pub fn of_kind_mut(&mut self, kind: MetricKind) -> Option<&mut Option<f64>> {
-        match kind {
-            MetricKind::CpuUsage => Some(&mut self.cpu_percent),
-            MetricKind::MemoryUsage => Some(&mut self.memory_percent),
-            MetricKind::DiskUsage => Some(&mut self.disk_percent),
-            MetricKind::ResponseTime => Some(&mut self.response_ms),
-            MetricKind::ErrorRate => Some(&mut self.error_percent),
-            _ => None,
-        }
-    }
 }
 
 /// A threshold that a value breaches.

@@ -5,6 +5,10 @@
 //! point nothing is allocated: the identity of its series is a hash of the attribute bytes as they
 //! came, mixed with a hash of everything above it that identifies.
 
+mod describe;
+mod distributions;
+mod identity;
+
 use super::agents::entities;
 use super::attributes::{Parsed, check_run, parse, text};
 use super::buckets::{Bucket, Exponential, QUANTILES, Side, explicit, quantile};
@@ -14,6 +18,7 @@ use super::wire::{
 };
 use super::{Normalizer, Resource};
 use hashbrown::HashMap;
+use identity::{PointRun, identity, salted};
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -28,9 +33,6 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 pub const UNKNOWN: u32 = u32::MAX;
 
 const DAY: i64 = 86_400 * UnixNanos::SECOND;
-
-/// Most buckets on each side of zero that an exponential histogram is kept in.
-const MOST_BUCKETS: usize = 160;
 
 // How many levels may follow below each message, as a decoder that counts from the request has it.
 const IN_RESOURCE_METRICS: u32 = DEPTH - 1;
@@ -128,47 +130,6 @@ struct Metric<'m> {
     reject: Option<Reason>,
 }
 
-/// The attribute fields of a point: one run of bytes, as all encoders write them, else copied together.
-struct PointRun {
-    /// Bytes left in the point where the run starts and ends.
-    from: usize,
-    to: usize,
-    scattered: bool,
-}
-
-impl PointRun {
-    fn new() -> Self {
-        Self { from: 0, to: 0, scattered: false }
-    }
-
-    #[inline]
-    fn add(&mut self, point: &[u8], before: usize, after: usize, copy: &mut Vec<u8>) {
-        if self.from == 0 {
-            (self.from, self.to) = (before, after);
-        } else if !self.scattered && self.to == before {
-            self.to = after;
-        } else {
-            if !self.scattered {
-                copy.clear();
-                copy.extend_from_slice(part(point, self.from, self.to));
-                self.scattered = true;
-            }
-            copy.extend_from_slice(part(point, before, after));
-        }
-    }
-
-    #[inline]
-    fn bytes<'b>(&self, point: &'b [u8], copy: &'b [u8]) -> &'b [u8] {
-        if self.scattered { copy } else { part(point, self.from, self.to) }
-    }
-}
-
-/// The bytes of `point` from where `from` are left to where `to` are left.
-#[inline]
-fn part(point: &[u8], from: usize, to: usize) -> &[u8] {
-    point.get(point.len() - from..point.len() - to).unwrap_or_default()
-}
-
 /// Sets a message field that may come once; when it comes again the two are one message, which is what their
 /// bytes in a row mean.
 fn merge<'b>(
@@ -187,29 +148,6 @@ fn merge<'b>(
         }
     }
     Ok(())
-}
-
-/// Mixes which number of a point it is into the hash of its identity.
-#[inline]
-fn salted(base: IdentityHash, part: Part) -> IdentityHash {
-    let (tag, bits) = match part {
-        Part::Value => return base,
-        Part::Count => (1_u64, 0),
-        Part::Sum => (2, 0),
-        Part::Min => (3, 0),
-        Part::Max => (4, 0),
-        Part::Bucket(bound) => (5, bound.to_bits()),
-        Part::Quantile(q) => (6, q.to_bits()),
-    };
-    // SplitMix64's finalizer, twice with different inputs.
-    let mix = |mut z: u64| {
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    };
-    let low = mix(bits.wrapping_add(tag.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
-    let high = mix(low ^ bits.rotate_left(32) ^ tag);
-    base.wrapping_add(u128::from(high) << 64 | u128::from(low))
 }
 
 /// A number as it came.
@@ -411,17 +349,7 @@ impl<'a> Walk<'a> {
             Temporality::Delta => Shape::Delta { monotonic },
             Temporality::Cumulative => Shape::Cumulative { monotonic },
         };
-        let reject = resource.reject.or(if name.is_empty() {
-            Some(Reason::NoName)
-        } else if name.len() > self.normalizer.config.max_name_bytes
-            || unit.len() > self.normalizer.config.max_name_bytes
-        {
-            Some(Reason::NameTooLong)
-        } else if temporality == Temporality::Unspecified {
-            Some(Reason::NoTemporality)
-        } else {
-            None
-        });
+        let reject = resource.reject.or_else(|| self.refusal(name, unit, temporality));
         let prefix = self.prefix(resource, scope, name, unit, [field as u8, temporality as u8, u8::from(monotonic)]);
         let mut mended = 0;
         let (name, unit) = (text(name, 1, &mut mended), text(unit, 2, &mut mended));
@@ -453,6 +381,20 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Why no point of a metric can be taken, if so.
+    fn refusal(&self, name: &[u8], unit: &[u8], temporality: Temporality) -> Option<Reason> {
+        let most = self.normalizer.config.max_name_bytes;
+        if name.is_empty() {
+            Some(Reason::NoName)
+        } else if name.len() > most || unit.len() > most {
+            Some(Reason::NameTooLong)
+        } else if temporality == Temporality::Unspecified {
+            Some(Reason::NoTemporality)
+        } else {
+            None
+        }
     }
 
     fn prefix(
@@ -603,375 +545,6 @@ impl<'a> Walk<'a> {
             batch.columns.push(SeriesId(series), UnixNanos(time), value);
         }
     }
-
-    /// Puts a number of a point whose series may be new; false when the point is rejected.
-    #[expect(clippy::too_many_arguments, reason = "the numbers of one row")]
-    #[cold]
-    fn unknown(
-        &mut self,
-        metric: &Metric<'_>,
-        base: IdentityHash,
-        run: &[u8],
-        field: u32,
-        part: Part,
-        integer: bool,
-        time: i64,
-        value: f64,
-    ) -> Result<(), Malformed> {
-        if let Err(reason) = self.describe(metric, base, run, field, part, integer)? {
-            self.tally.reject(reason);
-            return Ok(());
-        }
-        let Some(&miss) = self.missed.get(&salted(base, part)) else { return Ok(()) };
-        let row = self.batches.get(metric.partition).map_or(0, |b| b.columns.len());
-        self.unresolved.push(UnresolvedRow { partition: metric.partition, row, miss, point: self.tally.points });
-        self.push(metric, UNKNOWN, time, value);
-        Ok(())
-    }
-
-    /// Notes the series of one number of a point, if it was not in this request before.
-    fn describe(
-        &mut self,
-        metric: &Metric<'_>,
-        base: IdentityHash,
-        run: &[u8],
-        field: u32,
-        part: Part,
-        integer: bool,
-    ) -> Result<Result<(), Reason>, Malformed> {
-        let hash = salted(base, part);
-        if self.missed.contains_key(&hash) {
-            return Ok(Ok(()));
-        }
-        let scope = match metric.scope.read.get() {
-            Some(read) => read.clone(),
-            None => {
-                let read = self.scope(metric.scope.bytes)?;
-                metric.scope.read.get_or_init(|| read).clone()
-            }
-        };
-        let scope = match scope {
-            Ok(scope) => scope,
-            Err(reason) => {
-                check_run(run, IN_POINT)?;
-                return Ok(Err(reason));
-            }
-        };
-        let attributes = match &self.parsed {
-            Some((same, attributes)) if *same == base => attributes.clone(),
-            _ => match parse(run, field, IN_POINT, self.normalizer.limits(), metric.mended)? {
-                Parsed::TooMany => return Ok(Err(Reason::TooManyAttributes)),
-                Parsed::TooLarge => return Ok(Err(Reason::AttributesTooLarge)),
-                Parsed::Attributes { attributes, duplicates } => {
-                    self.tally.duplicates += duplicates;
-                    if !matches!(part, Part::Value) {
-                        self.parsed = Some((base, attributes.clone()));
-                    }
-                    attributes
-                }
-            },
-        };
-        let mut spec = SeriesSpec {
-            metric: metric.name.to_owned(),
-            unit: metric.unit.to_owned(),
-            kind: MetricKind::Custom,
-            shape: match part {
-                Part::Min | Part::Max | Part::Quantile(_) => Shape::Gauge,
-                _ => metric.shape,
-            },
-            part,
-            integer,
-            factor: 1.0,
-            origin: Origin::Otlp,
-            scope,
-            attributes,
-            resource: metric.resource.attributes.clone(),
-        };
-        self.normalizer.rules.apply(&mut spec);
-        self.missed.insert(hash, self.new_series.len());
-        self.new_series.push(NewSeries { hash, agent: metric.resource.agent, spec });
-        Ok(Ok(()))
-    }
-
-    /// What a scope's bytes say, or why points of it cannot be taken.
-    #[cold]
-    fn scope(&mut self, bytes: &[u8]) -> Result<Result<Arc<Scope>, Reason>, Malformed> {
-        let (mut name, mut version): (&[u8], &[u8]) = (b"", b"");
-        let mut reader = Reader::new(bytes);
-        while !reader.is_empty() {
-            match reader.key()? {
-                0x0a => name = reader.bytes()?,
-                0x12 => version = reader.bytes()?,
-                0x1a => drop(reader.bytes()?),
-                0x20 => drop(reader.varint()?),
-                key => reader.other(key, &[1, 2, 3, 4], IN_SCOPE_METRICS - 1)?,
-            }
-        }
-        let most = self.normalizer.config.max_name_bytes;
-        if name.len() > most || version.len() > most {
-            return Ok(Err(Reason::NameTooLong));
-        }
-        let mut mended = 0;
-        let (name, version) = (text(name, 1, &mut mended).into_owned(), text(version, 2, &mut mended).into_owned());
-        Ok(match parse(bytes, 3, IN_SCOPE_METRICS - 1, self.normalizer.limits(), mended)? {
-            Parsed::TooMany => Err(Reason::TooManyAttributes),
-            Parsed::TooLarge => Err(Reason::AttributesTooLarge),
-            Parsed::Attributes { attributes, duplicates } => {
-                self.tally.duplicates += duplicates;
-                Ok(Arc::new(Scope { name, version, attributes }))
-            }
-        })
-    }
-
-    /// One number of a point with several.
-    fn put(
-        &mut self,
-        metric: &Metric<'_>,
-        point: &MultiValuePoint<'_>,
-        part: Part,
-        value: f64,
-    ) -> Result<(), Malformed> {
-        let value = if metric.scaled && matches!(part, Part::Quantile(_)) { value * metric.factor } else { value };
-        if self.cannot_hold(value) {
-            self.tally.left_out += 1;
-            return Ok(());
-        }
-        if let Some(&series) = self.known.get(&salted(point.base, part)) {
-            self.push(metric, series.0, point.time, value);
-            return Ok(());
-        }
-        let integer = matches!(part, Part::Count | Part::Bucket(_));
-        self.unknown(metric, point.base, point.run, point.field, part, integer, point.time, value)
-    }
-
-    /// Whether the attributes of a point with several numbers are acceptable, so that it is rejected once as a whole.
-    fn admitted(&mut self, metric: &Metric<'_>, point: &MultiValuePoint<'_>) -> Result<bool, Malformed> {
-        if self.known.contains_key(&salted(point.base, Part::Count)) {
-            return Ok(true);
-        }
-        match self.describe(metric, point.base, point.run, point.field, Part::Count, true)? {
-            Ok(()) => Ok(true),
-            Err(reason) => {
-                self.tally.reject(reason);
-                Ok(false)
-            }
-        }
-    }
-
-    fn histogram(&mut self, metric: &Metric<'_>, point: &[u8]) -> Result<(), Malformed> {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let done = self.histogram_with(metric, point, &mut scratch);
-        self.scratch = scratch;
-        done
-    }
-
-    fn histogram_with(&mut self, metric: &Metric<'_>, point: &[u8], scratch: &mut Scratch) -> Result<(), Malformed> {
-        let mut reader = Reader::new(point);
-        let mut head = Head::default();
-        let mut run = PointRun::new();
-        scratch.counts.clear();
-        scratch.bounds.clear();
-        while !reader.is_empty() {
-            let before = reader.left();
-            match reader.key()? {
-                0x4a => {
-                    reader.bytes()?;
-                    run.add(point, before, reader.left(), &mut scratch.scattered);
-                }
-                0x11 => head.start = reader.fixed64()?,
-                0x19 => head.time = reader.fixed64()?,
-                0x21 => head.count = reader.fixed64()?,
-                0x29 => head.sum = Some(f64::from_bits(reader.fixed64()?)),
-                0x31 => scratch.counts.push(reader.fixed64()?),
-                0x32 => packed(reader.bytes()?, |bits| scratch.counts.push(bits))?,
-                0x39 => scratch.bounds.push(f64::from_bits(reader.fixed64()?)),
-                0x3a => packed(reader.bytes()?, |bits| scratch.bounds.push(f64::from_bits(bits)))?,
-                0x42 => check(&EXEMPLAR, reader.bytes()?, IN_POINT - 1)?,
-                0x50 => head.flags = reader.varint()?,
-                0x59 => head.min = Some(f64::from_bits(reader.fixed64()?)),
-                0x61 => head.max = Some(f64::from_bits(reader.fixed64()?)),
-                key => reader.other(key, &[2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], IN_POINT)?,
-            }
-        }
-        let run = run.bytes(point, &scratch.scattered);
-        let fits = explicit(&scratch.bounds, &scratch.counts, &mut scratch.buckets);
-        let wrong = fits.is_none().then_some(Reason::Buckets);
-        if !self.taken(metric, head.time, head.flags, wrong, run)? {
-            return Ok(());
-        }
-        self.started(head.start);
-        let point = MultiValuePoint { base: identity(metric, run), run, field: 9, time: head.time.cast_signed() };
-        if self.admitted(metric, &point)? {
-            self.distribution(metric, &point, &head)?;
-            self.bounds(metric, &point, &scratch.buckets)?;
-            self.quantiles(metric, &point, &scratch.buckets, &head)?;
-        }
-        Ok(())
-    }
-
-    fn exponential(&mut self, metric: &Metric<'_>, point: &[u8]) -> Result<(), Malformed> {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let done = self.exponential_with(metric, point, &mut scratch);
-        self.scratch = scratch;
-        done
-    }
-
-    fn exponential_with(&mut self, metric: &Metric<'_>, point: &[u8], scratch: &mut Scratch) -> Result<(), Malformed> {
-        let mut reader = Reader::new(point);
-        let mut head = Head::default();
-        let mut run = PointRun::new();
-        let histogram = &mut scratch.exponential;
-        histogram.positive.clear();
-        histogram.negative.clear();
-        (histogram.scale, histogram.zero_count, histogram.zero_threshold) = (0, 0, 0.0);
-        while !reader.is_empty() {
-            let before = reader.left();
-            match reader.key()? {
-                0x0a => {
-                    reader.bytes()?;
-                    run.add(point, before, reader.left(), &mut scratch.scattered);
-                }
-                0x11 => head.start = reader.fixed64()?,
-                0x19 => head.time = reader.fixed64()?,
-                0x21 => head.count = reader.fixed64()?,
-                0x29 => head.sum = Some(f64::from_bits(reader.fixed64()?)),
-                0x30 => histogram.scale = zigzag(reader.varint()?),
-                0x39 => histogram.zero_count = reader.fixed64()?,
-                0x42 => side(reader.bytes()?, &mut histogram.positive)?,
-                0x4a => side(reader.bytes()?, &mut histogram.negative)?,
-                0x50 => head.flags = reader.varint()?,
-                0x5a => check(&EXEMPLAR, reader.bytes()?, IN_POINT - 1)?,
-                0x61 => head.min = Some(f64::from_bits(reader.fixed64()?)),
-                0x69 => head.max = Some(f64::from_bits(reader.fixed64()?)),
-                0x71 => histogram.zero_threshold = f64::from_bits(reader.fixed64()?),
-                key => reader.other(key, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14], IN_POINT)?,
-            }
-        }
-        let run = run.bytes(point, &scratch.scattered);
-        if !self.taken(metric, head.time, head.flags, None, run)? {
-            return Ok(());
-        }
-        self.started(head.start);
-        let point = MultiValuePoint { base: identity(metric, run), run, field: 1, time: head.time.cast_signed() };
-        if self.admitted(metric, &point)? {
-            self.distribution(metric, &point, &head)?;
-            scratch.exponential.stable(MOST_BUCKETS, &mut scratch.buckets);
-            self.bounds(metric, &point, &scratch.buckets)?;
-            scratch.exponential.buckets(&mut scratch.buckets);
-            self.quantiles(metric, &point, &scratch.buckets, &head)?;
-        }
-        Ok(())
-    }
-
-    fn distribution(&mut self, metric: &Metric<'_>, point: &MultiValuePoint<'_>, head: &Head) -> Result<(), Malformed> {
-        self.put(metric, point, Part::Count, head.count as f64)?;
-        for (part, value) in [(Part::Sum, head.sum), (Part::Min, head.min), (Part::Max, head.max)] {
-            if let Some(value) = value {
-                self.put(metric, point, part, value)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Cumulative counts at the finite bounds; that at infinity is the count.
-    fn bounds(
-        &mut self,
-        metric: &Metric<'_>,
-        point: &MultiValuePoint<'_>,
-        buckets: &[Bucket],
-    ) -> Result<(), Malformed> {
-        let mut total = 0_u64;
-        for bucket in buckets {
-            total = total.saturating_add(bucket.count);
-            if bucket.upper.is_finite() {
-                // -0 and 0 are one bound.
-                self.put(metric, point, Part::Bucket(bucket.upper + 0.0), total as f64)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn quantiles(
-        &mut self,
-        metric: &Metric<'_>,
-        point: &MultiValuePoint<'_>,
-        buckets: &[Bucket],
-        head: &Head,
-    ) -> Result<(), Malformed> {
-        for q in QUANTILES {
-            if let Some(value) = quantile(buckets, q, (head.min, head.max)) {
-                self.put(metric, point, Part::Quantile(q), value)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn summary(&mut self, metric: &Metric<'_>, point: &[u8]) -> Result<(), Malformed> {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let done = self.summary_with(metric, point, &mut scratch);
-        self.scratch = scratch;
-        done
-    }
-
-    fn summary_with(&mut self, metric: &Metric<'_>, point: &[u8], scratch: &mut Scratch) -> Result<(), Malformed> {
-        let mut reader = Reader::new(point);
-        // `sum` is not optional here.
-        let mut head = Head { sum: Some(0.0), ..Head::default() };
-        let mut run = PointRun::new();
-        scratch.quantiles.clear();
-        while !reader.is_empty() {
-            let before = reader.left();
-            match reader.key()? {
-                0x3a => {
-                    reader.bytes()?;
-                    run.add(point, before, reader.left(), &mut scratch.scattered);
-                }
-                0x11 => head.start = reader.fixed64()?,
-                0x19 => head.time = reader.fixed64()?,
-                0x21 => head.count = reader.fixed64()?,
-                0x29 => head.sum = Some(f64::from_bits(reader.fixed64()?)),
-                0x32 => scratch.quantiles.push(value_at_quantile(reader.bytes()?)?),
-                0x40 => head.flags = reader.varint()?,
-                key => reader.other(key, &[2, 3, 4, 5, 6, 7, 8], IN_POINT)?,
-            }
-        }
-        let run = run.bytes(point, &scratch.scattered);
-        let wrong = scratch.quantiles.iter().any(|(q, _)| !(0.0..=1.0).contains(q)).then_some(Reason::Quantile);
-        if !self.taken(metric, head.time, head.flags, wrong, run)? {
-            return Ok(());
-        }
-        self.started(head.start);
-        let point = MultiValuePoint { base: identity(metric, run), run, field: 7, time: head.time.cast_signed() };
-        if self.admitted(metric, &point)? {
-            self.distribution(metric, &point, &head)?;
-            for &(q, value) in &scratch.quantiles {
-                // -0 and 0 are one quantile.
-                self.put(metric, &point, Part::Quantile(q + 0.0), value)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The identity of a point with several numbers, and where it is from.
-struct MultiValuePoint<'p> {
-    base: IdentityHash,
-    run: &'p [u8],
-    /// The attributes' field number in the point.
-    field: u32,
-    time: i64,
-}
-
-/// The numbers that histograms of both kinds and summaries have.
-#[derive(Default)]
-struct Head {
-    start: u64,
-    time: u64,
-    flags: u64,
-    count: u64,
-    sum: Option<f64>,
-    min: Option<f64>,
-    max: Option<f64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -980,12 +553,6 @@ enum Temporality {
     Unspecified,
     Delta,
     Cumulative,
-}
-
-/// Hash of the attributes as they came, under everything above the point that identifies.
-#[inline]
-fn identity(metric: &Metric<'_>, run: &[u8]) -> IdentityHash {
-    xxh3_128_with_seed(run, metric.prefix as u64) ^ metric.prefix
 }
 
 /// The bytes of a scope's name.
@@ -1022,50 +589,4 @@ fn flow(data: &[u8], known: &[u32], sum: bool) -> Result<(Temporality, bool), Ma
         _ => Temporality::Unspecified,
     };
     Ok((temporality, monotonic != 0))
-}
-
-fn packed(bytes: &[u8], mut each: impl FnMut(u64)) -> Result<(), Malformed> {
-    let mut reader = Reader::new(bytes);
-    while !reader.is_empty() {
-        each(reader.fixed64()?);
-    }
-    Ok(())
-}
-
-fn zigzag(raw: u64) -> i32 {
-    let raw = raw as u32;
-    (raw >> 1).cast_signed() ^ -((raw & 1).cast_signed())
-}
-
-fn side(bytes: &[u8], side: &mut Side) -> Result<(), Malformed> {
-    let mut reader = Reader::new(bytes);
-    while !reader.is_empty() {
-        match reader.key()? {
-            0x08 => side.offset = zigzag(reader.varint()?),
-            0x10 => side.counts.push(reader.varint()?),
-            0x12 => {
-                let mut packed = Reader::new(reader.bytes()?);
-                while !packed.is_empty() {
-                    side.counts.push(packed.varint()?);
-                }
-            }
-            key => reader.other(key, &[1, 2], IN_POINT - 1)?,
-        }
-    }
-    debug_assert!(check(&BUCKETS, bytes, IN_POINT - 1).is_ok());
-    Ok(())
-}
-
-fn value_at_quantile(bytes: &[u8]) -> Result<(f64, f64), Malformed> {
-    let mut reader = Reader::new(bytes);
-    let (mut q, mut value) = (0.0, 0.0);
-    while !reader.is_empty() {
-        match reader.key()? {
-            0x09 => q = f64::from_bits(reader.fixed64()?),
-            0x11 => value = f64::from_bits(reader.fixed64()?),
-            key => reader.other(key, &[1, 2], IN_POINT - 1)?,
-        }
-    }
-    debug_assert!(check(&QUANTILE, bytes, IN_POINT - 1).is_ok());
-    Ok((q, value))
 }

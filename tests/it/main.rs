@@ -15,6 +15,7 @@ mod permissive_host;
 mod plugins;
 mod reload;
 mod service;
+mod sizes;
 mod stream;
 mod tenant_isolation;
 mod tokens;

@@ -51,6 +51,18 @@ async fn metric(service: &Service, name: &str) -> Option<String> {
     text.lines().find_map(|line| line.strip_prefix(name)).map(|rest| rest.trim().to_owned())
 }
 
+/// The built-in health scorer in a list of plugins.
+fn health_scorer(plugins: &Value) -> Value {
+    let all = plugins["plugins"].as_array().cloned().unwrap_or_default();
+    all.into_iter().find(|plugin| plugin["name"] == "health-score").expect("it is built in")
+}
+
+/// In how many seconds the next heartbeat is expected, by the answer to one.
+fn next_beat_in(answer: &Value) -> f64 {
+    let next = answer["next_expected_heartbeat"].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    next.expect("a time").duration_since(jiff::Timestamp::now()).as_secs_f64()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_file_is_in_force_without_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -65,10 +77,6 @@ async fn a_changed_file_is_in_force_without_a_restart() {
         assert_eq!(breaches(&client).await, json!([]));
         assert_eq!(beat(&client, "web-1", 50.0).await["calculated_health"], "healthy");
         let (_, before) = client.get("/plugins").await;
-        let scored = |plugins: &Value| {
-            let all = plugins["plugins"].as_array().cloned().unwrap_or_default();
-            all.into_iter().find(|plugin| plugin["name"] == "health-score").expect("it is built in")
-        };
 
         // Thresholds, the objective, a plugin's settings, a maintenance window.
         let rest = "[telemetry]\nbatch_size = 1\ndefault_heartbeat_interval_ms = 5000\n[evaluate.objective]\ntarget = 95.5\n\
@@ -92,14 +100,11 @@ async fn a_changed_file_is_in_force_without_a_restart() {
             "{system}"
         );
         let (_, after) = client.get("/plugins").await;
-        assert_ne!(scored(&before)["config"], scored(&after)["config"]);
+        assert_ne!(health_scorer(&before)["config"], health_scorer(&after)["config"]);
         assert_eq!(beat(&client, "web-1", 50.0).await["calculated_health"], "degraded");
         // An interval that the heartbeat does not name, and how many of them one request may hold.
-        let answer = beat(&client, "db-1", 10.0).await;
-        let time = |key: &str| answer[key].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
-        let next = time("next_expected_heartbeat").expect("a time");
-        let ahead = next.duration_since(jiff::Timestamp::now()).as_secs_f64();
-        assert!((3.0..=5.0).contains(&ahead), "{answer}");
+        let ahead = next_beat_in(&beat(&client, "db-1", 10.0).await);
+        assert!((3.0..=5.0).contains(&ahead), "{ahead}");
         let two = json!({
             "batch_id": "b", "batch_timestamp": jiff::Timestamp::now().to_string(), "source_system": "s",
             "heartbeats": [{}, {}],

@@ -27,25 +27,14 @@ impl Default for QualityRules {
     }
 }
 
-/// The share of a heartbeat's twelve optional fields that are there.
+/// The share of a heartbeat's optional fields that are there: its measurements, and where the agent is.
 #[must_use]
 pub fn heartbeat_quality(measurements: &Measurements, profile: &AgentProfile) -> f64 {
-    let present = [
-        measurements.cpu_percent.is_some(),
-        measurements.memory_mb.is_some(),
-        measurements.disk_percent.is_some(),
-        measurements.latency_ms.is_some(),
-        measurements.bandwidth_mbps.is_some(),
-        measurements.packet_loss_percent.is_some(),
-        measurements.connections.is_some(),
-        measurements.requests.is_some(),
-        measurements.errors.is_some(),
-        measurements.response_ms.is_some(),
-        profile.location.is_some(),
-        profile.zone.is_some(),
-    ];
-    let count = u32::try_from(present.iter().filter(|&&there| there).count()).unwrap_or(0);
-    f64::from(count) / 12.0
+    let measured = Measurements::HEARTBEAT.iter().map(|field| (field.value)(measurements).is_some());
+    let present = measured.chain([profile.location.is_some(), profile.zone.is_some()]);
+    let (count, all) =
+        present.fold((0_u32, 0_u32), |(count, all), is_present| (count + u32::from(is_present), all + 1));
+    f64::from(count) / f64::from(all)
 }
 
 /// The quality of one metric value; `own_time` is the time that the metric itself carries, if it does.

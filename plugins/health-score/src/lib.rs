@@ -5,6 +5,15 @@ use vitals_core::rules::health::{HealthConfig, score};
 use vitals_core::verdict;
 use vitals_plugin::{Agent, HealthStatus, Plugin, Score, Scorer};
 
+macro_rules! measurements_of {
+    ($($(#[$doc:meta])* $field:ident { $($rest:tt)* })*) => {
+        fn measurements_of(agent: &Agent) -> Measurements {
+            Measurements { $($field: agent.$field,)* }
+        }
+    };
+}
+vitals_core::each_measurement!(measurements_of!);
+
 struct Health {
     config: HealthConfig,
 }
@@ -22,20 +31,7 @@ impl Plugin for Health {
 
 impl Scorer for Health {
     fn score(&mut self, agent: &Agent) -> Option<Score> {
-        let measurements = Measurements {
-            cpu_percent: agent.cpu_percent,
-            memory_mb: agent.memory_mb,
-            memory_percent: agent.memory_percent,
-            disk_percent: agent.disk_percent,
-            latency_ms: agent.latency_ms,
-            bandwidth_mbps: agent.bandwidth_mbps,
-            packet_loss_percent: agent.packet_loss_percent,
-            connections: agent.connections,
-            requests: agent.requests,
-            errors: agent.errors,
-            error_percent: agent.error_percent,
-            response_ms: agent.response_ms,
-        };
+        let measurements = measurements_of(agent);
         let health = score(&self.config, &measurements, agent.uptime_percent);
         Some(Score {
             score: health.score,

@@ -91,24 +91,7 @@ impl<P: Scorer> GuestInstance<P> {
             recommendations: Vec::new(),
         };
         for (number, (row, (&agent, &time))) in (0..).zip(agents.agents.iter().zip(&agents.times).enumerate()) {
-            let at = |column: &[f64]| column.get(row).copied().filter(|value| !value.is_nan());
-            let agent = Agent {
-                number: agent,
-                time,
-                cpu_percent: at(&agents.cpu_percent),
-                memory_mb: at(&agents.memory_mb),
-                memory_percent: at(&agents.memory_percent),
-                disk_percent: at(&agents.disk_percent),
-                latency_ms: at(&agents.latency_ms),
-                bandwidth_mbps: at(&agents.bandwidth_mbps),
-                packet_loss_percent: at(&agents.packet_loss_percent),
-                connections: at(&agents.connections),
-                requests: at(&agents.requests),
-                errors: at(&agents.errors),
-                error_percent: at(&agents.error_percent),
-                response_ms: at(&agents.response_ms),
-                uptime_percent: at(&agents.uptime_percent),
-            };
+            let agent = Agent::at(agents, row, agent, time);
             if let Some(score) = self.plugin.score(&agent) {
                 out.rows.push(number);
                 out.scores.push(score.score);

@@ -1,5 +1,6 @@
 //! What an author implements.
 
+use crate::worlds::health_scorer::exports::vitals::plugin::scoring;
 use crate::worlds::metric_deriver::exports::vitals::plugin::deriving::{Derived, OutputSeries};
 use crate::{HealthStatus, Risk, SeriesInfo};
 use serde::de::DeserializeOwned;
@@ -129,39 +130,56 @@ pub trait Scorer: Plugin {
     fn score(&mut self, agent: &Agent) -> Option<Score>;
 }
 
-/// An agent's last measurements; `None` is absent.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Agent {
-    /// The agent's number.
-    pub number: u32,
-    /// The time of the newest measurement, nanoseconds since the Unix epoch.
-    pub time: i64,
+/// Defines [`Agent`] from its measurements, which are columns of the same names in `wit/vitals.wit`.
+macro_rules! agent {
+    ($($(#[$doc:meta])* $field:ident,)*) => {
+        /// An agent's last measurements; `None` is absent.
+        #[derive(Clone, Copy, Debug, Default, PartialEq)]
+        pub struct Agent {
+            /// The agent's number.
+            pub number: u32,
+            /// The time of the newest measurement, nanoseconds since the Unix epoch.
+            pub time: i64,
+            $($(#[$doc])* pub $field: Option<f64>,)*
+        }
+
+        impl Agent {
+            /// The agent `number` in a row of the columns.
+            pub(crate) fn at(columns: &scoring::Agents, row: usize, number: u32, time: i64) -> Self {
+                let value = |column: &[f64]| column.get(row).copied().filter(|value| !value.is_nan());
+                Self { number, time, $($field: value(&columns.$field),)* }
+            }
+        }
+    };
+}
+
+agent! {
     /// CPU in use, percent.
-    pub cpu_percent: Option<f64>,
+    cpu_percent,
     /// Memory in use, megabytes.
-    pub memory_mb: Option<f64>,
+    memory_mb,
     /// Memory in use, percent.
-    pub memory_percent: Option<f64>,
+    memory_percent,
     /// Fullest file system, percent.
-    pub disk_percent: Option<f64>,
+    disk_percent,
     /// Network latency, milliseconds.
-    pub latency_ms: Option<f64>,
+    latency_ms,
     /// Bandwidth in use, megabits a second.
-    pub bandwidth_mbps: Option<f64>,
+    bandwidth_mbps,
     /// Packets lost, percent.
-    pub packet_loss_percent: Option<f64>,
+    packet_loss_percent,
     /// Open connections.
-    pub connections: Option<f64>,
+    connections,
     /// Requests since the last report.
-    pub requests: Option<f64>,
+    requests,
     /// Failed requests since the last report.
-    pub errors: Option<f64>,
+    errors,
     /// Share of requests that failed, percent.
-    pub error_percent: Option<f64>,
+    error_percent,
     /// Time to answer, milliseconds.
-    pub response_ms: Option<f64>,
+    response_ms,
     /// Availability over the last 24 h, percent of the known time.
-    pub uptime_percent: Option<f64>,
+    uptime_percent,
 }
 
 /// An agent's health.

@@ -122,35 +122,23 @@ pub(super) struct Findings {
     pub(super) windows: Vec<u32>,
 }
 
-#[derive(ComponentType, Lower, Clone, Copy)]
-#[component(record)]
-pub(super) struct Agents<'a> {
-    pub(super) agents: &'a [u32],
-    pub(super) times: &'a [i64],
-    #[component(name = "cpu-percent")]
-    pub(super) cpu_percent: &'a [f64],
-    #[component(name = "memory-mb")]
-    pub(super) memory_mb: &'a [f64],
-    #[component(name = "memory-percent")]
-    pub(super) memory_percent: &'a [f64],
-    #[component(name = "disk-percent")]
-    pub(super) disk_percent: &'a [f64],
-    #[component(name = "latency-ms")]
-    pub(super) latency_ms: &'a [f64],
-    #[component(name = "bandwidth-mbps")]
-    pub(super) bandwidth_mbps: &'a [f64],
-    #[component(name = "packet-loss-percent")]
-    pub(super) packet_loss_percent: &'a [f64],
-    pub(super) connections: &'a [f64],
-    pub(super) requests: &'a [f64],
-    pub(super) errors: &'a [f64],
-    #[component(name = "error-percent")]
-    pub(super) error_percent: &'a [f64],
-    #[component(name = "response-ms")]
-    pub(super) response_ms: &'a [f64],
-    #[component(name = "uptime-percent")]
-    pub(super) uptime_percent: &'a [f64],
+macro_rules! agents {
+    ($($(#[$doc:meta])* $field:ident { column: $column:tt, $($rest:tt)* })*) => {
+        #[derive(ComponentType, Lower, Clone, Copy)]
+        #[component(record)]
+        pub(super) struct Agents<'a> {
+            pub(super) agents: &'a [u32],
+            pub(super) times: &'a [i64],
+            $(
+                #[component(name = $column)]
+                pub(super) $field: &'a [f64],
+            )*
+            #[component(name = "uptime-percent")]
+            pub(super) uptime_percent: &'a [f64],
+        }
+    };
 }
+vitals_core::each_measurement!(agents!);
 
 #[derive(ComponentType, Lift, Clone, Copy)]
 #[component(enum)]

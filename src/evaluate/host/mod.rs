@@ -8,12 +8,14 @@
 //! - `running`: one instance and its calls
 //! - `guest`: what an instance can reach, which is nothing, and its limits
 //! - `abi`: the contract's types on this side
+//! - `call_columns`: what plugins are shown of agents and objectives, by columns
 //! - `answers`: what is checked before an answer is believed
 //!
 //! The contract is `wit/vitals.wit`.
 
 mod abi;
 mod answers;
+mod call_columns;
 mod component;
 pub mod config;
 pub mod error;

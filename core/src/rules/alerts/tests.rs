@@ -58,17 +58,24 @@ fn told(configs: &[AlertConfig], acts: &[(i64, Act)]) -> Vec<String> {
     out.notices.iter().map(show).collect()
 }
 
+/// What it is about, what is configured, what happens, and what is told.
+type Case<'a> = (&'a str, &'a AlertConfig, &'a [(i64, Act)], &'a [&'a str]);
+
+const CPU: &str = "threshold:cpu_usage";
+
+fn check(cases: &[Case<'_>]) {
+    for (what, config, acts, expect) in cases {
+        assert_eq!(told(std::slice::from_ref(*config), acts), *expect, "{what}");
+    }
+}
+
 #[test]
-fn who_hears_what_and_when() {
-    use Act::{Acknowledge, Change, Raise, Resolve, Tick};
+fn who_is_told_by_type_severity_and_suppression() {
+    use Act::{Change, Raise, Resolve, Tick};
     use Severity::{Critical, Warning};
-    const CPU: &str = "threshold:cpu_usage";
     let any = AlertConfig::new("*", Warning);
     let only_critical = AlertConfig::new("cpu_usage", Critical);
-    let eager = AlertConfig { suppress_duplicates: false, ..any.clone() };
-    /// What it is about, what is configured, what happens, and what is told.
-    type Case<'a> = (&'a str, &'a AlertConfig, &'a [(i64, Act)], &'a [&'a str]);
-    let cases: [Case; 11] = [
+    check(&[
         (
             "its beginning and its end",
             &any,
@@ -101,6 +108,16 @@ fn who_hears_what_and_when() {
             &[(0, Raise('a', CPU, Warning)), (1, Raise('b', "health", Warning))],
             &["0 a raised warning", "1 b raised warning"],
         ),
+    ]);
+}
+
+#[test]
+fn what_is_told_as_time_passes_and_severities_change() {
+    use Act::{Acknowledge, Change, Raise, Resolve, Tick};
+    use Severity::{Critical, Warning};
+    let any = AlertConfig::new("*", Warning);
+    let eager = AlertConfig { suppress_duplicates: false, ..any.clone() };
+    check(&[
         (
             "what is open when the window ends is notified",
             &any,
@@ -148,10 +165,7 @@ fn who_hears_what_and_when() {
             ],
             &["0 a raised warning", "1 a worsened critical"],
         ),
-    ];
-    for (what, config, acts, expect) in cases {
-        assert_eq!(told(std::slice::from_ref(config), acts), expect, "{what}");
-    }
+    ]);
 }
 
 #[test]

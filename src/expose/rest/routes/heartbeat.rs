@@ -27,7 +27,7 @@ use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, Partition, UnixNanos};
 use vitals_core::record::{Heartbeat, Measurements, Record};
 use vitals_core::rules::quality::heartbeat_quality;
-use vitals_core::series::{AgentProfile, Attributes, MetricKind, Origin, Part, Scope, SeriesSpec, Shape};
+use vitals_core::series::{AgentProfile, Attributes, Origin, Part, Scope, SeriesSpec, Shape};
 
 const MILLISECOND: i64 = 1_000_000;
 
@@ -243,7 +243,7 @@ impl PreparedHeartbeat {
         };
         let agent = rest.registry.intern_agent(&caller.tenant, &info.agent_id, now, &profile)?;
         let measurements = measurements_of(&request);
-        let columns = columns_of(rest, caller, agent, &request)?;
+        let columns = columns_of(rest, caller, agent, request.timestamp.0, &measurements)?;
         let interval = nanos_of_ms(request.heartbeat_interval_ms);
         let record = Record::Heartbeat(Heartbeat {
             tenant: caller.tenant.clone(),
@@ -295,59 +295,51 @@ fn nanos_of_ms(milliseconds: f64) -> i64 {
     (milliseconds.clamp(0.0, LONGEST_INTERVAL_MS) * MILLISECOND as f64) as i64
 }
 
-fn measurements_of(request: &HeartbeatRequest) -> Measurements {
-    Measurements {
-        cpu_percent: request.cpu_usage_percent,
-        memory_mb: request.memory_usage_mb,
-        disk_percent: request.disk_usage_percent,
-        latency_ms: request.network_latency_ms,
-        bandwidth_mbps: request.bandwidth_usage_mbps,
-        packet_loss_percent: request.packet_loss_percent,
-        connections: request.active_connections,
-        requests: request.request_count,
-        errors: request.error_count,
-        response_ms: request.response_time_ms,
-        ..Measurements::default()
-    }
+macro_rules! measurements_of {
+    ($($(#[$doc:meta])* $field:ident {
+        column: $column:tt,
+        $(judged: $judged:ident,)?
+        $(sent: $name:ident, $($series:tt)*)?
+    })*) => {
+        fn measurements_of(request: &HeartbeatRequest) -> Measurements {
+            Measurements { $($($field: request.$name,)?)* ..Measurements::default() }
+        }
+    };
 }
+vitals_core::each_measurement!(measurements_of!);
 
-/// The fields of a heartbeat as rows of series of their own.
-fn columns_of(rest: &Rest, caller: &Caller, agent: AgentId, request: &HeartbeatRequest) -> Result<Columns, ApiError> {
-    let fields = [
-        ("cpu_usage_percent", MetricKind::CpuUsage, "%", false, request.cpu_usage_percent),
-        ("memory_usage_mb", MetricKind::MemoryUsage, "MB", false, request.memory_usage_mb),
-        ("disk_usage_percent", MetricKind::DiskUsage, "%", false, request.disk_usage_percent),
-        ("network_latency_ms", MetricKind::Custom, "ms", false, request.network_latency_ms),
-        ("bandwidth_usage_mbps", MetricKind::NetworkIo, "Mbit/s", false, request.bandwidth_usage_mbps),
-        ("packet_loss_percent", MetricKind::Custom, "%", false, request.packet_loss_percent),
-        ("active_connections", MetricKind::Custom, "{connection}", true, request.active_connections),
-        ("request_count", MetricKind::Custom, "{request}", true, request.request_count),
-        ("error_count", MetricKind::Custom, "{error}", true, request.error_count),
-        ("response_time_ms", MetricKind::ResponseTime, "ms", false, request.response_time_ms),
-    ];
+/// The measurements of a heartbeat as rows of series of their own.
+fn columns_of(
+    rest: &Rest,
+    caller: &Caller,
+    agent: AgentId,
+    time: UnixNanos,
+    measurements: &Measurements,
+) -> Result<Columns, ApiError> {
     let (resource, scope) = (Arc::<Attributes>::default(), Scope::named(components::HEARTBEAT));
-    let (specs, values): (Vec<SeriesSpec>, Vec<f64>) = fields
-        .into_iter()
-        .filter_map(|(metric, kind, unit, integer, value)| {
+    let (specs, values): (Vec<SeriesSpec>, Vec<f64>) = Measurements::HEARTBEAT
+        .iter()
+        .filter_map(|field| {
+            let value = (field.value)(measurements)?;
             let spec = SeriesSpec {
-                metric: metric.to_owned(),
-                unit: unit.to_owned(),
-                kind,
+                metric: field.name.to_owned(),
+                unit: field.unit.to_owned(),
+                kind: field.kind,
                 shape: Shape::Gauge,
                 part: Part::Value,
-                integer,
+                integer: field.is_integer,
                 factor: 1.0,
                 origin: Origin::Rest,
                 scope: scope.clone(),
                 attributes: Attributes::default(),
                 resource: resource.clone(),
             };
-            Some((spec, value?))
+            Some((spec, value))
         })
         .unzip();
     let mut columns = Columns::default();
     for (id, value) in rest.registry.intern_series(&caller.tenant, agent, specs).into_iter().zip(values) {
-        columns.push(id?, request.timestamp.0, value);
+        columns.push(id?, time, value);
     }
     Ok(columns)
 }

@@ -177,6 +177,21 @@ fn series_that_differ_in_anything_are_apart_and_points_are_together() {
     assert_eq!(all.len(), 16);
 }
 
+fn acknowledged_alert() -> Alert {
+    Alert {
+        id: "0123456789abcdef0123456789abcdef".into(),
+        tenant: "default".into(),
+        agent: AgentId(0),
+        severity: Severity::Critical,
+        message: "cpu_usage is 97.0, \"critical\" from 95.0".into(),
+        source: "threshold:cpu_usage".into(),
+        series: None,
+        started: UnixNanos(TIME),
+        resolved: None,
+        acknowledged: Some(("ops@example.com".into(), UnixNanos(TIME))),
+    }
+}
+
 /// `VITALS_BLESS=1` writes the file instead.
 #[test]
 fn the_layout_is_the_golden_one() {
@@ -241,19 +256,7 @@ fn the_layout_is_the_golden_one() {
     }
     let (start, end) = (UnixNanos(TIME), Some(UnixNanos(TIME + 90 * UnixNanos::SECOND)));
     findings::interval(&mut out, &names, AgentId(0), &Interval { start, end, state: State::Silent });
-    let alert = Alert {
-        id: "0123456789abcdef0123456789abcdef".into(),
-        tenant: "default".into(),
-        agent: AgentId(0),
-        severity: Severity::Critical,
-        message: "cpu_usage is 97.0, \"critical\" from 95.0".into(),
-        source: "threshold:cpu_usage".into(),
-        series: None,
-        started: UnixNanos(TIME),
-        resolved: None,
-        acknowledged: Some(("ops@example.com".into(), UnixNanos(TIME))),
-    };
-    findings::alert(&mut out, &names, &alert);
+    findings::alert(&mut out, &names, &acknowledged_alert());
     let text = String::from_utf8(out).unwrap();
     let path = format!("{}/tests/golden/line-protocol.txt", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("VITALS_BLESS").is_some() {

@@ -1,0 +1,217 @@
+//! The alerts of an agent: on thresholds, on its health, and what happens to open ones.
+
+use super::{Agent, Measured, Subject};
+use crate::evaluate::config::EvaluateConfig;
+use serde::{Deserialize, Serialize};
+use vitals_core::ids::{SeriesId, UnixNanos};
+use vitals_core::rules::alerts::{self, Finding, Policy};
+use vitals_core::rules::health::is_bad;
+use vitals_core::rules::thresholds::{BreachState, Step, Threshold};
+use vitals_core::series::MetricKind;
+use vitals_core::store::EvaluationOutput;
+use vitals_core::verdict::{AgentHealth, Alert, AlertSeries, HealthStatus, Severity};
+
+/// The open alert on health.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct HealthAlert {
+    alert: String,
+    /// Its severity without escalation.
+    severity: Severity,
+}
+
+/// The state of a subject's breach, with the id of its open alert.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Breach {
+    subject: Subject,
+    kind: MetricKind,
+    state: BreachState,
+    alert: Option<String>,
+}
+
+impl Agent {
+    pub(in crate::evaluate) fn policy<'a>(&self, now: UnixNanos, config: &'a EvaluateConfig) -> Policy<'a> {
+        Policy { configs: &config.alerts, planned: self.is_planned(now) }
+    }
+
+    /// Time has come to `now`: alerts that are due are escalated or notified.
+    pub(in crate::evaluate) fn tick(&mut self, now: UnixNanos, config: &EvaluateConfig, out: &mut EvaluationOutput) {
+        if !self.alerts.is_empty() {
+            let policy = self.policy(now, config);
+            self.alerts.tick(now, policy, out);
+        }
+    }
+
+    /// The alerts that are open.
+    pub(in crate::evaluate) fn open_alerts(&self) -> impl Iterator<Item = &Alert> {
+        self.alerts.open()
+    }
+
+    /// Says again which alerts are open, for receivers that forget.
+    pub(in crate::evaluate) fn repeat(&mut self, now: UnixNanos, config: &EvaluateConfig, out: &mut EvaluationOutput) {
+        if !self.alerts.is_empty() {
+            let policy = self.policy(now, config);
+            self.alerts.repeat(now, policy, out);
+        }
+    }
+
+    /// Alerts of thresholds that are gone are over.
+    pub(in crate::evaluate) fn drop_unjudged(
+        &mut self,
+        now: UnixNanos,
+        config: &EvaluateConfig,
+        out: &mut EvaluationOutput,
+    ) {
+        let policy = self.policy(now, config);
+        let is_judged = |kind: MetricKind| config.thresholds.iter().any(|t| t.metric_type == kind);
+        for breach in self.breaches.extract_if(.., |breach| !is_judged(breach.kind)) {
+            if let Some(id) = breach.alert {
+                self.alerts.resolve(&id, now, now, policy, out);
+            }
+        }
+    }
+
+    /// Applies the threshold of its kind to a value; the alert that it raised. In planned maintenance no value is a
+    /// breach, but a good one is good. `series` is asked for the series of a breach.
+    pub(in crate::evaluate) fn watch(
+        &mut self,
+        measured: Measured,
+        series: &dyn Fn() -> Option<AlertSeries>,
+        now: UnixNanos,
+        config: &EvaluateConfig,
+        out: &mut EvaluationOutput,
+    ) -> Option<Alert> {
+        let Measured { subject, kind, time, value } = measured;
+        let threshold = config.threshold(kind)?;
+        let severity = threshold.judge(value);
+        let at = self.breaches.iter().position(|b| b.subject == subject);
+        if at.is_none() && severity.is_none() {
+            return None;
+        }
+        let policy = self.policy(now, config);
+        if policy.planned && severity.is_some() {
+            return None;
+        }
+        let at = at.unwrap_or_else(|| {
+            self.breaches.push(Breach { subject, kind, state: BreachState::default(), alert: None });
+            self.breaches.len() - 1
+        });
+        let id = self.breaches[at].alert.clone();
+        let open = id.as_deref().and_then(|id| self.alerts.get(id));
+        let seen = open.is_some_and(|alert| alert.acknowledged.is_some());
+        let named = open.and_then(|alert| alert.series.clone());
+        let mut raised = None;
+        match (self.breaches[at].state.step(threshold, severity, time, seen), id) {
+            (Step::Raise(severity), _) => {
+                let of = if let Subject::Series(id) = subject { Some(id) } else { None };
+                let Finding { severity, message, series } = finding(threshold, value, severity, series());
+                let alert = self.alert(&alerts::source_of(kind), of, (severity, message, series), time);
+                self.breaches[at].alert = Some(alert.id.clone());
+                self.alerts.raise(alert.clone(), now, policy, out);
+                raised = Some(alert);
+            }
+            (Step::Change(severity), Some(id)) => {
+                self.alerts.change(&id, finding(threshold, value, severity, series()), now, policy, out);
+            }
+            (Step::None, Some(id)) => {
+                // Another one breaches now, e.g. another disk is the fullest.
+                if let Some(severity) = severity
+                    && let Some(other) = series().filter(|series| named.as_ref() != Some(series))
+                {
+                    self.alerts.change(&id, finding(threshold, value, severity, Some(other)), now, policy, out);
+                }
+            }
+            (Step::Resolve, Some(id)) => {
+                self.breaches[at].alert = None;
+                self.alerts.resolve(&id, time, now, policy, out);
+            }
+            _ => {}
+        }
+        if self.breaches[at].state == BreachState::default() {
+            self.breaches.swap_remove(at);
+        }
+        raised
+    }
+
+    /// Raises, changes or resolves the alert on bad health: critical as judged, or because the agent says so itself of
+    /// what is not judged critical. None begins or gets worse in planned maintenance.
+    pub(in crate::evaluate) fn health_alert(
+        &mut self,
+        health: &AgentHealth,
+        time: UnixNanos,
+        policy: Policy<'_>,
+        now: UnixNanos,
+        out: &mut EvaluationOutput,
+    ) {
+        let says = self.reported.filter(|reported| is_bad(*reported));
+        let severity = match (health.status, says) {
+            (HealthStatus::Critical, _) => Some(Severity::Critical),
+            (_, Some(_)) => Some(Severity::Error),
+            _ => None,
+        };
+        let Some(severity) = severity else {
+            if let Some(open_health_alert) = self.open_health_alert.take() {
+                self.alerts.resolve(&open_health_alert.alert, time, now, policy, out);
+            }
+            return;
+        };
+        if policy.planned
+            || self.open_health_alert.as_ref().is_some_and(|open_health_alert| open_health_alert.severity == severity)
+        {
+            return;
+        }
+        let reasons = health.reasons.join("; ");
+        let message = format!("health is {}, score {:.0}: {reasons}", health.status.name(), health.score);
+        if let Some(open_health_alert) = &mut self.open_health_alert {
+            open_health_alert.severity = severity;
+            self.alerts.change(&open_health_alert.alert, Finding { severity, message, series: None }, now, policy, out);
+            return;
+        }
+        let alert = self.alert(alerts::HEALTH, None, (severity, message, None), time);
+        self.open_health_alert = Some(HealthAlert { alert: alert.id.clone(), severity });
+        self.alerts.raise(alert, now, policy, out);
+    }
+
+    /// A person has seen an open alert; whether it is one of this agent's.
+    pub(in crate::evaluate) fn acknowledge(
+        &mut self,
+        (id, by, at): (&str, &str, UnixNanos),
+        now: UnixNanos,
+        config: &EvaluateConfig,
+        out: &mut EvaluationOutput,
+    ) -> bool {
+        let policy = self.policy(now, config);
+        self.alerts.acknowledge(id, by, at, now, policy, out)
+    }
+
+    pub(super) fn alert(
+        &self,
+        source: &str,
+        of: Option<SeriesId>,
+        (severity, message, series): (Severity, String, Option<AlertSeries>),
+        started: UnixNanos,
+    ) -> Alert {
+        Alert {
+            id: alerts::id_of(&self.tenant, source, self.id, of, started),
+            tenant: self.tenant.clone(),
+            agent: self.id,
+            severity,
+            message,
+            source: source.to_owned(),
+            series,
+            started,
+            resolved: None,
+            acknowledged: None,
+        }
+    }
+}
+
+/// A breach with the series that made it. Of a heartbeat's own fields, which are named after their kind, the message says
+/// enough.
+fn finding(threshold: &Threshold, value: f64, severity: Severity, series: Option<AlertSeries>) -> Finding {
+    let mut message = threshold.sentence(value, severity);
+    let kind = threshold.metric_type.name();
+    if let Some(series) = series.as_ref().filter(|one| !(one.attributes.is_empty() && one.metric.starts_with(kind))) {
+        message += &format!(" ({series})");
+    }
+    Finding { severity, message, series }
+}

@@ -1,0 +1,263 @@
+//! One plugin's instance for a tenant: its start, its state, its failures and its quarantine.
+
+use super::input::SeriesNumbers;
+use super::outputs::DerivedOutputs;
+use super::snapshot::{compress, decompress};
+use crate::evaluate::host::abi;
+use crate::evaluate::host::component::PluginKind;
+use crate::evaluate::host::config::PluginLimits;
+use crate::evaluate::host::error::Failure;
+use crate::evaluate::host::plugin::Plugin;
+use crate::evaluate::host::running::{Restored, Running};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use vitals_core::ids::TenantId;
+
+/// Series opened in one call.
+const OPEN_AT_ONCE: usize = 1024;
+/// Series closed in one call.
+const CLOSE_AT_ONCE: usize = 16_384;
+
+/// One plugin's instance, if it runs, and what is needed to start another.
+pub(super) struct PluginInstance {
+    pub(super) plugin: Arc<Plugin>,
+    pub(super) limits: Arc<PluginLimits>,
+    running: Option<Running>,
+    /// The last state that the plugin gave, compressed.
+    last_state: Vec<u8>,
+    /// Numbers of series that were closed since that state was taken: an instance that starts from it is told of them.
+    pub(super) closed: BTreeSet<u32>,
+    /// By series number: whether the instance was told of it.
+    opened: Vec<bool>,
+    pub(super) outputs: DerivedOutputs,
+    /// Failures since the last call that succeeded.
+    failures: u32,
+    quarantine: Option<Quarantine>,
+}
+
+#[derive(Clone, Copy)]
+struct Quarantine {
+    until: Instant,
+    length: Duration,
+    /// Whether it is counted as under way; that of a plugin on probation is over.
+    counted: bool,
+}
+
+impl PluginInstance {
+    pub(super) fn new(plugin: Arc<Plugin>, limits: Arc<PluginLimits>) -> Self {
+        Self {
+            plugin,
+            limits,
+            running: None,
+            last_state: Vec::new(),
+            closed: BTreeSet::new(),
+            opened: Vec::new(),
+            outputs: DerivedOutputs::default(),
+            failures: 0,
+            quarantine: None,
+        }
+    }
+
+    /// Calls the plugin, unless it is quarantined. A failure ends the instance.
+    pub(super) fn call<T>(
+        &mut self,
+        tenant: &TenantId,
+        call: impl FnOnce(&mut Self, &mut Running) -> Result<T, Failure>,
+    ) -> Option<T> {
+        if self.is_quarantined() {
+            return None;
+        }
+        self.plugin.stats.lock().calls += 1;
+        metrics::counter!("vitals_plugin_calls_total", "plugin" => self.plugin.evidence.plugin.clone()).increment(1);
+        let answer = self.take_or_start(tenant).and_then(|mut running| {
+            let answer = call(self, &mut running)?;
+            self.running = Some(running);
+            Ok(answer)
+        });
+        match answer {
+            Ok(answer) => {
+                self.succeeded();
+                Some(answer)
+            }
+            Err(failure) => {
+                self.failed(tenant, &failure);
+                None
+            }
+        }
+    }
+
+    /// The running instance, or a new one with the last state.
+    fn take_or_start(&mut self, tenant: &TenantId) -> Result<Running, Failure> {
+        if let Some(running) = self.running.take() {
+            return Ok(running);
+        }
+        self.end();
+        let mut running = Running::start(&self.plugin.compiled, &self.plugin.config, &self.limits)?;
+        if self.last_state.is_empty() {
+            self.closed.clear();
+            return Ok(running);
+        }
+        let name = &self.plugin.evidence.plugin;
+        let Some(state) = decompress(&self.last_state, self.limits.memory_mb) else {
+            tracing::error!(%tenant, plugin = name, "the plugin's saved state is damaged; it starts empty");
+            self.drop_state();
+            return Ok(running);
+        };
+        let restored = running.restore(&state, &self.limits);
+        let closed: Vec<u32> = self.closed.iter().copied().collect();
+        let restored = restored.and_then(|restored| match restored {
+            Restored::Yes => close_all(&mut running, &closed).map(|()| Restored::Yes),
+            refused => Ok(refused),
+        });
+        match restored {
+            Ok(Restored::Yes) => Ok(running),
+            Ok(Restored::Refused(reason)) => {
+                tracing::warn!(%tenant, plugin = name, reason, "the plugin does not take its saved state; it starts empty");
+                self.drop_state();
+                // What it is like after half a state is not known.
+                Running::start(&self.plugin.compiled, &self.plugin.config, &self.limits)
+            }
+            Err(failure) => {
+                // Next time without that state.
+                self.drop_state();
+                Err(failure)
+            }
+        }
+    }
+
+    /// Ends the instance; the next one starts from `state`, and is told that the series of `closed` are closed.
+    pub(super) fn restart_from(&mut self, state: &[u8], closed: &[u32]) {
+        self.end();
+        self.last_state = state.to_vec();
+        self.closed = closed.iter().copied().collect();
+    }
+
+    /// Drops the last state, so that the next instance starts empty.
+    fn drop_state(&mut self) {
+        self.last_state.clear();
+        self.closed.clear();
+    }
+
+    /// Ends the instance and forgets what it was told.
+    fn end(&mut self) {
+        self.running = None;
+        self.opened.clear();
+        self.outputs = DerivedOutputs::default();
+    }
+
+    fn is_quarantined(&mut self) -> bool {
+        let Some(quarantine) = &mut self.quarantine else { return false };
+        if Instant::now() < quarantine.until {
+            return true;
+        }
+        if std::mem::take(&mut quarantine.counted) {
+            self.plugin.stats.lock().quarantined -= 1;
+        }
+        false
+    }
+
+    fn succeeded(&mut self) {
+        if self.failures > 0 {
+            self.failures = 0;
+            self.plugin.stats.lock().stale -= 1;
+        }
+        self.quarantine = None;
+    }
+
+    fn failed(&mut self, tenant: &TenantId, failure: &Failure) {
+        let name = self.plugin.evidence.plugin.clone();
+        self.end();
+        self.failures = self.failures.saturating_add(1);
+        let mut stats = self.plugin.stats.lock();
+        stats.failures += 1;
+        stats.last_error = Some(failure.to_string());
+        if self.failures == 1 {
+            stats.stale += 1;
+        }
+        metrics::counter!("vitals_plugin_failures_total", "plugin" => name.clone()).increment(1);
+        if self.failures < self.limits.failures {
+            tracing::warn!(%tenant, plugin = name, %failure, "a plugin lost its turn");
+            return;
+        }
+        // On probation after a quarantine one failure is enough for the next one, twice as long.
+        let longest = Duration::from_secs(self.limits.quarantine_max_seconds);
+        let first = Duration::from_secs(self.limits.quarantine_seconds);
+        let length = self.quarantine.map_or(first, |earlier| earlier.length.saturating_mul(2)).min(longest);
+        self.quarantine = Some(Quarantine { until: Instant::now() + length, length, counted: true });
+        stats.quarantined += 1;
+        metrics::counter!("vitals_plugin_quarantines_total", "plugin" => name.clone()).increment(1);
+        tracing::error!(%tenant, plugin = name, %failure, seconds = length.as_secs(), "a plugin failed too often and is quarantined");
+    }
+
+    /// Tells the instance of the series of a batch that it does not know.
+    pub(super) fn open_new(
+        &mut self,
+        running: &mut Running,
+        series: &SeriesNumbers,
+        numbers: &[u32],
+    ) -> Result<(), Failure> {
+        if self.opened.len() < series.len() {
+            self.opened.resize(series.len(), false);
+        }
+        let mut fresh = Vec::new();
+        for &number in numbers {
+            if !std::mem::replace(&mut self.opened[number as usize], true)
+                && let Some(desc) = series.description(number)
+            {
+                fresh.push(abi::SeriesInfo::new(number, desc));
+            }
+        }
+        fresh.chunks(OPEN_AT_ONCE).try_for_each(|some| running.open_series(some))
+    }
+
+    /// Forgets series. A running instance is told at once; the next one is told when it starts from an earlier state.
+    pub(super) fn close(&mut self, tenant: &TenantId, numbers: &BTreeSet<u32>) {
+        if !matches!(self.plugin.compiled.kind, PluginKind::MetricDeriver | PluginKind::OutlierDetector) {
+            return;
+        }
+        self.closed.extend(numbers);
+        let Some(mut running) = self.running.take() else { return };
+        let was_told = |number: &u32| self.opened.get(*number as usize).copied().unwrap_or_default();
+        let known: Vec<u32> =
+            numbers.iter().copied().filter(|number| was_told(number) || !self.last_state.is_empty()).collect();
+        match close_all(&mut running, &known) {
+            Ok(()) => self.running = Some(running),
+            Err(failure) => return self.failed(tenant, &failure),
+        }
+        for &number in numbers {
+            if let Some(opened) = self.opened.get_mut(number as usize) {
+                *opened = false;
+            }
+        }
+        self.outputs.close(numbers);
+    }
+
+    /// The plugin's state, compressed; the last one when it gives none now.
+    pub(super) fn save(&mut self, tenant: &TenantId) -> Vec<u8> {
+        let Some(mut running) = self.running.take() else { return self.last_state.clone() };
+        match running.snapshot() {
+            Ok(state) => {
+                self.running = Some(running);
+                self.last_state = compress(&state);
+                self.closed.clear();
+            }
+            Err(failure) => self.failed(tenant, &failure),
+        }
+        self.last_state.clone()
+    }
+}
+
+impl Drop for PluginInstance {
+    /// Takes the instance out of the numbers of stale and quarantined ones.
+    fn drop(&mut self) {
+        let mut stats = self.plugin.stats.lock();
+        stats.stale -= u64::from(self.failures > 0);
+        stats.quarantined -= u64::from(self.quarantine.is_some_and(|quarantine| quarantine.counted));
+    }
+}
+
+/// Tells an instance that series are closed.
+fn close_all(running: &mut Running, numbers: &[u32]) -> Result<(), Failure> {
+    numbers.chunks(CLOSE_AT_ONCE).try_for_each(|some| running.close_series(some))
+}
