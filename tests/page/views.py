@@ -126,6 +126,21 @@ def acknowledge(browser, demo, account):
     account.check("j, Enter and a acknowledge an alert", bool(after))
 
 
+def life(browser, demo, account):
+    """The demo shows something in each view."""
+    def known(agent):
+        return next((one for one in demo.rest.get("/agents")["agents"] if one["agent_id"] == agent), {})
+
+    for agent, state in (("shop-eu-2", "maintenance"), ("cache-us-1", "degraded")):
+        harness.wait_for(f"{agent} is {state}", 150, lambda agent=agent, state=state: known(agent).get("health") == state)
+        browser.open(f"{demo.base}?q={agent}")
+        browser.until(f"{agent} is {state} on the page", lambda state=state: state in browser.text("tr[data-id]"))
+        account.check(f"the demo has an agent that is {state}", True)
+    browser.open(demo.base + "plugins")
+    browser.until("the plugins", lambda: browser.text("h1"))
+    account.check("the link shows what plugins cost", "Counted since" in browser.text("main"), browser.text("main"))
+
+
 def check(work, account, program):
     demo = Demo(work, program)
     browser = Browser(work, "views")
@@ -136,6 +151,7 @@ def check(work, account, program):
         for name, place in VIEWS.items():
             for scheme, size in (("light", WIDE), ("dark", WIDE), ("light", NARROW)):
                 account.part(f"{name}, {scheme}, {size[0]} px", look, browser, demo, account, name, place, scheme, size)
+        account.part("the life of the demo", life, browser, demo, account)
         account.part("the keyboard alone", keyboard, browser, demo, account)
         print(f"screenshots are in {SCREENSHOTS}")
     finally:
