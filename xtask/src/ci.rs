@@ -30,7 +30,12 @@ pub fn check(sections: &mut Sections) -> Result<(), Failed> {
 /// Everything that must pass before a change lands, on a machine that may be new.
 pub fn everything(sections: &mut Sections) -> Result<(), Failed> {
     sections.begin("what must be installed");
-    tools::debian_packages(&[("cc", &["gcc", "libc6-dev"]), ("python3", &["python3", "python3-venv"])])?;
+    tools::debian_packages(&[
+        ("cc", &["gcc", "libc6-dev"]),
+        ("python3", &["python3", "python3-venv"]),
+        ("chromium", &["chromium"]),
+        ("chromedriver", &["chromium-driver"]),
+    ])?;
     // For clippy of the plugins; the build script of the service fetches it by itself.
     if !output("rustup target list --installed").is_some_and(|list| list.lines().any(|line| line == WASM)) {
         run(&format!("rustup target add {WASM}"))?;
@@ -67,6 +72,8 @@ fn on_the_program(sections: &mut Sections) -> Result<(), Failed> {
 
     sections.begin("interoperability");
     on_vitals("tests/interop/run.sh", &[])?;
+    sections.begin("the page in a browser");
+    on_vitals("tests/page/run.sh", &[])?;
     sections.begin("the commands of README and docs");
     on_vitals("tests/docs/run.sh", &[])?;
     sections.begin("inputs that once got a wrong answer");

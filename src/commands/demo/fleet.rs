@@ -19,11 +19,17 @@ pub const PAST: u64 = 150;
 const SPIKE_EVERY: u64 = 30;
 /// The flapping agent beats for so many intervals, then is silent for as many: longer than its timeout.
 const FLAP: u64 = 12;
+/// The leaking agent is started anew after so many intervals.
+const LEAK: u64 = 60;
 
 /// The agent with too much CPU and too many errors.
 pub const FAILING: &str = "payments-eu-1";
 /// The agent that comes and goes.
 pub const FLAPPING: &str = "search-us-1";
+/// The agent whose memory leaks until it is started anew.
+pub const LEAKING: &str = "cache-us-1";
+/// The agent that is worked on, as planned.
+pub const MAINTAINED: &str = "shop-eu-2";
 /// The agent whose queue jumps.
 pub const SPIKING: &str = "orders-ap-1";
 /// The name by which it is known: its service and its instance.
@@ -59,10 +65,11 @@ const fn agent(
 /// The fleet.
 pub const AGENTS: &[Agent] = &[
     agent("shop-eu-1", "shop", "eu-central-1", "eu-central-1a", Speaks::Rest),
-    agent("shop-eu-2", "shop", "eu-central-1", "eu-central-1b", Speaks::Rest),
+    agent(MAINTAINED, "shop", "eu-central-1", "eu-central-1b", Speaks::Rest),
     agent("shop-us-1", "shop", "us-east-1", "us-east-1a", Speaks::Rest),
     agent(FAILING, "payments", "eu-central-1", "eu-central-1a", Speaks::Rest),
     agent(FLAPPING, "search", "us-east-1", "us-east-1b", Speaks::Rest),
+    agent(LEAKING, "cache", "us-east-1", "us-east-1c", Speaks::Rest),
     agent("orders-eu-1", "orders", "eu-central-1", "eu-central-1b", Speaks::Otlp),
     agent("orders-us-1", "orders", "us-east-1", "us-east-1a", Speaks::Otlp),
     agent(SPIKING, "orders", "ap-south-1", "ap-south-1a", Speaks::Otlp),
@@ -83,6 +90,16 @@ fn noise(agent: &Agent, subject: &str, tick: u64) -> f64 {
 fn wave(agent: &Agent, subject: &str, tick: u64, middle: f64, swing: f64) -> f64 {
     let slow = (tick as f64 / 40.0 + noise(agent, subject, 0) * 3.0).sin();
     ((middle + swing * (0.6 * slow + 0.4 * noise(agent, subject, tick))) * 100.0).round() / 100.0
+}
+
+/// What an agent holds in memory, megabytes; the leak goes from three quarters of 8 GB to nearly all of it, in two minutes.
+#[allow(clippy::cast_precision_loss)] // Less than 60.
+fn memory_mb(agent: &Agent, tick: u64) -> f64 {
+    if agent.id == LEAKING {
+        let leaked = 30.0 * (tick % LEAK) as f64;
+        return ((6_200.0 + leaked + 10.0 * noise(agent, "memory", tick)) * 100.0).round() / 100.0;
+    }
+    wave(agent, "memory", tick, 3_100.0, 300.0)
 }
 
 /// The heartbeat of a REST agent in an interval, if it sends one.
@@ -107,7 +124,7 @@ pub fn heartbeat(agent: &Agent, tick: u64, now: i64) -> Option<serde_json::Value
         "health_status": status,
         "timestamp": timestamp,
         "cpu_usage_percent": wave(agent, "cpu", tick, cpu, if failing { 1.5 } else { 12.0 }),
-        "memory_usage_mb": wave(agent, "memory", tick, 3_100.0, 300.0),
+        "memory_usage_mb": memory_mb(agent, tick),
         "disk_usage_percent": wave(agent, "disk", tick, 54.0, 0.5),
         "network_latency_ms": wave(agent, "latency", tick, 24.0, 6.0),
         "bandwidth_usage_mbps": wave(agent, "bandwidth", tick, 80.0, 20.0),
@@ -232,6 +249,11 @@ mod tests {
             assert!(beat["cpu_usage_percent"].as_f64().unwrap() > 95.0, "{beat}");
             assert!(beat["cpu_usage_percent"].as_f64().unwrap() <= 100.0, "{beat}");
         }
+        let leak = beats(LEAKING, 0..LEAK + 1);
+        let held = |at: usize| leak[at]["memory_usage_mb"].as_f64().unwrap();
+        assert!((1..60).all(|at| held(at) > held(at - 1)), "it leaks");
+        assert!(held(30) > 0.85 * 8_192.0 && held(59) < 8_192.0, "{} {}", held(30), held(59));
+        assert!(held(60) < 0.8 * 8_192.0, "started anew: {}", held(60));
         for beat in beats("shop-us-1", 0..500) {
             assert!((20.0..60.0).contains(&beat["cpu_usage_percent"].as_f64().unwrap()), "{beat}");
             assert_eq!(beat["timestamp"], "2027-01-15T08:00:00Z");

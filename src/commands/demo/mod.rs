@@ -5,7 +5,7 @@
 pub mod fleet;
 
 use super::{CommandError, duration, open, progress, serve};
-use crate::auth::TokenRequest;
+use crate::auth::{Auth, TokenRequest};
 use crate::clock::now;
 use crate::config::Config;
 use crate::expose::otlp::Compression;
@@ -19,6 +19,10 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// How long the fleet may take until every call below answers.
 const FIRST_DATA: Duration = Duration::from_secs(60);
 
+/// When the planned maintenance begins, and how long it takes.
+const MAINTENANCE_AHEAD: Duration = Duration::from_secs(20);
+const MAINTENANCE: Duration = Duration::from_secs(600);
+
 /// What `vitals demo` takes.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "\
@@ -27,8 +31,8 @@ Examples:
   vitals demo --data ./demo-data --duration 10m
   vitals demo --free-ports
 
-Eight agents in three regions: one is failing, one comes and goes, one has a spike in a metric every minute. The rest
-is well. Everything goes in through the service's own interfaces: heartbeats over REST, metrics over OTLP/gRPC.")]
+Nine agents in three regions: one is failing, one comes and goes, one has a spike in a metric every minute, one leaks memory,
+one is in a planned maintenance window soon. The rest is well. Everything goes in through the service's own interfaces: heartbeats over REST, metrics over OTLP/gRPC.")]
 pub struct Args {
     /// Where everything is kept; without it a folder that is deleted at the end
     #[arg(long, value_name = "DIR")]
@@ -56,24 +60,18 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
     let folder = DataFolder::new(args.data)?;
     let asks_for_token = config.auth.otlp;
     let service = serve::start(config, folder.path()).await?;
-    let token = service.auth().issue(TokenRequest {
-        subject: "demo".to_owned(),
-        email: "demo@example.com".to_owned(),
-        tenant: None,
-        agents: None,
-        ttl: 24 * HOUR,
-        scope: None,
-    })?;
+    let token = service.auth().issue(request(None))?;
     let at = service.addresses();
     let base = format!("http://{}", at.rest);
     let otlp = format!("http://{}", at.grpc);
     let beats = tokio::spawn(beat(base.clone(), token.clone()));
+    let planned = tokio::spawn(maintain(base.clone(), token.clone()));
     let exports = tokio::spawn(export(otlp.clone(), asks_for_token.then(|| token.clone())));
 
     let shown = progress::during("waiting for the fleet's first verdicts", answers(&base, &token)).await;
     if let Ok(calls) = &shown {
         println!("A fleet of {} agents is running.\n", fleet::AGENTS.len());
-        match open::link(&base, &token).await {
+        match link(service.auth(), &base).await {
             Ok(link) => println!("  The page        {link}   (signs in once; `vitals open` prints another)"),
             Err(error) => tracing::warn!(%error, "there is no link to the page"),
         }
@@ -95,8 +93,44 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
     }
     beats.abort();
     exports.abort();
+    planned.abort();
     serve::stop(service).await;
     shown.map(drop)
+}
+
+fn request(scope: Option<String>) -> TokenRequest {
+    TokenRequest {
+        subject: "demo".to_owned(),
+        email: "demo@example.com".to_owned(),
+        tenant: None,
+        agents: None,
+        ttl: 24 * HOUR,
+        scope,
+    }
+}
+
+/// The link to the page, which shows what needs the scope `admin` too: as `vitals open` for the owner of the data folder.
+async fn link(auth: &Auth, base: &str) -> Result<String, CommandError> {
+    let token = auth.issue(request(Some("telemetry:read telemetry:write admin".to_owned())))?;
+    open::link(base, &token).await
+}
+
+/// Plans a maintenance window that begins soon.
+async fn maintain(base: String, token: String) {
+    let client = reqwest::Client::new();
+    let from_now = |ahead: Duration| jiff::Timestamp::now().saturating_add(ahead).map(|time| time.to_string());
+    let (Ok(start), Ok(end)) = (from_now(MAINTENANCE_AHEAD), from_now(MAINTENANCE_AHEAD + MAINTENANCE)) else { return };
+    let window = serde_json::json!({"agent_id": fleet::MAINTAINED, "start_time": start, "end_time": end});
+    let url = format!("{base}/api/v1/telemetry/maintenance");
+    // A window is for an agent that is known.
+    for _ in 0..FIRST_DATA.as_secs() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        match client.post(&url).bearer_auth(&token).json(&window).send().await {
+            Ok(answer) if answer.status().is_success() => return,
+            answer => tracing::debug!(?answer, "the maintenance window is not planned yet"),
+        }
+    }
+    tracing::warn!("the maintenance window of the demo was not planned");
 }
 
 /// The data folder; a temporary one goes with this.

@@ -10,6 +10,7 @@ use super::routes::ROUTES;
 use super::time::Time;
 use super::{asyncapi, prefix};
 use crate::expose::Rest;
+use crate::expose::page::document::describe;
 use crate::net::Refusal;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -43,6 +44,8 @@ use vitals_core::series::MetricKind;
         (name = "query", description = "What is known, as lists"),
         (name = "stream", description = "What happens, as it happens; `/asyncapi.json` describes the messages"),
         (name = "operations", description = "Probes, plugins, alerts, maintenance windows"),
+        (name = "page", description = "Sessions of the page, where `expose.page` is on"),
+        (name = "status page", description = "For people without a token, where `expose.status_page` has a component"),
     )
 )]
 struct Frame;
@@ -307,6 +310,7 @@ async fn page(file: String) -> Response {
 async fn openapi(State(rest): State<Arc<Rest>>, headers: HeaderMap, _: Anyone) -> Json<Document> {
     let prefix = prefix::of(&rest, &headers);
     let mut document = document(rest.now());
+    describe(&mut document.0, &rest.config);
     document.0["servers"] = json!([{"url": if prefix.is_empty() { "." } else { &prefix }}]);
     Json(document)
 }

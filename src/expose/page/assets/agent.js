@@ -185,7 +185,7 @@ class AgentView {
     select.value = this.plugin ?? '';
     select.addEventListener('change', () => { this.plugin = select.value || undefined; this.fillVerdicts(); });
     fill(this.verdicts, h('div', { class: 'pad' }, h('label', { for: 'by-plugin' }, 'By ', select)),
-      rows.length ? h('div', { class: 'scroll tall', tabindex: 0, role: 'region', 'aria-label': 'Verdicts' }, h('table', { class: 'loose' }, h('thead', null, h('tr', null, ['Time', 'Plugin', 'Verdict'].map((text) => h('th', { scope: 'col', text })))), h('tbody', null, rows))) : empty('No verdict in this range.'),
+      rows.length ? h('div', { class: 'scroll tall', tabindex: 0, role: 'region', 'aria-label': 'List of verdicts' }, h('table', { class: 'loose' }, h('thead', null, h('tr', null, ['Time', 'Plugin', 'Verdict'].map((text) => h('th', { scope: 'col', text })))), h('tbody', null, rows))) : empty('No verdict in this range.'),
       this.judged.length >= MOST_VERDICTS && h('p', { class: 'note', text: `The newest ${MOST_VERDICTS}; a shorter range shows the rest.` }));
   }
 
@@ -250,7 +250,9 @@ class AgentView {
     if (!this.agent) return;
     if (kind === 'reload') { this.refresh(); this.reread(); return; }
     if (kind === 'sample') { if (!this.fixed) this.charts.hear(data); return; }
+    if (kind === 'maintenance') this.readTimeline();
     if (data.agent_id !== this.id) return;
+    if (kind === 'alert' && data.alert && this.past) this.past = [...this.past.filter((one) => one.alert_id !== data.alert.alert_id), data.alert];
     if (kind === 'outlier' && !this.fixed) this.charts.judged(data);
     if (['liveness', 'alert', 'sla'].includes(kind)) this.refreshSoon();
     if (kind === 'liveness' && data.before !== data.liveness) this.readTimeline();

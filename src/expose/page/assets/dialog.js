@@ -78,9 +78,9 @@ export function failed(what, error, again) {
 
 export const empty = (title, ...more) => h('div', { class: 'empty pad top' }, h('p', null, h('b', { text: title }), h('br'), more));
 
-// Rows without words, shown only when loading takes longer than a glance.
+// Rows without words, shown only when loading takes longer than a glance, and only while nothing else is there.
 export function bones(where, rows = 6) {
-  const timer = setTimeout(() => fill(where, h('div', { 'aria-busy': 'true' }, h('p', { class: 'pad top q', role: 'status', text: 'Loading\u2026' }),
+  const timer = setTimeout(() => where.firstElementChild || fill(where, h('div', { 'aria-busy': 'true' }, h('p', { class: 'pad top q', role: 'status', text: 'Loading\u2026' }),
     Array.from({ length: rows }, () => h('div', { class: 'bones' })))), 300);
   return () => clearTimeout(timer);
 }

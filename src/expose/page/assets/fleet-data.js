@@ -55,7 +55,7 @@ export class Fleet {
 
   // An event of the stream; the agent, and whether it is new.
   hear(data) {
-    if (data.liveness === 'gone') {
+    if (data.change === 'gone') {
       const gone = this.agents.get(data.agent_id);
       this.agents.delete(data.agent_id);
       return gone && { agent: gone, gone: true };

@@ -5,8 +5,10 @@ const grouped = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 
 export const count = (n) => (Number.isFinite(n) ? grouped.format(n) : DASH);
 
-// Three figures or so.
-export function number(n) {
+// Three figures or so; below zero with a minus, which is as wide as a figure.
+export const number = (n) => figures(n).replace(/^-/, '\u2212');
+
+function figures(n) {
   if (!Number.isFinite(n)) return DASH;
   const size = Math.abs(n);
   if (size >= 1e15 || (size > 0 && size < 1e-4)) return n.toExponential(2);

@@ -27,6 +27,8 @@ const tell = (kind, data) => listeners.forEach((hear) => hear(kind, data));
 export function start() {
   if (running) return;
   running = true;
+  // The lists are read at the start: what was before it is in them.
+  lastId = undefined;
   link.since = now();
   connect();
 }

@@ -6,7 +6,7 @@ import * as live from './live.js';
 import { bones, failed } from './dialog.js';
 import { codeInAddress, showSignIn } from './sign-in.js';
 import { listenToKeys, showKeys } from './keys.js';
-import { local, now, skew, span, utc, zoneName } from './time.js';
+import { inUtc, local, now, skew, span, utc, zoneName } from './time.js';
 import * as fleet from './fleet.js';
 import * as agent from './agent.js';
 import * as alerts from './alerts.js';
@@ -98,7 +98,7 @@ function banner(kind, text, button, act) {
 function tick() {
   const ms = now();
   const clock = $('#clock');
-  fill(clock, h('time', { datetime: new Date(ms).toISOString(), title: utc(ms), text: local(ms) }), ` ${zoneName} `, h('span', { class: 'q', text: `${new Date(ms).toISOString().slice(11, 19)} UTC` }));
+  fill(clock, h('time', { datetime: new Date(ms).toISOString(), title: utc(ms), text: local(ms) }), ` ${zoneName} `, !inUtc() && h('span', { class: 'q', text: `${new Date(ms).toISOString().slice(11, 19)} UTC` }));
   if (!live.link.up && !live.link.polled && session && now() - live.link.since > 2000) {
     const wait = Math.max(0, Math.ceil((live.link.nextTry - Date.now()) / 1000));
     banner('down', `Not connected since ${local(live.link.since)}. What is below was true then.${wait ? ` Trying again in ${wait} s.` : ' Trying again.'}`, 'Try now', live.tryNow);

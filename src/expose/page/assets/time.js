@@ -17,6 +17,8 @@ export function learn(serverTime, asked = Date.now()) {
 const two = (number) => String(number).padStart(2, '0');
 const zone = () => new Intl.DateTimeFormat(undefined, { timeZoneName: 'short' }).formatToParts(new Date()).find((part) => part.type === 'timeZoneName')?.value ?? '';
 export const zoneName = zone();
+// Where the viewer's zone is UTC, it is not said twice.
+export const inUtc = () => new Date().getTimezoneOffset() === 0 && zoneName === 'UTC';
 
 const clock = (d, seconds) => `${two(d.getHours())}:${two(d.getMinutes())}${seconds ? ':' + two(d.getSeconds()) : ''}`;
 const day = (d) => `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())}`;
@@ -43,7 +45,7 @@ export function time(value, { seconds = true } = {}) {
 export function timeBoth(value) {
   const ms = typeof value === 'number' ? value : Date.parse(value);
   if (!valid(ms)) return time(ms);
-  return h('span', { class: 'n' }, time(ms), ` ${zoneName} `, h('span', { class: 'q', text: `(${new Date(ms).toISOString().slice(11, 19)} UTC)` }));
+  return h('span', { class: 'n' }, time(ms), ` ${zoneName}`, !inUtc() && h('span', { class: 'q', text: ` (${new Date(ms).toISOString().slice(11, 19)} UTC)` }));
 }
 
 // `4 s`, `14 min`, `2 h 40 min`, `3 d 2 h`

@@ -71,7 +71,6 @@ pub fn page(shown: &Shown) -> String {
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="refresh" content="60">
 <title>{sentence} - {title}</title>
 <link rel="icon" href="{folder}/icon.svg">
 <link rel="stylesheet" href="{folder}/tokens.css">
@@ -79,7 +78,7 @@ pub fn page(shown: &Shown) -> String {
 </head>
 <body class="open">
 <a class="skip" href="#main">Skip to the content</a>
-<header class="bar"><span class="brand">{title}</span><div class="side"><span>Updated {updated}</span></div></header>
+<header class="bar"><span class="brand">{title}</span><div class="side"><span>Updated {updated}</span><a href="status">Load anew</a></div></header>
 <main id="main" tabindex="-1">
 <h1 class="vh">{title}</h1>
 <div class="public"><p class="verdict {worst}"><i class="s big" aria-hidden="true"></i><b class="lg">{sentence}</b></p>

@@ -182,3 +182,72 @@ async fn the_status_page_is_there_when_asked_for_and_names_no_agent() {
     assert_eq!((&json["title"], &json["components"][0]["name"]), (&json!("Example"), &json!("Web shop")));
     assert_eq!(json["components"][0]["daily"].as_array().unwrap().len(), 90);
 }
+
+/// The document of a service, as it answers it.
+async fn described(service: &Service) -> Value {
+    let answer = asked(service, "GET", "/openapi.json", &[], "").await;
+    assert_eq!(answer.status, 200);
+    answer.body
+}
+
+#[tokio::test]
+async fn the_document_describes_the_routes_of_the_page_that_are_on() {
+    let component = ComponentConfig { name: "Web shop".into(), group: String::new(), agents: vec!["web-*".into()] };
+    let status_page = StatusConfig { components: vec![component], ..StatusConfig::default() };
+    let sessions = ["/session", "/session/link"];
+    let public = ["/status", "/status.json", "/badge/state/{file}", "/badge/uptime/{file}"];
+    for (config, expect) in [
+        (ExposeConfig { page: false, status_page: status_page.clone(), ..ExposeConfig::default() }, [false, false]),
+        (ExposeConfig::default(), [true, false]),
+        (ExposeConfig { status_page, ..ExposeConfig::default() }, [true, true]),
+    ] {
+        let service = Service::with(config).await;
+        let document = described(&service).await;
+        for (paths, is_on) in [(&sessions[..], expect[0]), (&public[..], expect[1])] {
+            for path in paths {
+                assert_eq!(document["paths"].get(*path).is_some(), is_on, "{path}");
+                // What is described is there, and what is not is not.
+                let asked_path = path.replace("{file}", "Web%20shop.svg");
+                let method = if *path == "/session/link" { "POST" } else { "GET" };
+                assert_eq!(asked(&service, method, &asked_path, &[], "").await.status != 404, is_on, "{path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_answers_of_the_page_and_their_examples_fit_the_document() {
+    let component = ComponentConfig { name: "Web shop".into(), group: "Shop".into(), agents: vec!["web-*".into()] };
+    let status_page = StatusConfig { components: vec![component], ..StatusConfig::default() };
+    let service = Service::with(ExposeConfig { status_page, ..ExposeConfig::default() }).await;
+    let token = service.token(None, None, None);
+    assert_eq!(service.post("heartbeat", &token, &beat("web-1")).await.status, 201);
+    let document = described(&service).await;
+    let fits = |path: &str, method: &str, status: &str, value: &Value| {
+        let media = &document["paths"][path][method]["responses"][status]["content"]["application/json"];
+        let schema = schemas::within(&document, &media["schema"]);
+        assert!(schema["$ref"].is_string(), "{method} {path} {status}");
+        assert_eq!(schemas::violations(&schema, value), Vec::<String>::new(), "{method} {path}: {value}");
+        if !media["example"].is_null() {
+            assert_eq!(
+                schemas::violations(&schema, &media["example"]),
+                Vec::<String>::new(),
+                "{method} {path}, example"
+            );
+            let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+            assert_eq!(keys(value), keys(&media["example"]), "{method} {path}");
+        }
+    };
+    let bearer = format!("Bearer {token}");
+    let link = asked(&service, "POST", "/session/link", &[("authorization", &bearer)], "").await;
+    fits("/session/link", "post", "201", &link.body);
+    let code = link.body["path"].as_str().unwrap().trim_start_matches("#open=").to_owned();
+    let signed_in = asked(&service, "POST", "/session", &[], &json!({"code": code}).to_string()).await;
+    assert_eq!(signed_in.status, 200);
+    fits("/session", "post", "200", &signed_in.body);
+    fits("/session", "get", "200", &asked(&service, "GET", "/session", &[], "").await.body);
+    fits("/session", "delete", "200", &asked(&service, "DELETE", "/session", &[], "").await.body);
+    fits("/session", "post", "401", &asked(&service, "POST", "/session", &[], "{}").await.body);
+    fits("/status.json", "get", "200", &asked(&service, "GET", "/status.json", &[], "").await.body);
+    fits("/badge/state/{file}", "get", "404", &asked(&service, "GET", "/badge/state/No.svg", &[], "").await.body);
+}

@@ -84,15 +84,18 @@ async fn no_route_answers_without_a_token() {
             let path = path.replace("{agent_id}", "x").replace("{target_id}", "x").replace("{id}", "1");
             let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
             let answer = service.raw(request.as_bytes()).await;
-            if path.starts_with("/api/") {
+            if path.starts_with("/api/") || path == "/session/link" {
                 seen += 1;
                 assert_eq!(answer.status, 401, "{method} {path}");
                 assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
                 assert!(answer.body["detail"].is_string());
+            } else if path == "/session" && method == "POST" {
+                // It is no JSON, as a form of another site would be.
+                assert_eq!(answer.status, 403, "{method} {path}");
             } else {
                 assert_eq!(answer.status, 200, "{method} {path}");
             }
         }
     }
-    assert_eq!(seen, 18);
+    assert_eq!(seen, 19);
 }
