@@ -61,6 +61,10 @@ impl FromRequestParts<Arc<Rest>> for PathVariable {
 
     async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
         let path = axum::extract::Path::<String>::from_request_parts(parts, rest).await;
+        // The router takes a second slash for a variable without a text.
+        if path.as_ref().is_ok_and(|axum::extract::Path(text)| text.is_empty()) {
+            return Err(ApiError::not_found("there is no such route"));
+        }
         path.map(|axum::extract::Path(text)| Self(text)).map_err(|_| {
             ApiError::Invalid(vec![Problem::new("string_unicode", ["path"], "Input should be UTF-8", None)])
         })

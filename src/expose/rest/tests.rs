@@ -1,6 +1,7 @@
 //! The API over real sockets, with the store and evaluation in memory: shapes against the contract's schemas, walls between
 //! tenants, validation at its bounds.
 
+mod agent;
 mod answers;
 mod availability;
 mod components;

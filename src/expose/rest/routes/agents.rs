@@ -14,6 +14,7 @@ use axum::routing::get;
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::{OpenApi, ToSchema};
+use vitals_core::series::AgentDesc;
 
 const DEFAULT_AGENTS: u32 = 1_000;
 
@@ -69,6 +70,28 @@ pub struct AgentItem {
     pub series: usize,
 }
 
+impl AgentItem {
+    /// What the list says of `agent`, whose health now is `current_health`.
+    pub fn of(rest: &Rest, agent: &AgentDesc, current_health: &CurrentHealth) -> Self {
+        Self {
+            agent_id: agent.key.clone(),
+            agent_name: agent.profile.name.clone(),
+            agent_version: agent.profile.version.clone(),
+            environment: agent.profile.environment.clone(),
+            geographic_location: agent.profile.location.clone(),
+            availability_zone: agent.profile.zone.clone(),
+            first_seen: Time(agent.first_seen),
+            last_evidence: current_health.live.as_ref().map(|live| Time(live.last_evidence)),
+            liveness: current_health.live.as_ref().map(|live| liveness_name(live.liveness).to_owned()),
+            clock_skew_ms: current_health.clock_skew_ms(),
+            health: current_health.health,
+            health_score: current_health.score,
+            reported_status: current_health.reported(),
+            series: rest.registry.series_of(agent.id).len(),
+        }
+    }
+}
+
 /// Agents and systems
 #[utoipa::path(
     get, path = "/api/v1/telemetry/agents", tag = "query", security(("token" = [])),
@@ -110,22 +133,7 @@ pub async fn agents(
         .into_iter()
         .map(|agent| {
             let current_health = CurrentHealth::now(&rest, &agent);
-            AgentItem {
-                agent_id: agent.key.clone(),
-                agent_name: agent.profile.name.clone(),
-                agent_version: agent.profile.version.clone(),
-                environment: agent.profile.environment.clone(),
-                geographic_location: agent.profile.location.clone(),
-                availability_zone: agent.profile.zone.clone(),
-                first_seen: Time(agent.first_seen),
-                last_evidence: current_health.live.as_ref().map(|live| Time(live.last_evidence)),
-                liveness: current_health.live.as_ref().map(|live| liveness_name(live.liveness).to_owned()),
-                clock_skew_ms: current_health.clock_skew_ms(),
-                health: current_health.health,
-                health_score: current_health.score,
-                reported_status: current_health.reported(),
-                series: rest.registry.series_of(agent.id).len(),
-            }
+            AgentItem::of(&rest, &agent, &current_health)
         })
         .collect();
     Ok(Json(AgentList { agents, total, next }))

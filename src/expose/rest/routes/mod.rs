@@ -4,6 +4,7 @@
 //! metrics and examples all come from the `utoipa` attributes and the types in that file.
 
 mod acknowledge;
+mod agent;
 mod agents;
 mod alerts;
 mod batch;
@@ -50,6 +51,7 @@ pub const ROUTES: &[Route] = &[
     dashboard::ROUTE,
     service_health::ROUTE,
     agents::ROUTE,
+    agent::ROUTE,
     series::ROUTE,
     samples::ROUTE,
     verdicts::ROUTE,

@@ -28,7 +28,7 @@ async fn a_parameter_that_is_unknown_or_comes_twice_is_refused() {
     service.post("heartbeat", &token, &beat("web-1")).await;
     let alert = service.store.alerts.lock()[0].id.clone();
     let requests = requests(&alert);
-    assert_eq!(requests.len(), 18);
+    assert_eq!(requests.len(), 19);
     for (method, path, body) in requests {
         for (query, name) in [("nonsense=1", "nonsense"), ("limitt=5&=", "limitt"), ("%E2%82%AC", "\u{20ac}")] {
             let answer = service.send(&method, &format!("{path}?{query}"), &token, &body).await;
