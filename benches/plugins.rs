@@ -9,6 +9,7 @@ use vitals::evaluate::tenant_plugins::{AgentView, SlaView, TenantPlugins};
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use vitals_core::record::Measurements;
+use vitals_core::registry::{Quota, Registry};
 use vitals_core::series::{MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
 
 const SERIES: u32 = 10_000;
@@ -60,8 +61,10 @@ impl Rows {
 /// Native and in WebAssembly.
 fn both(set: &PluginSet, shape: Shape) -> [(&'static str, Box<dyn TenantPlugins>); 2] {
     let tenant = TenantId::default_tenant();
-    let mut both: [(_, Box<dyn TenantPlugins>); 2] =
-        [("native", Box::new(NativePlugins::default())), ("wasm", set.instances(&tenant))];
+    let mut both: [(_, Box<dyn TenantPlugins>); 2] = [
+        ("native", Box::new(NativePlugins::default())),
+        ("wasm", set.instances(&tenant, &Arc::new(Registry::new(Quota::default())))),
+    ];
     for (_, plugins) in &mut both {
         (0..SERIES).for_each(|id| plugins.open(&desc(id, shape)));
     }

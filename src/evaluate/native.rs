@@ -9,7 +9,7 @@ use vitals_core::rules::iqr::{Detector, IqrConfig, Outlier};
 use vitals_core::rules::rate::{RateConfig, Rates, unit_of_rate};
 use vitals_core::rules::seasonal::{self, Incident, SeasonalConfig, SeasonalDetector};
 use vitals_core::rules::sla::{self, SlaConfig, Windows};
-use vitals_core::series::{Part, SeriesDesc, Shape};
+use vitals_core::series::{MetricKind, Part, SeriesDesc, Shape};
 use vitals_core::verdict::{AgentHealth, Evidence, OutlierVerdict, SlaVerdict};
 
 /// The rules with their defaults. Series ids serve as series numbers.
@@ -19,6 +19,8 @@ pub struct NativePlugins {
     rates: Rates,
     /// By series id: the name and unit of its rate, for counters.
     names: Vec<Option<(String, String)>>,
+    /// By series id: whether its values are looked at for outliers.
+    are_levels: Vec<bool>,
     health: HealthConfig,
     sla: SlaConfig,
 }
@@ -30,6 +32,7 @@ impl Default for NativePlugins {
             seasonal: SeasonalDetector::new(SeasonalConfig::default()),
             rates: Rates::new(RateConfig::default()),
             names: Vec::new(),
+            are_levels: Vec::new(),
             health: HealthConfig::default(),
             sla: SlaConfig::default(),
         }
@@ -50,9 +53,11 @@ impl TenantPlugins for NativePlugins {
         let at = series.id.0 as usize;
         if at >= self.names.len() {
             self.names.resize(at + 1, None);
+            self.are_levels.resize(at + 1, false);
         }
         let spec = &series.spec;
         let is_counter = matches!(spec.shape, Shape::Cumulative { monotonic: true } | Shape::Delta { monotonic: true });
+        self.are_levels[at] = !is_counter && spec.kind != MetricKind::Uptime;
         let (suffix, unit) = match spec.part {
             Part::Value => ("rate", spec.unit.as_str()),
             Part::Count => ("count.rate", "1"),
@@ -75,26 +80,26 @@ impl TenantPlugins for NativePlugins {
         }
     }
 
-    fn derive(&mut self, batch: &Columns) -> Vec<Derived> {
+    fn derive_with(&mut self, _: usize, batch: &Columns) -> Option<Derived> {
         let (mut series, mut rows) = (Vec::<DerivedSeries>::new(), Vec::new());
         for (id, time, value) in batch.rows() {
             let Some(Some((metric, unit))) = self.names.get(id.0 as usize) else { continue };
             let Some(rate) = self.rates.step(id.0, time.0, value) else { continue };
             // Rows of one series stand together.
             if series.last().is_none_or(|last| last.from != id) {
-                series.push(DerivedSeries { from: id, metric: metric.clone(), unit: unit.clone() });
+                series.push(DerivedSeries { from: id, also: Vec::new(), metric: metric.clone(), unit: unit.clone() });
             }
             rows.push((u32::try_from(series.len() - 1).unwrap_or(u32::MAX), time, rate));
         }
-        if rows.is_empty() {
-            return Vec::new();
-        }
-        vec![Derived { evidence: evidence("rate"), series, rows }]
+        (!rows.is_empty()).then(|| Derived { evidence: evidence("rate"), series, rows })
     }
 
     fn detect(&mut self, batch: &Columns) -> Vec<Findings> {
         let (mut outliers, mut incidents) = (Vec::new(), Vec::new());
         for (row, (series, UnixNanos(time), value)) in batch.rows().enumerate() {
+            if !self.are_levels.get(series.0 as usize).copied().unwrap_or_default() {
+                continue;
+            }
             if let Some(Outlier { lower, upper, score, window }) = self.detector.judge(series.0, time, value) {
                 outliers.push((row, OutlierVerdict { series, value, lower, upper, score, window }));
             }

@@ -14,7 +14,7 @@ use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
 use vitals_core::measurement_role;
 use vitals_core::registry::Registry;
 use vitals_core::rules::streams::{Ahead, Counted, Counter, Gaps, Increment, Known};
-use vitals_core::series::{MetricKind, Origin, SeriesDesc, Shape};
+use vitals_core::series::{Origin, SeriesDesc, Shape};
 
 /// No vital, or none yet.
 pub(super) const NO_GAUGE: u32 = u32::MAX;
@@ -26,10 +26,8 @@ pub(super) const NO_CHILDREN: u32 = u32::MAX;
 pub(super) mod flag {
     /// The series' description has been looked up.
     pub const KNOWN: u16 = 1;
-    /// Rows go to the derivers.
-    pub const DERIVE: u16 = 2;
-    /// Rows go to the outlier detectors.
-    pub const DETECT: u16 = 4;
+    /// A running total that never falls.
+    pub const COUNTER: u16 = 2;
     /// Values are increments.
     pub const DELTA: u16 = 8;
     /// The plugins have been told of it.
@@ -494,7 +492,7 @@ impl SeriesState {
     /// Whether it is a cumulative counter.
     #[inline]
     fn counts(&self) -> bool {
-        self.flags & (flag::DERIVE | flag::DELTA) == flag::DERIVE
+        self.flags & (flag::COUNTER | flag::DELTA) == flag::COUNTER
     }
 
     /// Takes the next value of a series that is none of increments; what it is to those who judge.
@@ -523,17 +521,12 @@ impl SeriesState {
 fn flags(desc: &SeriesDesc) -> u16 {
     let mut flags = flag::KNOWN;
     flags |= match desc.spec.shape {
-        Shape::Gauge => flag::DETECT,
-        Shape::Cumulative { monotonic: true } => flag::DERIVE,
         // A total that goes up and down is a level (memory in use, queue length).
-        Shape::Cumulative { monotonic: false } => flag::DETECT,
-        Shape::Delta { monotonic: true } => flag::DELTA | flag::DERIVE,
-        Shape::Delta { monotonic: false } => flag::DELTA | flag::DETECT,
+        Shape::Gauge | Shape::Cumulative { monotonic: false } => 0,
+        Shape::Cumulative { monotonic: true } => flag::COUNTER,
+        Shape::Delta { monotonic: true } => flag::DELTA | flag::COUNTER,
+        Shape::Delta { monotonic: false } => flag::DELTA,
     };
-    if desc.spec.kind == MetricKind::Uptime {
-        // It only ever rises: every value would be an outlier after a restart, none before.
-        flags &= !flag::DETECT;
-    }
     if desc.spec.origin == Origin::Rest {
         flags |= flag::WATCH;
     }

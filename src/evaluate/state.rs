@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use vitals_core::ids::{AgentId, TenantId, UnixNanos};
 
 /// Goes up with every change of the types below.
-const FORMAT: u8 = 5;
+const FORMAT: u8 = 6;
 
 /// The plugins' state, with what decides which rows they are shown next.
 #[derive(Serialize, Deserialize, Default)]
@@ -16,6 +16,8 @@ pub(super) struct PluginState {
     /// When each agent was last heard of.
     pub(super) last_heard: Vec<(AgentId, UnixNanos)>,
     pub(super) tenants: Vec<(TenantId, Vec<u8>)>,
+    /// How far time had come, as plugins are told it.
+    pub(super) plugin_clock: UnixNanos,
 }
 
 /// Everything else.
@@ -23,6 +25,8 @@ pub(super) struct PluginState {
 pub(super) struct Living {
     /// How far time had come.
     pub(super) seen: UnixNanos,
+    /// How far, as plugins are told it.
+    pub(super) plugin_clock: UnixNanos,
     pub(super) series_tracker: SavedSeriesTracker,
     pub(super) agents: Vec<Agent>,
 }

@@ -13,21 +13,32 @@ use vitals_core::verdict::{AgentHealth, Evidence, OutlierVerdict, SlaVerdict};
 pub struct Derived {
     /// The plugin that made them.
     pub evidence: Arc<Evidence>,
-    /// The series, each from one source series.
+    /// The series.
     pub series: Vec<DerivedSeries>,
-    /// Row by row: index into `series`, time, value. Sorted by (source series, time).
+    /// Sample by sample: index into `series`, time, value. In order of time within a series.
     pub rows: Vec<(u32, UnixNanos, f64)>,
 }
 
 /// One series that a deriver makes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DerivedSeries {
-    /// From which series.
+    /// From which series, the one with the lowest number if there are several.
     pub from: SeriesId,
+    /// The others.
+    pub also: Vec<SeriesId>,
     /// Its metric name.
     pub metric: String,
     /// Its unit.
     pub unit: String,
+}
+
+/// Findings of one outlier detector without data.
+#[derive(Clone, Debug)]
+pub struct TickFindings {
+    /// The plugin that found them.
+    pub evidence: Arc<Evidence>,
+    /// What was found; the values are NaN.
+    pub found: Vec<OutlierVerdict>,
 }
 
 /// Findings of one outlier detector in one batch.
@@ -78,10 +89,44 @@ pub trait TenantPlugins {
     /// The plugins forget these series, whether they were told of them or restored their state. A series that comes back is
     /// told of by [`TenantPlugins::open`] again and starts without a past.
     fn close(&mut self, series: &[SeriesId]);
-    /// New samples from cumulative series.
-    fn derive(&mut self, batch: &Columns) -> Vec<Derived>;
+    /// The plugins forget these agents, as [`TenantPlugins::close`] has them forget series.
+    fn close_agents(&mut self, agents: &[AgentId]) {
+        let _ = agents;
+    }
+    /// How many derivers there are.
+    fn derivers(&self) -> usize {
+        1
+    }
+    /// What a deriver makes of a batch.
+    fn derive_with(&mut self, deriver: usize, batch: &Columns) -> Option<Derived>;
+    /// What each deriver makes of a batch.
+    fn derive(&mut self, batch: &Columns) -> Vec<Derived> {
+        (0..self.derivers()).filter_map(|deriver| self.derive_with(deriver, batch)).collect()
+    }
     /// Outliers among `batch`.
     fn detect(&mut self, batch: &Columns) -> Vec<Findings>;
+    /// Whether a plugin asks to be called without data.
+    fn wants_ticks(&self) -> bool {
+        false
+    }
+    /// Time, as the plugins are told it, has come to `now`. Called before anything else but [`TenantPlugins::restore`].
+    fn advance(&mut self, now: UnixNanos) {
+        let _ = now;
+    }
+    /// When the next call without data is due.
+    fn next_tick(&self) -> Option<UnixNanos> {
+        None
+    }
+    /// What a deriver makes of the tick at `now`, if it has one.
+    fn tick_deriver(&mut self, deriver: usize, now: UnixNanos) -> Option<Derived> {
+        let _ = (deriver, now);
+        None
+    }
+    /// What detectors find at the tick at `now`.
+    fn tick_detectors(&mut self, now: UnixNanos) -> Vec<TickFindings> {
+        let _ = now;
+        Vec::new()
+    }
     /// A health score for each row of `views` (by its number there), from each scorer that answered. An agent may stand in
     /// several rows, in the order in which they are to be judged.
     fn assess(&mut self, views: &[AgentView]) -> Vec<(Arc<Evidence>, usize, AgentHealth)>;

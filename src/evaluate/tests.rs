@@ -4,7 +4,7 @@ use super::config::EvaluateConfig;
 use super::maintenance::MaintenanceWindow;
 use super::run::replay;
 use super::shard::{Shard, ShardContext};
-use super::tenant_plugins::{AgentView, Derived, DerivedSeries, Findings, SlaView, TenantPlugins};
+use super::tenant_plugins::{AgentView, Derived, DerivedSeries, Findings, SlaView, TenantPlugins, TickFindings};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -33,6 +33,7 @@ mod forgetting;
 mod heartbeats;
 mod maintenance;
 mod memory;
+mod plugin_clock;
 mod recovery;
 mod rows;
 mod streams;
@@ -54,10 +55,19 @@ fn at(seconds: i64) -> UnixNanos {
 struct Memory {
     counters: BTreeMap<u32, (i64, f64)>,
     seen: BTreeMap<u32, u32>,
+    ticked: Option<i64>,
 }
 
 #[derive(Default)]
-struct Fake(Memory, Vec<SeriesId>);
+struct Fake {
+    memory: Memory,
+    open: Vec<SeriesId>,
+    /// Counters among them.
+    counters: Vec<SeriesId>,
+    clock: UnixNanos,
+    /// Whether it asks to be called without data, every 30 seconds.
+    wants_ticks: bool,
+}
 
 fn evidence(plugin: &str) -> Arc<Evidence> {
     Arc::new(Evidence { plugin: plugin.into(), version: "1".into(), digest: String::new(), config: String::new() })
@@ -65,42 +75,59 @@ fn evidence(plugin: &str) -> Arc<Evidence> {
 
 impl TenantPlugins for Fake {
     fn open(&mut self, series: &Arc<SeriesDesc>) {
-        assert!(!self.1.contains(&series.id), "opened twice");
-        self.1.push(series.id);
+        assert!(!self.open.contains(&series.id), "opened twice");
+        self.open.push(series.id);
+        if matches!(series.spec.shape, Shape::Cumulative { monotonic: true } | Shape::Delta { monotonic: true }) {
+            self.counters.push(series.id);
+        }
     }
 
     fn close(&mut self, series: &[SeriesId]) {
-        self.1.retain(|id| !series.contains(id));
-        self.0.counters.retain(|id, _| !series.contains(&SeriesId(*id)));
-        self.0.seen.retain(|id, _| !series.contains(&SeriesId(*id)));
+        self.open.retain(|id| !series.contains(id));
+        self.counters.retain(|id| !series.contains(id));
+        self.memory.counters.retain(|id, _| !series.contains(&SeriesId(*id)));
+        self.memory.seen.retain(|id, _| !series.contains(&SeriesId(*id)));
     }
 
-    fn derive(&mut self, batch: &Columns) -> Vec<Derived> {
+    fn derive_with(&mut self, _: usize, batch: &Columns) -> Option<Derived> {
         let mut series: Vec<DerivedSeries> = Vec::new();
         let mut rows = Vec::new();
         for (id, time, value) in batch.rows() {
-            assert!(self.1.contains(&id), "not opened");
-            let Some((then, before)) = self.0.counters.insert(id.0, (time.0, value)) else { continue };
+            assert!(self.open.contains(&id), "not opened");
+            if !self.counters.contains(&id) {
+                continue;
+            }
+            let Some((then, before)) = self.memory.counters.insert(id.0, (time.0, value)) else { continue };
             if series.last().is_none_or(|s| s.from != id) {
-                series.push(DerivedSeries { from: id, metric: format!("rate{}", id.0), unit: "1/s".into() });
+                series.push(DerivedSeries {
+                    from: id,
+                    also: Vec::new(),
+                    metric: format!("rate{}", id.0),
+                    unit: "1/s".into(),
+                });
             }
             #[allow(clippy::cast_precision_loss)]
             let rate = (value - before) / ((time.0 - then) as f64 / S as f64);
             rows.push((u32::try_from(series.len() - 1).unwrap(), time, rate));
         }
-        vec![Derived { evidence: evidence("rate"), series, rows }]
+        Some(Derived { evidence: evidence("rate"), series, rows })
     }
 
     fn detect(&mut self, batch: &Columns) -> Vec<Findings> {
         let keys: Vec<_> = batch.rows().map(|(s, t, _)| (s, t)).collect();
         assert!(keys.is_sorted());
         let mut rows = Vec::new();
+        // What time it was must not hang on the batch.
+        let score = vitals_core::time::seconds(self.clock.0);
         for (row, (series, _, value)) in batch.rows().enumerate() {
-            assert!(self.1.contains(&series), "not opened");
-            let seen = self.0.seen.entry(series.0).or_default();
+            assert!(self.open.contains(&series), "not opened");
+            if self.counters.contains(&series) {
+                continue;
+            }
+            let seen = self.memory.seen.entry(series.0).or_default();
             *seen += 1;
             if value >= 1_000.0 {
-                let outlier = OutlierVerdict { series, value, lower: 0.0, upper: 999.0, score: 1.0, window: *seen };
+                let outlier = OutlierVerdict { series, value, lower: 0.0, upper: 999.0, score, window: *seen };
                 rows.push((row, outlier));
             }
         }
@@ -108,6 +135,31 @@ impl TenantPlugins for Fake {
         let incidents = rows.iter().filter(incident).cloned().collect();
         let incidents = Findings { evidence: evidence(seasonal::PLUGIN), rows: incidents };
         vec![Findings { evidence: evidence("outlier"), rows }, incidents]
+    }
+
+    fn wants_ticks(&self) -> bool {
+        self.wants_ticks
+    }
+
+    fn advance(&mut self, now: UnixNanos) {
+        self.clock = now;
+        self.memory.ticked.get_or_insert(now.0);
+    }
+
+    fn next_tick(&self) -> Option<UnixNanos> {
+        let told = self.memory.ticked.filter(|_| self.wants_ticks)?;
+        Some(UnixNanos((told.div_euclid(30 * S) + 1) * 30 * S))
+    }
+
+    /// What it has seen so far.
+    fn tick_detectors(&mut self, now: UnixNanos) -> Vec<TickFindings> {
+        assert_eq!(self.next_tick(), Some(now));
+        self.memory.ticked = Some(now.0);
+        let found = self.memory.seen.iter().map(|(&series, &window)| {
+            let series = SeriesId(series);
+            OutlierVerdict { series, value: f64::NAN, lower: 0.0, upper: 1.0, score: 0.0, window }
+        });
+        vec![TickFindings { evidence: evidence("ticks"), found: found.collect() }]
     }
 
     fn assess(&mut self, views: &[AgentView]) -> Vec<(Arc<Evidence>, usize, AgentHealth)> {
@@ -132,11 +184,11 @@ impl TenantPlugins for Fake {
     }
 
     fn snapshot(&mut self) -> Vec<u8> {
-        serde_json::to_vec(&self.0).unwrap()
+        serde_json::to_vec(&self.memory).unwrap()
     }
 
     fn restore(&mut self, state: &[u8]) {
-        self.0 = serde_json::from_slice(state).unwrap();
+        self.memory = serde_json::from_slice(state).unwrap();
     }
 }
 
@@ -160,6 +212,10 @@ impl World {
     }
 
     fn with(config: EvaluateConfig, records: &[Record], durable: Held) -> Self {
+        Self::with_plugins(config, Arc::new(|_| Box::new(Fake::default())), records, durable)
+    }
+
+    fn with_plugins(config: EvaluateConfig, plugins: super::PluginFactory, records: &[Record], durable: Held) -> Self {
         let registry = Arc::new(Registry::new(Quota::default()));
         durable.agents.values().for_each(|a| registry.restore_agent(a.clone()));
         durable.series.values().for_each(|s| registry.restore_series(s.clone()));
@@ -173,7 +229,7 @@ impl World {
         let store = Arc::new(MemoryStore { now: Mutex::new(durable.clone()), durable: Mutex::new(durable) });
         let (live_agents, notices) = (Arc::new(LiveAgents::default()), Arc::<Mutex<Vec<Notice>>>::default());
         let context = ShardContext {
-            plugins: Arc::new(|_| Box::new(Fake::default())),
+            plugins,
             registry: registry.clone(),
             store: store.clone(),
             live_agents: live_agents.clone(),

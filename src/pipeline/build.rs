@@ -74,10 +74,10 @@ impl Stages {
         let streams = Hub::new(&config.expose.stream, registry.clone());
         remember_open(&streams, registry.as_ref(), store.as_ref())?;
         let live_agents = Arc::new(LiveAgents::default());
-        let in_force = plugins.clone();
+        let (in_force, known) = (plugins.clone(), registry.clone());
         let evaluator = Evaluator::start(
             &config.evaluate(),
-            Arc::new(move |tenant: &TenantId| in_force.read().instances(tenant)),
+            Arc::new(move |tenant: &TenantId| in_force.read().instances(tenant, &known)),
             registry.clone(),
             log.clone(),
             store.clone(),

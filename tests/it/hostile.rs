@@ -1,7 +1,7 @@
 //! A plugin can hurt only itself: one guest for each limit (`plugins/hostile`), one test of the same name.
 
 use crate::permissive_host;
-use crate::plugins::{cache_dir, desc, load, tenant};
+use crate::plugins::{cache_dir, desc, load, registry, tenant};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,13 +16,14 @@ use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 /// The hostile guests, built once.
-fn guests() -> &'static Path {
+pub fn guests() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hostile");
         let status = Command::new(env!("CARGO"))
             .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins"))
             .args(["build", "--locked", "--profile", "hostile", "--package", "hostile", "--examples"])
+            .args(["--package", "ratio", "--package", "forecast", "--package", "silence", "--lib"])
             .args(["--target", "wasm32-wasip2"])
             .env("CARGO_TARGET_DIR", &target)
             .env_remove("RUSTFLAGS")
@@ -34,15 +35,15 @@ fn guests() -> &'static Path {
     })
 }
 
-fn file(name: &str) -> PathBuf {
+pub fn file(name: &str) -> PathBuf {
     guests().join(format!("{}.wasm", name.replace('-', "_")))
 }
 
-fn config(name: &str) -> PluginConfig {
+pub fn config(name: &str) -> PluginConfig {
     PluginConfig { name: name.to_owned(), path: Some(file(name)), ..PluginConfig::default() }
 }
 
-fn limits() -> PluginLimits {
+pub fn limits() -> PluginLimits {
     // Time enough on a busy machine: which limit is met must not depend on who else computes.
     PluginLimits { deadline_ms: 20_000, memory_mb: 64, ..PluginLimits::default() }
 }
@@ -60,7 +61,7 @@ struct Stage {
 impl Stage {
     fn new(name: &str, limits: &PluginLimits) -> Self {
         let set = PluginSet::load(limits, None, &[config(name)], Some(&cache_dir())).expect("it starts");
-        let mut plugins = set.instances(&tenant());
+        let mut plugins = set.instances(&tenant(), &registry());
         plugins.open(&desc(3, Shape::Cumulative { monotonic: true }, Part::Value));
         Self { name: name.to_owned(), set, plugins, time: 0, value: 1.0 }
     }
@@ -135,8 +136,8 @@ fn grow_tables() {
             (start $grow))
         (core instance (instantiate $m))
         (instance $empty)
-        (export "vitals:plugin/lifecycle@0.1.0" (instance $empty))
-        (export "vitals:plugin/detecting@0.1.0" (instance $empty)))"#;
+        (export "vitals:plugin/lifecycle@0.2.0" (instance $empty))
+        (export "vitals:plugin/detecting@0.2.0" (instance $empty)))"#;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("grow_tables.wasm");
     std::fs::write(&file, wat::parse_str(component).expect("valid")).expect("written");

@@ -12,6 +12,7 @@ mod hostile;
 mod modules;
 mod notify;
 mod permissive_host;
+mod plugin_contract;
 mod plugins;
 mod reload;
 mod service;

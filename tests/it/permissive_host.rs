@@ -34,9 +34,11 @@ pub fn detect(path: &Path, value: f64, give: impl FnOnce(&mut WasiCtxBuilder)) -
     let mut store = Store::new(&engine, Given { wasi: wasi.build(), table: ResourceTable::new() });
     let instance = linker.instantiate(&mut store, &Component::from_file(&engine, path)?)?;
     let mut answer = [Val::Bool(false)];
-    let configure = export(&instance, &mut store, "vitals:plugin/lifecycle@0.1.0", "configure");
-    configure.call(&mut store, &[Val::String("{}".to_owned())], &mut answer)?;
-    let detect = export(&instance, &mut store, "vitals:plugin/detecting@0.1.0", "detect");
+    let configure = export(&instance, &mut store, "vitals:plugin/lifecycle@0.2.0", "configure");
+    let setup = [("config", Val::String("{}".to_owned())), ("seed", Val::U64(0))];
+    let setup = setup.map(|(name, value)| (name.to_owned(), value)).to_vec();
+    configure.call(&mut store, &[Val::Record(setup)], &mut answer)?;
+    let detect = export(&instance, &mut store, "vitals:plugin/detecting@0.2.0", "detect");
     let columns = [Val::U32(0), Val::S64(0), Val::Float64(value)].map(|cell| Val::List(vec![cell]));
     detect.call(&mut store, &columns, &mut answer)?;
     let [Val::Record(fields)] = answer else { panic!("no record: {answer:?}") };

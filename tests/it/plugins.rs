@@ -8,6 +8,7 @@ use vitals::evaluate::tenant_plugins::{AgentView, Derived, Findings, SlaView, Te
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use vitals_core::record::Measurements;
+use vitals_core::registry::{Quota, Registry};
 use vitals_core::rules::seasonal;
 use vitals_core::series::{MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
 use vitals_core::verdict::OutlierVerdict;
@@ -23,6 +24,11 @@ pub fn load(configs: &[PluginConfig]) -> Result<PluginSet, HostError> {
 
 pub fn tenant() -> TenantId {
     TenantId::default_tenant()
+}
+
+/// A registry that knows nobody.
+pub fn registry() -> Arc<Registry> {
+    Arc::new(Registry::new(Quota::default()))
 }
 
 pub fn desc(id: u32, shape: Shape, part: Part) -> Arc<SeriesDesc> {
@@ -124,7 +130,7 @@ fn seen(
 #[test]
 fn wasm_and_native_agree_and_state_survives() {
     let set = load(&[]).unwrap();
-    let mut wasm = set.instances(&tenant());
+    let mut wasm = set.instances(&tenant(), &registry());
     let mut native: Box<dyn TenantPlugins> = Box::new(NativePlugins::default());
     let mut random = Random(7);
     let (mut outliers, mut rates) = (0, 0);
@@ -133,7 +139,7 @@ fn wasm_and_native_agree_and_state_survives() {
             if n == 60 {
                 // Both end and begin anew from what they saved.
                 let (wasm_state, native_state) = (wasm.snapshot(), native.snapshot());
-                wasm = set.instances(&tenant());
+                wasm = set.instances(&tenant(), &registry());
                 native = Box::new(NativePlugins::default());
                 wasm.restore(&wasm_state);
                 native.restore(&native_state);
@@ -205,7 +211,7 @@ fn incidents(
 #[test]
 fn incidents_are_the_same_in_wasm_native_after_restarts_and_however_batches_are_cut() {
     let set = load(&[]).unwrap();
-    let wasm = || -> Box<dyn TenantPlugins> { set.instances(&tenant()) };
+    let wasm = || -> Box<dyn TenantPlugins> { set.instances(&tenant(), &registry()) };
     let native = || -> Box<dyn TenantPlugins> { Box::new(NativePlugins::default()) };
     let rows = weeks(4);
     let expected = incidents(&native, &rows, 4, &[]);
@@ -259,7 +265,7 @@ fn at_second(plugins: &mut dyn TenantPlugins, second: i64, value: f64) -> (Vec<(
 #[test]
 fn a_closed_series_comes_back_without_a_past() {
     let set = load(&[]).unwrap();
-    let wasm = || -> Box<dyn TenantPlugins> { set.instances(&tenant()) };
+    let wasm = || -> Box<dyn TenantPlugins> { set.instances(&tenant(), &registry()) };
     let native = || -> Box<dyn TenantPlugins> { Box::new(NativePlugins::default()) };
     let makers: [&dyn Fn() -> Box<dyn TenantPlugins>; 2] = [&wasm, &native];
     for (name, make) in ["wasm", "native"].into_iter().zip(makers) {
@@ -299,7 +305,7 @@ fn a_closed_series_comes_back_without_a_past() {
 #[test]
 fn wasm_and_native_agree_on_agents() {
     let set = load(&[]).unwrap();
-    let (mut wasm, mut native) = (set.instances(&tenant()), NativePlugins::default());
+    let (mut wasm, mut native) = (set.instances(&tenant(), &registry()), NativePlugins::default());
     let mut random = Random(11);
     let mut maybe = |most: f64| {
         let (present, share) = (random.next().is_multiple_of(2), random.float());
@@ -352,7 +358,7 @@ fn wasm_and_native_agree_on_agents() {
 #[test]
 fn every_verdict_names_its_plugin() {
     let set = load(&[]).unwrap();
-    let mut plugins = set.instances(&tenant());
+    let mut plugins = set.instances(&tenant(), &registry());
     plugins.open(&desc(1, Shape::Gauge, Part::Value));
     let mut batch = Columns::default();
     (0..20).for_each(|i| batch.push(SeriesId(1), UnixNanos(i * UnixNanos::SECOND), 1.0));
@@ -378,7 +384,7 @@ fn configuration_reaches_the_plugin() {
         ..PluginConfig::default()
     };
     let set = load(&[config(r#"{"min_values": 3}"#)]).unwrap();
-    let mut plugins = set.instances(&tenant());
+    let mut plugins = set.instances(&tenant(), &registry());
     plugins.open(&desc(1, Shape::Gauge, Part::Value));
     let mut batch = Columns::default();
     [1.0, 1.0, 1.0, 2.0].into_iter().zip(0..).for_each(|(v, t)| batch.push(SeriesId(1), UnixNanos(t), v));

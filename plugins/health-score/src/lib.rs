@@ -1,9 +1,10 @@
 //! The health score of an agent; the rule is `vitals_core::rules::health`.
 
+use std::collections::BTreeMap;
 use vitals_core::record::Measurements;
 use vitals_core::rules::health::{HealthConfig, score};
 use vitals_core::verdict;
-use vitals_plugin::{Agent, HealthStatus, Plugin, Score, Scorer};
+use vitals_plugin::{Agent, HealthStatus, Plugin, Score, Scorer, config_schema};
 
 macro_rules! measurements_of {
     ($($(#[$doc:meta])* $field:ident { $($rest:tt)* })*) => {
@@ -16,6 +17,8 @@ vitals_core::each_measurement!(measurements_of!);
 
 struct Health {
     config: HealthConfig,
+    /// The configurations of agents that have their own.
+    of_agents: BTreeMap<u32, HealthConfig>,
 }
 
 impl Plugin for Health {
@@ -25,14 +28,31 @@ impl Plugin for Health {
 
     fn new(config: HealthConfig) -> Result<Self, String> {
         config.check()?;
-        Ok(Self { config })
+        Ok(Self { config, of_agents: BTreeMap::new() })
+    }
+
+    fn config_schema() -> String {
+        config_schema(&HealthConfig::default(), true)
+    }
+
+    fn open_agent(&mut self, number: u32, _: &str, config: Option<HealthConfig>) -> Result<(), String> {
+        if let Some(config) = config {
+            config.check()?;
+            self.of_agents.insert(number, config);
+        }
+        Ok(())
+    }
+
+    fn close_agent(&mut self, number: u32) {
+        self.of_agents.remove(&number);
     }
 }
 
 impl Scorer for Health {
     fn score(&mut self, agent: &Agent) -> Option<Score> {
         let measurements = measurements_of(agent);
-        let health = score(&self.config, &measurements, agent.uptime_percent);
+        let health =
+            score(self.of_agents.get(&agent.number).unwrap_or(&self.config), &measurements, agent.uptime_percent);
         Some(Score {
             score: health.score,
             status: match health.status {

@@ -48,9 +48,14 @@ macro_rules! liar {
         use $crate::vitals_plugin::worlds::outlier_detector as world;
 
         $crate::vitals_plugin::__lifecycle!(Guest, outlier_detector);
+        $crate::vitals_plugin::__watching!(outlier_detector);
 
         impl world::exports::vitals::plugin::detecting::Guest for Exported {
             fn detect(_: Vec<u32>, _: Vec<i64>, _: Vec<f64>) -> $crate::Findings {
+                slot(|_| $answer)
+            }
+
+            fn tick(_: i64) -> $crate::Findings {
                 slot(|_| $answer)
             }
         }
@@ -75,7 +80,7 @@ pub fn got(attempts: &[bool]) -> Option<Finding> {
 #[must_use]
 pub fn findings(rows: Vec<u32>, others: usize, score: f64) -> Findings {
     Findings {
-        rows,
+        subjects: rows,
         lower: vec![0.0; others],
         upper: vec![1.0; others],
         scores: vec![score; others],

@@ -1,7 +1,7 @@
 //! Outliers by the interquartile range over each series' own past; the rule is `vitals_core::rules::iqr`.
 
 use vitals_core::rules::iqr;
-use vitals_plugin::{Detector, Finding, Plugin, Row};
+use vitals_plugin::{Detector, Finding, Plugin, Row, Select, Wants, config_schema};
 
 struct Iqr {
     config: iqr::IqrConfig,
@@ -16,6 +16,14 @@ impl Plugin for Iqr {
     fn new(config: iqr::IqrConfig) -> Result<Self, String> {
         config.check()?;
         Ok(Self { config, detector: iqr::Detector::new(config) })
+    }
+
+    fn config_schema() -> String {
+        config_schema(&iqr::IqrConfig::default(), false)
+    }
+
+    fn wants(&self) -> Wants {
+        Wants { selects: vec![Select::levels()], ..Wants::default() }
     }
 
     fn close(&mut self, number: u32) {

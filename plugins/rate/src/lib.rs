@@ -4,7 +4,7 @@
 //! `latency.count.rate` and `latency.sum.rate`. Buckets are left out: their rates would be many and say little.
 
 use vitals_core::rules::rate::{RateConfig, Rates, unit_of_rate};
-use vitals_plugin::{Deriver, Part, Plugin, Row, Samples, SeriesInfo, Shape};
+use vitals_plugin::{Deriver, Part, Plugin, Row, Samples, Select, SeriesInfo, Shape, Wants, config_schema};
 
 struct Rate {
     config: RateConfig,
@@ -31,6 +31,19 @@ impl Plugin for Rate {
 
     fn new(config: RateConfig) -> Result<Self, String> {
         Ok(Self { config, rates: Rates::new(config), outputs: Vec::new() })
+    }
+
+    fn config_schema() -> String {
+        config_schema(&RateConfig::default(), false)
+    }
+
+    fn wants(&self) -> Wants {
+        let counters = Select {
+            shapes: vec![Shape::Counter],
+            parts: vec![Part::Value, Part::Count, Part::Sum],
+            ..Select::default()
+        };
+        Wants { selects: vec![counters], ..Wants::default() }
     }
 
     fn open(&mut self, series: SeriesInfo) {

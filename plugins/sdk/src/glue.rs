@@ -1,5 +1,6 @@
 //! Between the generated bindings and the traits: what the macros expand to.
 
+use crate::describe::Wants;
 use crate::worlds::health_scorer::exports::vitals::plugin::scoring;
 use crate::worlds::metric_deriver::exports::vitals::plugin::deriving;
 use crate::worlds::outlier_detector::exports::vitals::plugin::detecting;
@@ -12,18 +13,40 @@ pub struct GuestInstance<P> {
     samples: Samples,
 }
 
+/// The configuration in a text.
+fn parsed<C: serde::de::DeserializeOwned>(config: &str) -> Result<C, String> {
+    serde_json::from_str(config).map_err(|error| format!("the configuration is wrong: {error}"))
+}
+
 impl<P: Plugin> GuestInstance<P> {
     /// A configured plugin.
     ///
     /// # Errors
     /// What is wrong with the configuration.
-    pub fn new(config: &str) -> Result<Self, String> {
-        let config = serde_json::from_str(config).map_err(|error| format!("the configuration is wrong: {error}"))?;
-        Ok(Self { plugin: P::new(config)?, samples: Samples::default() })
+    pub fn new(config: &str, seed: u64) -> Result<Self, String> {
+        let mut plugin = P::new(parsed(config)?)?;
+        plugin.seed(seed);
+        Ok(Self { plugin, samples: Samples::default() })
     }
 
-    pub fn open(&mut self, series: Vec<SeriesInfo>) {
-        series.into_iter().for_each(|one| self.plugin.open(one));
+    #[must_use]
+    pub fn wants(&self) -> Wants {
+        self.plugin.wants()
+    }
+
+    pub fn open_agent(&mut self, number: u32, key: &str, config: Option<&str>) {
+        let opened = config.map(parsed).transpose().and_then(|config| self.plugin.open_agent(number, key, config));
+        if let Err(reason) = opened {
+            panic!("the configuration of the agent {key} cannot be used: {reason}");
+        }
+    }
+
+    pub fn close_agents(&mut self, numbers: &[u32]) {
+        numbers.iter().for_each(|&number| self.plugin.close_agent(number));
+    }
+
+    pub fn open(&mut self, series: SeriesInfo) {
+        self.plugin.open(series);
     }
 
     pub fn close(&mut self, numbers: &[u32]) {
@@ -39,8 +62,8 @@ impl<P: Plugin> GuestInstance<P> {
     ///
     /// # Errors
     /// What is wrong with the state.
-    pub fn restore(&mut self, state: &[u8]) -> Result<(), String> {
-        self.plugin.restore(state)
+    pub fn restore(&mut self, version: u32, state: &[u8]) -> Result<(), String> {
+        if version == P::STATE_VERSION { self.plugin.restore(state) } else { self.plugin.restore_older(version, state) }
     }
 }
 
@@ -51,33 +74,46 @@ fn rows<'a>(series: &'a [u32], times: &'a [i64], values: &'a [f64]) -> impl Iter
 
 impl<P: Deriver> GuestInstance<P> {
     pub fn derive(&mut self, series: &[u32], times: &[i64], values: &[f64]) -> deriving::Derived {
-        for (number, row) in rows(series, times, values) {
-            self.samples.at(number);
+        for (_, row) in rows(series, times, values) {
+            self.samples.at(row.time);
             self.plugin.derive(row, &mut self.samples);
         }
         self.samples.take()
     }
+
+    pub fn tick_deriver(&mut self, now: i64) -> deriving::Derived {
+        self.samples.at(now);
+        self.plugin.tick(now, &mut self.samples);
+        self.samples.take()
+    }
+}
+
+fn findings(found: impl Iterator<Item = (u32, crate::Finding)>) -> detecting::Findings {
+    let mut out = detecting::Findings {
+        subjects: Vec::new(),
+        lower: Vec::new(),
+        upper: Vec::new(),
+        scores: Vec::new(),
+        windows: Vec::new(),
+    };
+    for (subject, found) in found {
+        out.subjects.push(subject);
+        out.lower.push(found.lower);
+        out.upper.push(found.upper);
+        out.scores.push(found.score);
+        out.windows.push(found.window);
+    }
+    out
 }
 
 impl<P: Detector> GuestInstance<P> {
     pub fn detect(&mut self, series: &[u32], times: &[i64], values: &[f64]) -> detecting::Findings {
-        let mut out = detecting::Findings {
-            rows: Vec::new(),
-            lower: Vec::new(),
-            upper: Vec::new(),
-            scores: Vec::new(),
-            windows: Vec::new(),
-        };
-        for (number, row) in rows(series, times, values) {
-            if let Some(found) = self.plugin.judge(row) {
-                out.rows.push(number);
-                out.lower.push(found.lower);
-                out.upper.push(found.upper);
-                out.scores.push(found.score);
-                out.windows.push(found.window);
-            }
-        }
-        out
+        let judge = |(number, row)| self.plugin.judge(row).map(|found| (number, found));
+        findings(rows(series, times, values).filter_map(judge))
+    }
+
+    pub fn tick_detector(&mut self, now: i64) -> detecting::Findings {
+        findings(self.plugin.tick(now).into_iter())
     }
 }
 
@@ -146,6 +182,8 @@ impl<P: Evaluator> GuestInstance<P> {
 #[macro_export]
 macro_rules! __lifecycle {
     ($plugin:ty, $world:ident) => {
+        use $crate::worlds::$world::exports::vitals::plugin::lifecycle as told;
+
         struct Exported;
 
         ::std::thread_local! {
@@ -157,34 +195,86 @@ macro_rules! __lifecycle {
             SLOT.with_borrow_mut(|slot| f(slot.as_mut().expect("configure comes first")))
         }
 
-        impl $crate::worlds::$world::exports::vitals::plugin::lifecycle::Guest for Exported {
-            fn describe() -> $crate::worlds::$world::exports::vitals::plugin::lifecycle::Metadata {
-                $crate::worlds::$world::exports::vitals::plugin::lifecycle::Metadata {
+        impl told::Guest for Exported {
+            fn describe() -> told::Manifest {
+                let wants = SLOT.with_borrow(|slot| slot.as_ref().map($crate::glue::GuestInstance::wants));
+                let wants = wants.unwrap_or_default();
+                let selector = |select: $crate::Select| told::Selector {
+                    metrics: select.metrics,
+                    kinds: select.kinds,
+                    shapes: select.shapes,
+                    parts: select.parts,
+                    origins: select.origins,
+                    attributes: select.attributes,
+                    resource_attributes: select.resource_attributes,
+                };
+                told::Manifest {
                     name: <$plugin as $crate::Plugin>::NAME.to_owned(),
                     version: <$plugin as $crate::Plugin>::VERSION.to_owned(),
+                    config_schema: <$plugin as $crate::Plugin>::config_schema(),
+                    state_version: <$plugin as $crate::Plugin>::STATE_VERSION,
+                    agents: wants.agents,
+                    selects: wants.selects.into_iter().map(selector).collect(),
+                    interval_seconds: wants.interval_seconds,
                 }
             }
 
-            fn configure(config: String) -> Result<(), String> {
-                let new = $crate::glue::GuestInstance::new(&config)?;
+            fn configure(setup: told::Setup) -> Result<(), String> {
+                let new = $crate::glue::GuestInstance::new(&setup.config, setup.seed)?;
                 SLOT.set(Some(new));
                 Ok(())
             }
 
-            fn open_series(series: Vec<$crate::SeriesInfo>) {
-                slot(|slot| slot.open(series));
+            fn open_agents(agents: Vec<told::AgentInfo>) {
+                slot(|slot| {
+                    agents.iter().for_each(|one| slot.open_agent(one.number, &one.key, one.config.as_deref()));
+                });
             }
 
-            fn close_series(numbers: Vec<u32>) {
-                slot(|slot| slot.close(&numbers));
+            fn close_agents(numbers: Vec<u32>) {
+                slot(|slot| slot.close_agents(&numbers));
             }
 
             fn snapshot() -> Vec<u8> {
                 slot(|slot| slot.snapshot())
             }
 
-            fn restore(state: Vec<u8>) -> Result<(), String> {
-                slot(|slot| slot.restore(&state))
+            fn restore(version: u32, state: Vec<u8>) -> Result<(), String> {
+                slot(|slot| slot.restore(version, &state))
+            }
+        }
+    };
+}
+
+/// What a deriver or a detector hears of series, after [`__lifecycle`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __watching {
+    ($world:ident) => {
+        impl $crate::worlds::$world::exports::vitals::plugin::watching::Guest for Exported {
+            fn open_series(series: Vec<$crate::worlds::$world::exports::vitals::plugin::watching::SeriesInfo>) {
+                slot(|slot| {
+                    for one in series {
+                        slot.open($crate::SeriesInfo {
+                            number: one.number,
+                            agent: one.agent,
+                            metric: one.metric,
+                            unit: one.unit,
+                            kind: one.kind,
+                            shape: one.shape,
+                            part: one.part,
+                            bound: one.bound,
+                            origin: one.origin,
+                            seed: one.seed,
+                            attributes: one.attributes,
+                            resource_attributes: one.resource_attributes,
+                        });
+                    }
+                });
+            }
+
+            fn close_series(numbers: Vec<u32>) {
+                slot(|slot| slot.close(&numbers));
             }
         }
     };
@@ -196,14 +286,17 @@ macro_rules! metric_deriver {
     ($plugin:ty) => {
         const _: () = {
             $crate::__lifecycle!($plugin, metric_deriver);
+            $crate::__watching!(metric_deriver);
 
-            impl $crate::worlds::metric_deriver::exports::vitals::plugin::deriving::Guest for Exported {
-                fn derive(
-                    series: Vec<u32>,
-                    times: Vec<i64>,
-                    values: Vec<f64>,
-                ) -> $crate::worlds::metric_deriver::exports::vitals::plugin::deriving::Derived {
+            use $crate::worlds::metric_deriver::exports::vitals::plugin::deriving;
+
+            impl deriving::Guest for Exported {
+                fn derive(series: Vec<u32>, times: Vec<i64>, values: Vec<f64>) -> deriving::Derived {
                     slot(|slot| slot.derive(&series, &times, &values))
+                }
+
+                fn tick(now: i64) -> deriving::Derived {
+                    slot(|slot| slot.tick_deriver(now))
                 }
             }
 
@@ -218,14 +311,17 @@ macro_rules! outlier_detector {
     ($plugin:ty) => {
         const _: () = {
             $crate::__lifecycle!($plugin, outlier_detector);
+            $crate::__watching!(outlier_detector);
 
-            impl $crate::worlds::outlier_detector::exports::vitals::plugin::detecting::Guest for Exported {
-                fn detect(
-                    series: Vec<u32>,
-                    times: Vec<i64>,
-                    values: Vec<f64>,
-                ) -> $crate::worlds::outlier_detector::exports::vitals::plugin::detecting::Findings {
+            use $crate::worlds::outlier_detector::exports::vitals::plugin::detecting;
+
+            impl detecting::Guest for Exported {
+                fn detect(series: Vec<u32>, times: Vec<i64>, values: Vec<f64>) -> detecting::Findings {
                     slot(|slot| slot.detect(&series, &times, &values))
+                }
+
+                fn tick(now: i64) -> detecting::Findings {
+                    slot(|slot| slot.tick_detector(now))
                 }
             }
 

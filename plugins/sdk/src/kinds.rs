@@ -1,5 +1,6 @@
 //! What an author implements.
 
+use crate::describe::Wants;
 use crate::worlds::health_scorer::exports::vitals::plugin::scoring;
 use crate::worlds::metric_deriver::exports::vitals::plugin::deriving::{Derived, OutputSeries};
 use crate::{HealthStatus, Risk, SeriesInfo};
@@ -11,8 +12,16 @@ pub trait Plugin: Sized {
     const NAME: &'static str;
     /// Its version; `env!("CARGO_PKG_VERSION")` is a good one.
     const VERSION: &'static str;
+    /// The version of the form of its state.
+    const STATE_VERSION: u32 = 1;
     /// Its configuration. Give it `#[serde(default, deny_unknown_fields)]`, so that `{}` works and typing errors are told.
     type Config: DeserializeOwned;
+
+    /// JSON Schema of the configuration, which the host shows and enforces. Unless it is written here, any object fits;
+    /// [`config_schema`](crate::config_schema) makes one of the defaults.
+    fn config_schema() -> String {
+        r#"{"type":"object"}"#.to_owned()
+    }
 
     /// The plugin with its configuration and without state.
     ///
@@ -20,7 +29,32 @@ pub trait Plugin: Sized {
     /// One sentence that tells the operator what is wrong with the configuration.
     fn new(config: Self::Config) -> Result<Self, String>;
 
-    /// Hears of a series before its first row, and again after each start.
+    /// Hears where chance starts, once, after [`Plugin::new`].
+    fn seed(&mut self, seed: u64) {
+        let _ = seed;
+    }
+
+    /// What it is to be shown, and how often it is to be called without data. Unless it is written here: everything, never.
+    fn wants(&self) -> Wants {
+        Wants::default()
+    }
+
+    /// Hears of an agent before anything names it, and again after each start. `config` is the configuration of this
+    /// agent, if the operator has set something for it.
+    ///
+    /// # Errors
+    /// What is wrong with that configuration; the call is lost.
+    fn open_agent(&mut self, number: u32, key: &str, config: Option<Self::Config>) -> Result<(), String> {
+        let _ = (number, key, config);
+        Ok(())
+    }
+
+    /// Forgets an agent, of which it may hold nothing. One that comes back is opened again.
+    fn close_agent(&mut self, number: u32) {
+        let _ = number;
+    }
+
+    /// Hears of a series before its first row, and again after each start. Only derivers and detectors do.
     fn open(&mut self, series: SeriesInfo) {
         let _ = series;
     }
@@ -43,6 +77,15 @@ pub trait Plugin: Sized {
         let _ = state;
         Ok(())
     }
+
+    /// Puts back a state of an older form. Unless it is written here, such a state is refused.
+    ///
+    /// # Errors
+    /// One sentence; the plugin then starts empty.
+    fn restore_older(&mut self, version: u32, state: &[u8]) -> Result<(), String> {
+        let _ = state;
+        Err(format!("the state has version {version}, this plugin knows version {}", Self::STATE_VERSION))
+    }
 }
 
 /// One sample.
@@ -60,16 +103,21 @@ pub struct Row {
 pub trait Deriver: Plugin {
     /// Looks at one sample; what it makes of it goes to `out`.
     fn derive(&mut self, row: Row, out: &mut Samples);
+
+    /// Time has come to `now`; what it makes of that goes to `out`. Called as often as [`Plugin::wants`] says.
+    fn tick(&mut self, now: i64, out: &mut Samples) {
+        let _ = (now, out);
+    }
 }
 
 /// Where a deriver puts its samples.
 #[derive(Debug, Default)]
 pub struct Samples {
-    row: u32,
+    time: i64,
     declared: u32,
-    fresh: Vec<OutputSeries>,
-    rows: Vec<u32>,
-    outputs: Vec<u32>,
+    outputs: Vec<OutputSeries>,
+    series: Vec<u32>,
+    times: Vec<i64>,
     values: Vec<f64>,
 }
 
@@ -77,29 +125,39 @@ impl Samples {
     /// Makes a new series of the agent of series `source`; its number is what [`Samples::push`] wants. Keep it: a series
     /// is declared once.
     pub fn declare(&mut self, source: u32, metric: String, unit: String) -> u32 {
-        self.fresh.push(OutputSeries { source, metric, unit });
+        self.declare_from(vec![source], metric, unit)
+    }
+
+    /// Makes a new series from several, which have one agent. It has the attributes that all of them have alike.
+    pub fn declare_from(&mut self, sources: Vec<u32>, metric: String, unit: String) -> u32 {
+        self.outputs.push(OutputSeries { sources, metric, unit });
         self.declared += 1;
         self.declared - 1
     }
 
-    /// A sample of the declared series `output`, at the time of the row that is looked at. NaN is left out.
+    /// A sample of the declared series `output`, at the time of the row that is looked at, or of the tick. NaN is left out.
     pub fn push(&mut self, output: u32, value: f64) {
+        self.push_at(output, self.time, value);
+    }
+
+    /// A sample at another time, after the one before it of this output. NaN is left out.
+    pub fn push_at(&mut self, output: u32, time: i64, value: f64) {
         if !value.is_nan() {
-            self.rows.push(self.row);
-            self.outputs.push(output);
+            self.series.push(output);
+            self.times.push(time);
             self.values.push(value);
         }
     }
 
-    pub(crate) fn at(&mut self, row: u32) {
-        self.row = row;
+    pub(crate) fn at(&mut self, time: i64) {
+        self.time = time;
     }
 
     pub(crate) fn take(&mut self) -> Derived {
         Derived {
-            series: std::mem::take(&mut self.fresh),
-            rows: std::mem::take(&mut self.rows),
             outputs: std::mem::take(&mut self.outputs),
+            series: std::mem::take(&mut self.series),
+            times: std::mem::take(&mut self.times),
             values: std::mem::take(&mut self.values),
         }
     }
@@ -109,6 +167,13 @@ impl Samples {
 pub trait Detector: Plugin {
     /// Judges one sample.
     fn judge(&mut self, row: Row) -> Option<Finding>;
+
+    /// Time has come to `now`: what it finds of series, in rising order of their numbers. Called as often as
+    /// [`Plugin::wants`] says.
+    fn tick(&mut self, now: i64) -> Vec<(u32, Finding)> {
+        let _ = now;
+        Vec::new()
+    }
 }
 
 /// A value that does not fit.

@@ -37,6 +37,7 @@
 //!
 //! The contract itself, with units and ranges, is `wit/vitals.wit`.
 
+mod describe;
 #[doc(hidden)]
 pub mod glue;
 mod kinds;
@@ -45,9 +46,41 @@ pub mod worlds {
     pub use vitals_world_health_scorer as health_scorer;
     pub use vitals_world_metric_deriver as metric_deriver;
     pub use vitals_world_outlier_detector as outlier_detector;
+    pub use vitals_world_common as shared;
     pub use vitals_world_sla_evaluator as sla_evaluator;
 }
 
+pub use describe::{Select, Wants, config_schema, random};
 pub use kinds::{Agent, Deriver, Detector, Evaluator, Finding, Objective, Plugin, Report, Row, Samples, Score, Scorer};
 pub use serde;
-pub use worlds::metric_deriver::vitals::plugin::types::{HealthStatus, Part, Risk, SeriesInfo, Shape};
+pub use worlds::shared::vitals::plugin::log::{Level, write as log};
+pub use worlds::shared::vitals::plugin::types::{HealthStatus, Origin, Part, Risk, Shape};
+
+/// What is known of a series; made from what the host tells.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeriesInfo {
+    /// Its number: small and dense, an index into a vector of states.
+    pub number: u32,
+    /// The number of its agent.
+    pub agent: u32,
+    /// The metric's name.
+    pub metric: String,
+    /// The unit in UCUM.
+    pub unit: String,
+    /// The typed kind, e.g. `cpu_usage`.
+    pub kind: String,
+    /// How its values follow one another.
+    pub shape: Shape,
+    /// Which number of the metric's points it carries.
+    pub part: Part,
+    /// The upper bound of a bucket, or the quantile; NaN for other parts.
+    pub bound: f64,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Where chance starts for this series; see [`random`].
+    pub seed: u64,
+    /// The point's attributes, sorted by key.
+    pub attributes: Vec<(String, String)>,
+    /// The resource's attributes, sorted by key.
+    pub resource_attributes: Vec<(String, String)>,
+}

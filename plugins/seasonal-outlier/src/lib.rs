@@ -1,7 +1,7 @@
 //! Incidents by the whole past of each series; the rule is `vitals_core::rules::seasonal`.
 
 use vitals_core::rules::seasonal::{SeasonalConfig, SeasonalDetector};
-use vitals_plugin::{Detector, Finding, Plugin, Row};
+use vitals_plugin::{Detector, Finding, Plugin, Row, Select, Wants, config_schema};
 
 struct SeasonalOutlier {
     config: SeasonalConfig,
@@ -16,6 +16,14 @@ impl Plugin for SeasonalOutlier {
     fn new(config: SeasonalConfig) -> Result<Self, String> {
         config.check()?;
         Ok(Self { config, detector: SeasonalDetector::new(config) })
+    }
+
+    fn config_schema() -> String {
+        config_schema(&SeasonalConfig::default(), false)
+    }
+
+    fn wants(&self) -> Wants {
+        Wants { selects: vec![Select::levels()], ..Wants::default() }
     }
 
     fn close(&mut self, number: u32) {

@@ -1,7 +1,9 @@
 //! What is checked before an answer is believed.
 
 use super::abi;
+use super::component::PluginKind;
 use super::error::InvalidAnswer;
+use vitals_core::series::MetricKind;
 
 /// That all columns have as many rows as the first.
 fn same_length<const N: usize>(rows: usize, columns: [usize; N]) -> Result<(), InvalidAnswer> {
@@ -26,14 +28,23 @@ fn in_batch(rows: &[u32], count: usize) -> Result<(), InvalidAnswer> {
 
 pub(super) fn findings(answer: &abi::Findings, count: usize) -> Result<(), InvalidAnswer> {
     let lengths = [answer.lower.len(), answer.upper.len(), answer.scores.len(), answer.windows.len()];
-    same_length(answer.rows.len(), lengths)?;
-    rising(&answer.rows, count)?;
+    same_length(answer.subjects.len(), lengths)?;
+    rising(&answer.subjects, count)?;
     if let Some(&score) = answer.scores.iter().find(|score| score.is_nan() || **score < 0.0) {
         return Err(InvalidAnswer::Score(score));
     }
     let mut bounds = answer.lower.iter().zip(&answer.upper);
     match bounds.find(|(lower, upper)| !matches!(lower.partial_cmp(upper), Some(order) if order.is_le())) {
         Some((&lower, &upper)) => Err(InvalidAnswer::Bounds(lower, upper)),
+        None => Ok(()),
+    }
+}
+
+/// Findings of a tick, about the series for which `is_open` holds.
+pub(super) fn findings_of_tick(answer: &abi::Findings, is_open: impl Fn(u32) -> bool) -> Result<(), InvalidAnswer> {
+    findings(answer, usize::MAX)?;
+    match answer.subjects.iter().find(|&&series| !is_open(series)) {
+        Some(&series) => Err(InvalidAnswer::Source(series)),
         None => Ok(()),
     }
 }
@@ -68,24 +79,51 @@ pub(super) fn reports(answer: &abi::Reports, count: usize) -> Result<(), Invalid
     }
 }
 
-/// Rows may come again for another derived series, but never fall.
-pub(super) fn derived(answer: &abi::Derived, count: usize) -> Result<(), InvalidAnswer> {
-    same_length(answer.rows.len(), [answer.outputs.len(), answer.values.len()])?;
-    if let Some(pair) = answer.rows.windows(2).find(|pair| pair[0] > pair[1]) {
-        return Err(InvalidAnswer::Order(pair[1]));
-    }
-    in_batch(&answer.rows, count)?;
+/// Times are looked at where the outputs are known.
+pub(super) fn derived(answer: &abi::Derived) -> Result<(), InvalidAnswer> {
+    same_length(answer.series.len(), [answer.times.len(), answer.values.len()])?;
     if answer.values.iter().any(|value| value.is_nan()) {
         return Err(InvalidAnswer::Value);
     }
     Ok(())
 }
 
-pub(super) fn metadata(answer: &abi::Metadata) -> Result<(), InvalidAnswer> {
+/// Most patterns and selectors of a manifest.
+const MOST_PATTERNS: usize = 64;
+/// Longest text of a pattern.
+const LONGEST_PATTERN: usize = 1024;
+
+pub(super) fn manifest(answer: &abi::Manifest, kind: PluginKind) -> Result<(), InvalidAnswer> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let good = (1..=64).contains(&answer.name.len())
         && answer.name.chars().all(allowed)
         && (1..=64).contains(&answer.version.len())
         && answer.version.chars().all(|c| c.is_ascii_graphic());
-    if good { Ok(()) } else { Err(InvalidAnswer::Metadata(answer.name.chars().take(100).collect())) }
+    if !good {
+        return Err(InvalidAnswer::Metadata(answer.name.chars().take(100).collect()));
+    }
+    let texts = answer.selects.iter().flat_map(|select| {
+        let pairs = select.attributes.iter().chain(&select.resource_attributes);
+        let pairs = pairs.flat_map(|(key, value)| [key, value]);
+        select.metrics.iter().chain(&select.kinds).chain(pairs)
+    });
+    let patterns = answer.agents.iter().chain(texts);
+    if answer.selects.len() > MOST_PATTERNS || patterns.clone().count() > MOST_PATTERNS * MOST_PATTERNS {
+        return Err(InvalidAnswer::Manifest("more than 64 selectors".to_owned()));
+    }
+    if patterns.clone().any(|text| text.len() > LONGEST_PATTERN) {
+        return Err(InvalidAnswer::Manifest("a pattern of more than 1,024 bytes".to_owned()));
+    }
+    let unknown = |name: &&String| MetricKind::ALL.iter().all(|kind| kind.name() != name.as_str());
+    if let Some(kind) = answer.selects.iter().flat_map(|select| &select.kinds).find(unknown) {
+        return Err(InvalidAnswer::Manifest(format!("a selector for the kind {kind:?}, which is none")));
+    }
+    if !answer.interval_seconds.is_multiple_of(10) {
+        let seconds = answer.interval_seconds;
+        return Err(InvalidAnswer::Manifest(format!("an interval of {seconds} seconds, no multiple of 10")));
+    }
+    if !kind.watches() && (answer.interval_seconds > 0 || !answer.selects.is_empty()) {
+        return Err(InvalidAnswer::Manifest("selectors or an interval, which this world does not have".to_owned()));
+    }
+    Ok(())
 }

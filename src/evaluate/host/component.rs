@@ -26,6 +26,11 @@ impl PluginKind {
     pub(super) const ALL: [Self; 4] =
         [Self::MetricDeriver, Self::OutlierDetector, Self::HealthScorer, Self::SlaEvaluator];
 
+    /// Whether such a plugin hears of series.
+    pub(super) fn watches(self) -> bool {
+        matches!(self, Self::MetricDeriver | Self::OutlierDetector)
+    }
+
     /// The interface and the function that make a plugin this kind.
     pub(super) fn function(self) -> (&'static str, &'static str) {
         match self {
@@ -43,9 +48,8 @@ pub(super) struct Compiled {
     pub(super) pre: InstancePre<Guest>,
     /// SHA-256 of the component, hex.
     pub(super) digest: String,
-    /// Its own name; known once it was asked.
-    pub(super) name: Option<String>,
-    pub(super) version: String,
+    /// What it said of itself before it had a configuration.
+    pub(super) manifest: Option<abi::Manifest>,
 }
 
 impl Compiled {
@@ -54,6 +58,9 @@ impl Compiled {
         let plugin = || label.to_owned();
         let component = Component::from_binary(engine, bytes)
             .map_err(|error| HostError::Compile { plugin: plugin(), reason: format!("{error:#}") })?;
+        if let Some(found) = other_version(engine, &component) {
+            return Err(HostError::Version { plugin: plugin(), found, served: abi::VERSION.to_owned() });
+        }
         let exports = |interface| component.get_export_index(None, interface).is_some();
         let kind = PluginKind::ALL
             .into_iter()
@@ -63,8 +70,18 @@ impl Compiled {
         let pre = linker
             .instantiate_pre(&component)
             .map_err(|error| HostError::Imports { plugin: plugin(), reason: format!("{error:#}") })?;
-        Ok(Self { kind, pre, digest: hex(&Sha256::digest(bytes)), name: None, version: String::new() })
+        Ok(Self { kind, pre, digest: hex(&Sha256::digest(bytes)), manifest: None })
     }
+}
+
+/// The version of the contract that a component was built for, if this host does not serve it.
+fn other_version(engine: &Engine, component: &Component) -> Option<String> {
+    let (served, _) = abi::VERSION.rsplit_once('.')?;
+    component.component_type().exports(engine).find_map(|(name, _)| {
+        let (_, version) = name.strip_prefix(abi::PACKAGE)?.split_once('@')?;
+        let is_served = version.rsplit_once('.').is_some_and(|(minor, _)| minor == served);
+        (!is_served).then(|| version.to_owned())
+    })
 }
 
 /// Lower-case hexadecimal.

@@ -55,6 +55,25 @@ pub struct PluginConfig {
     pub path: Option<PathBuf>,
     /// `true` leaves the plugin out.
     pub disabled: bool,
-    /// What is given to it; its own documentation says what it understands.
+    /// What is given to it; its schema says what it understands.
+    pub config: serde_json::Map<String, serde_json::Value>,
+    /// Only agents with one of these keys are shown to it; `*` stands for any characters, empty is all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<String>,
+    /// Only metrics of these names are shown to it, if it is a deriver or a detector; `*` stands for any characters, empty is all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<String>,
+    /// What is given to it for some agents in place of what `config` says. Where several fit, the later one counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub per_agent: Vec<AgentSettings>,
+}
+
+/// What is given to a plugin for some agents.
+#[derive(Deserialize, Serialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentSettings {
+    /// The agents' keys; `*` stands for any characters.
+    pub agents: Vec<String>,
+    /// Properties that the plugin's schema marks with `x-per-agent`.
     pub config: serde_json::Map<String, serde_json::Value>,
 }

@@ -34,11 +34,23 @@ pub enum HostError {
     },
     /// It exports none of the four worlds of the contract.
     #[error(
-        "{plugin} exports none of the plugin worlds of vitals:plugin@0.1.0 (metric-deriver, outlier-detector, health-scorer, sla-evaluator)"
+        "{plugin} exports none of the plugin worlds of vitals:plugin@0.2.0 (metric-deriver, outlier-detector, health-scorer, sla-evaluator)"
     )]
     NoWorld {
         /// The plugin's name or file.
         plugin: String,
+    },
+    /// It was built for another version of the contract.
+    #[error(
+        "{plugin} was built for version {found} of the plugin contract, this service has version {served}: build it anew with wit/ of this version"
+    )]
+    Version {
+        /// The plugin's name or file.
+        plugin: String,
+        /// The version that it was built for.
+        found: String,
+        /// The version that is served.
+        served: String,
     },
     /// It wants something that the host does not give.
     #[error("{plugin} imports something that a plugin is not given: {reason}")]
@@ -143,6 +155,9 @@ pub enum Limit {
     /// A larger answer.
     #[error("the plugin's answer is larger than {0} bytes")]
     Output(usize),
+    /// It asks for too many random bytes.
+    #[error("the plugin asks for more than a megabyte of random bytes")]
+    Random,
     /// It wants to wait.
     #[error("the plugin wants to wait, which a plugin must not")]
     Wait,
@@ -177,9 +192,31 @@ pub enum InvalidAnswer {
     /// A derived series that was not declared.
     #[error("derived series {0} was never declared")]
     Output(u32),
-    /// A derived series of a series that was not in the batch or not the row's.
-    #[error("a derived series of series {0}, which it is not made from")]
+    /// A series that is not open.
+    #[error("series {0} is named, which is not open")]
     Source(u32),
+    /// A derived series without sources.
+    #[error("a derived series that is made from nothing")]
+    NoSource,
+    /// Sources of several agents.
+    #[error("the sources of a derived series belong to more than one agent")]
+    Agents,
+    /// A time that does not rise, or lies ahead.
+    #[error("a sample at {time}, which is not after {after} or is after {newest}")]
+    Time {
+        /// Its time.
+        time: i64,
+        /// The time of the sample before it.
+        after: i64,
+        /// The newest time that is possible.
+        newest: i64,
+    },
+    /// Something in a manifest that cannot be.
+    #[error("the manifest has {0}")]
+    Manifest(String),
+    /// A manifest that says something else than before.
+    #[error("the manifest's name, version, schema or state version is another one after `configure`")]
+    Changed,
     /// A name or a unit that is too long or empty.
     #[error("a name or unit of {0} bytes")]
     Name(usize),

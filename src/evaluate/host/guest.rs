@@ -2,16 +2,17 @@
 
 use super::config::PluginLimits;
 use super::error::Limit;
+use super::ground::{self, Ground};
+use super::plugin_log::{self, LogRoom};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::io::AsyncWrite;
 use wasmtime::component::{Linker, Resource, ResourceTable};
 use wasmtime::{Engine, ResourceLimiter};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{DynPollable, OutputStream, Pollable, StreamError, StreamResult};
-use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 /// The host's side of one instance.
 pub(super) struct Guest {
@@ -19,43 +20,43 @@ pub(super) struct Guest {
     table: ResourceTable,
     pub(super) caps: Caps,
     pub(super) log: Log,
+    /// The plugin's name, for what it logs.
+    pub(super) name: String,
+    pub(super) ground: Ground,
+    pub(super) log_room: LogRoom,
 }
 
 impl Guest {
-    pub(super) fn new(limits: &PluginLimits) -> Self {
+    pub(super) fn new(name: String, limits: &PluginLimits, ground: &Ground) -> Self {
         let log = Log { text: Arc::default(), limit: limits.log_bytes };
-        // No file, no argument, no variable, no address, no name: that is the builder's own default, said again. Its clock is
-        // not: it would tell the time.
+        // No file, no argument, no variable, no address, no name: that is the builder's own default, said again. Its clocks
+        // are not: they would tell the time.
         let wasi = WasiCtx::builder()
             .stdout(log.clone())
             .stderr(log.clone())
-            .wall_clock(Stopped)
+            .wall_clock(ground.clock())
+            .monotonic_clock(ground.clock())
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .socket_addr_check(|_, _| Box::pin(async { false }))
             .build();
         let caps = Caps { memory: limits.memory_mb.saturating_mul(1 << 20), table_elements: limits.table_elements };
-        Self { wasi, table: ResourceTable::new(), caps, log }
+        Self {
+            wasi,
+            table: ResourceTable::new(),
+            caps,
+            log,
+            name,
+            ground: ground.clone(),
+            log_room: LogRoom::default(),
+        }
     }
 }
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-/// A clock that never tells the time of day: what a plugin finds must come out the same in a replay.
-struct Stopped;
-
-impl HostWallClock for Stopped {
-    fn resolution(&self) -> Duration {
-        Duration::from_secs(1)
-    }
-
-    fn now(&self) -> Duration {
-        Duration::ZERO
     }
 }
 
@@ -72,7 +73,9 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     poll.func_wrap("poll", |_, (_,): (Vec<Resource<DynPollable>>,)| -> wasmtime::Result<(Vec<u32>,)> {
         Err(Limit::Wait.into())
     })?;
+    ground::add_random(&mut linker)?;
     linker.allow_shadowing(false);
+    plugin_log::add_log(&mut linker)?;
     Ok(linker)
 }
 

@@ -7,6 +7,9 @@
 //! - `component`: one compiled plugin
 //! - `running`: one instance and its calls
 //! - `guest`: what an instance can reach, which is nothing, and its limits
+//! - `ground`: what stands in for the clock and the entropy of the machine
+//! - `plugin_log`: the log that plugins write to
+//! - `settings`, `selection`: a plugin's configuration, and which agents and series it is shown
 //! - `abi`: the contract's types on this side
 //! - `call_columns`: what plugins are shown of agents and objectives, by columns
 //! - `answers`: what is checked before an answer is believed
@@ -19,14 +22,19 @@ mod call_columns;
 mod component;
 pub mod config;
 pub mod error;
+mod ground;
 mod guest;
 mod plugin;
+mod plugin_log;
 mod running;
+mod selection;
 pub mod set;
+mod settings;
 mod tenant;
 
+pub use abi::{Part, Selector, SeriesOrigin, Shape};
 pub use component::PluginKind;
-pub use config::{PluginConfig, PluginLimits};
+pub use config::{AgentSettings, PluginConfig, PluginLimits};
 pub use error::{Failure, HostError};
 pub use plugin::{PluginInfo, PluginState};
 pub use set::PluginSet;

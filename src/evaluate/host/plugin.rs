@@ -1,6 +1,10 @@
 //! A plugin with its configuration, and what operators see of it.
 
+use super::abi::{Manifest, Selector};
 use super::component::{Compiled, PluginKind, hex};
+use super::config::PluginConfig;
+use super::selection::Selection;
+use super::settings::Settings;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -44,6 +48,16 @@ pub struct PluginInfo {
     pub quarantined: u64,
     /// Why it last lost its turn.
     pub last_error: Option<String>,
+    /// The version of the form of its state.
+    pub state_version: u32,
+    /// The seconds between two ticks; 0 is none.
+    pub interval_seconds: u32,
+    /// The keys of the agents that it asks for; empty is all.
+    pub agents: Vec<String>,
+    /// The series that it asks for; empty is all.
+    pub selects: Vec<Selector>,
+    /// JSON Schema of its configuration.
+    pub config_schema: serde_json::Value,
 }
 
 /// What is counted of a plugin over all its instances.
@@ -60,22 +74,33 @@ pub(super) struct Stats {
 /// One plugin with its configuration.
 pub(super) struct Plugin {
     pub(super) compiled: Compiled,
-    /// JSON.
-    pub(super) config: String,
+    pub(super) settings: Settings,
+    pub(super) manifest: Manifest,
+    pub(super) selection: Selection,
+    schema: serde_json::Value,
     pub(super) evidence: Arc<Evidence>,
     source: String,
     pub(super) stats: Mutex<Stats>,
 }
 
 impl Plugin {
-    pub(super) fn new(compiled: Compiled, config: String, source: String) -> Self {
+    /// `manifest` is what the plugin said of itself with these `settings`.
+    pub(super) fn new(
+        compiled: Compiled,
+        manifest: Manifest,
+        schema: serde_json::Value,
+        settings: Settings,
+        config: &PluginConfig,
+        source: String,
+    ) -> Self {
         let evidence = Arc::new(Evidence {
-            plugin: compiled.name.clone().unwrap_or_default(),
-            version: compiled.version.clone(),
+            plugin: manifest.name.clone(),
+            version: manifest.version.clone(),
             digest: compiled.digest.clone(),
-            config: hex(&Sha256::digest(&config)),
+            config: hex(&Sha256::digest(settings.evidence())),
         });
-        Self { compiled, config, evidence, source, stats: Mutex::default() }
+        let selection = Selection::new(&manifest, config);
+        Self { compiled, settings, manifest, selection, schema, evidence, source, stats: Mutex::default() }
     }
 
     pub(super) fn info(&self) -> PluginInfo {
@@ -93,6 +118,11 @@ impl Plugin {
             failures: stats.failures,
             quarantined: stats.quarantined,
             last_error: stats.last_error.clone(),
+            state_version: self.manifest.state_version,
+            interval_seconds: self.manifest.interval_seconds,
+            agents: self.manifest.agents.clone(),
+            selects: self.manifest.selects.clone(),
+            config_schema: self.schema.clone(),
         }
     }
 }

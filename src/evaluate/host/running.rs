@@ -5,6 +5,7 @@ use super::answers;
 use super::component::{Compiled, PluginKind};
 use super::config::PluginLimits;
 use super::error::{Failure, Limit};
+use super::ground::Ground;
 use super::guest::Guest;
 use std::time::Duration;
 use wasmtime::component::{ComponentNamedList, Func, Instance, Lift, Lower};
@@ -26,11 +27,21 @@ pub(super) struct Running {
     name: String,
     deadline: Duration,
     memory: usize,
-    open: Func,
-    close: Func,
+    describe: Func,
+    open_agents: Func,
+    close_agents: Func,
     snapshot: Func,
     restore: Func,
+    /// Of those that hear of series.
+    watching: Option<Watching>,
     work: Func,
+}
+
+/// The functions of a plugin that hears of series.
+struct Watching {
+    open: Func,
+    close: Func,
+    tick: Func,
 }
 
 /// Whether a state was taken.
@@ -42,50 +53,66 @@ pub(super) enum Restored {
 
 impl Running {
     /// Starts an instance and gives it its configuration.
-    pub(super) fn start(compiled: &Compiled, config: &str, limits: &PluginLimits) -> Result<Self, Failure> {
-        let (mut running, configure) = Self::instantiate(compiled, limits)?;
+    pub(super) fn start(
+        compiled: &Compiled,
+        config: &str,
+        limits: &PluginLimits,
+        ground: &Ground,
+    ) -> Result<Self, Failure> {
+        let (mut running, configure) = Self::instantiate(compiled, limits, ground)?;
         let start = Duration::from_millis(limits.start_deadline_ms);
-        let (answer,): (Result<(), String>,) = running.call_within(configure, (config,), ANSWER_BYTES, start)?;
+        let setup = abi::Setup { config, seed: ground.seed };
+        let (answer,): (Result<(), String>,) = running.call_within(configure, (setup,), ANSWER_BYTES, start)?;
         answer.map_err(Failure::Configuration)?;
         running.check_types(compiled.kind)?;
         Ok(running)
     }
 
-    /// What a plugin says of itself.
-    pub(super) fn describe(compiled: &Compiled, limits: &PluginLimits) -> Result<abi::Metadata, Failure> {
-        let (mut running, _) = Self::instantiate(compiled, limits)?;
-        let describe = running.work;
-        let (metadata,): (abi::Metadata,) = running.call(describe, (), ANSWER_BYTES)?;
-        answers::metadata(&metadata)?;
-        Ok(metadata)
+    /// What a plugin says of itself before it has a configuration.
+    pub(super) fn describe_unconfigured(compiled: &Compiled, limits: &PluginLimits) -> Result<abi::Manifest, Failure> {
+        let (mut running, _) = Self::instantiate(compiled, limits, &Ground::default())?;
+        running.describe(compiled.kind)
     }
 
-    /// An instance, and its `configure`. Its `work` is `describe` when `compiled` has no name yet.
-    fn instantiate(compiled: &Compiled, limits: &PluginLimits) -> Result<(Self, Func), Failure> {
+    /// What the plugin says of itself.
+    pub(super) fn describe(&mut self, kind: PluginKind) -> Result<abi::Manifest, Failure> {
+        let (manifest,): (abi::Manifest,) = self.call(self.describe, (), ANSWER_BYTES)?;
+        answers::manifest(&manifest, kind)?;
+        Ok(manifest)
+    }
+
+    /// An instance, and its `configure`.
+    fn instantiate(compiled: &Compiled, limits: &PluginLimits, ground: &Ground) -> Result<(Self, Func), Failure> {
         let deadline = Duration::from_millis(limits.deadline_ms);
         let start = Duration::from_millis(limits.start_deadline_ms);
-        let mut store = Store::new(compiled.pre.engine(), Guest::new(limits));
+        let name = compiled.manifest.as_ref().map_or_else(String::new, |manifest| manifest.name.clone());
+        let mut store = Store::new(compiled.pre.engine(), Guest::new(name.clone(), limits, ground));
         store.limiter(|guest| &mut guest.caps);
         store.set_epoch_deadline(ticks(start));
         let instance = compiled.pre.instantiate(&mut store).map_err(|error| failure(&error, start, 0))?;
         let lifecycle = |store: &mut Store<Guest>, name| export(&instance, store, abi::LIFECYCLE, name);
         let configure = lifecycle(&mut store, "configure")?;
-        let work = match &compiled.name {
-            Some(_) => {
-                let (interface, name) = compiled.kind.function();
-                export(&instance, &mut store, interface, name)?
-            }
-            None => lifecycle(&mut store, "describe")?,
+        let (interface, work) = compiled.kind.function();
+        let watching = if compiled.kind.watches() {
+            Some(Watching {
+                open: export(&instance, &mut store, abi::WATCHING, "open-series")?,
+                close: export(&instance, &mut store, abi::WATCHING, "close-series")?,
+                tick: export(&instance, &mut store, interface, "tick")?,
+            })
+        } else {
+            None
         };
         let running = Self {
-            name: compiled.name.clone().unwrap_or_default(),
+            name,
             deadline,
             memory: limits.memory_mb.saturating_mul(1 << 20),
-            open: lifecycle(&mut store, "open-series")?,
-            close: lifecycle(&mut store, "close-series")?,
+            describe: lifecycle(&mut store, "describe")?,
+            open_agents: lifecycle(&mut store, "open-agents")?,
+            close_agents: lifecycle(&mut store, "close-agents")?,
             snapshot: lifecycle(&mut store, "snapshot")?,
             restore: lifecycle(&mut store, "restore")?,
-            work,
+            work: export(&instance, &mut store, interface, work)?,
+            watching,
             store,
         };
         Ok((running, configure))
@@ -100,24 +127,56 @@ impl Running {
             func.typed::<P, R>(store).map(|_| ()).map_err(|error| Failure::Contract(format!("{error:#}")))
         }
         type Columns<'a> = (&'a [u32], &'a [i64], &'a [f64]);
-        check::<(&[abi::SeriesInfo<'_>],), ()>(self.open, &self.store)?;
-        check::<(&[u32],), ()>(self.close, &self.store)?;
-        check::<(), (Vec<u8>,)>(self.snapshot, &self.store)?;
-        check::<(&[u8],), (Result<(), String>,)>(self.restore, &self.store)?;
+        let store = &self.store;
+        check::<(&[abi::AgentInfo],), ()>(self.open_agents, store)?;
+        check::<(&[u32],), ()>(self.close_agents, store)?;
+        check::<(), (Vec<u8>,)>(self.snapshot, store)?;
+        check::<(u32, &[u8]), (Result<(), String>,)>(self.restore, store)?;
+        if let Some(watching) = &self.watching {
+            check::<(&[abi::SeriesInfo<'_>],), ()>(watching.open, store)?;
+            check::<(&[u32],), ()>(watching.close, store)?;
+            match kind {
+                PluginKind::MetricDeriver => check::<(i64,), (abi::Derived,)>(watching.tick, store)?,
+                _ => check::<(i64,), (abi::Findings,)>(watching.tick, store)?,
+            }
+        }
         match kind {
-            PluginKind::MetricDeriver => check::<Columns<'_>, (abi::Derived,)>(self.work, &self.store),
-            PluginKind::OutlierDetector => check::<Columns<'_>, (abi::Findings,)>(self.work, &self.store),
-            PluginKind::HealthScorer => check::<(abi::Agents<'_>,), (abi::Scores,)>(self.work, &self.store),
-            PluginKind::SlaEvaluator => check::<(abi::Objectives<'_>,), (abi::Reports,)>(self.work, &self.store),
+            PluginKind::MetricDeriver => check::<Columns<'_>, (abi::Derived,)>(self.work, store),
+            PluginKind::OutlierDetector => check::<Columns<'_>, (abi::Findings,)>(self.work, store),
+            PluginKind::HealthScorer => check::<(abi::Agents<'_>,), (abi::Scores,)>(self.work, store),
+            PluginKind::SlaEvaluator => check::<(abi::Objectives<'_>,), (abi::Reports,)>(self.work, store),
         }
     }
 
+    pub(super) fn open_agents(&mut self, agents: &[abi::AgentInfo]) -> Result<(), Failure> {
+        self.call(self.open_agents, (agents,), ANSWER_BYTES)
+    }
+
+    pub(super) fn close_agents(&mut self, numbers: &[u32]) -> Result<(), Failure> {
+        self.call(self.close_agents, (numbers,), ANSWER_BYTES)
+    }
+
+    pub(super) fn tick_deriver(&mut self, now: i64, series: usize) -> Result<abi::Derived, Failure> {
+        let Some(tick) = self.watching.as_ref().map(|watching| watching.tick) else { return Ok(abi::Derived::none()) };
+        let (answer,): (abi::Derived,) = self.call(tick, (now,), ANSWER_BYTES + series * BYTES_PER_ROW)?;
+        answers::derived(&answer)?;
+        Ok(answer)
+    }
+
+    pub(super) fn tick_detector(&mut self, now: i64, series: usize) -> Result<abi::Findings, Failure> {
+        let Some(tick) = self.watching.as_ref().map(|watching| watching.tick) else { return Ok(abi::Findings::none()) };
+        let (answer,): (abi::Findings,) = self.call(tick, (now,), ANSWER_BYTES + series * BYTES_PER_ROW)?;
+        Ok(answer)
+    }
+
     pub(super) fn open_series(&mut self, series: &[abi::SeriesInfo<'_>]) -> Result<(), Failure> {
-        self.call(self.open, (series,), ANSWER_BYTES)
+        let Some(open) = self.watching.as_ref().map(|watching| watching.open) else { return Ok(()) };
+        self.call(open, (series,), ANSWER_BYTES)
     }
 
     pub(super) fn close_series(&mut self, numbers: &[u32]) -> Result<(), Failure> {
-        self.call(self.close, (numbers,), ANSWER_BYTES)
+        let Some(close) = self.watching.as_ref().map(|watching| watching.close) else { return Ok(()) };
+        self.call(close, (numbers,), ANSWER_BYTES)
     }
 
     pub(super) fn snapshot(&mut self) -> Result<Vec<u8>, Failure> {
@@ -125,16 +184,17 @@ impl Running {
         Ok(state)
     }
 
-    pub(super) fn restore(&mut self, state: &[u8], limits: &PluginLimits) -> Result<Restored, Failure> {
+    pub(super) fn restore(&mut self, version: u32, state: &[u8], limits: &PluginLimits) -> Result<Restored, Failure> {
         let deadline = Duration::from_millis(limits.start_deadline_ms);
-        let (answer,): (Result<(), String>,) = self.call_within(self.restore, (state,), ANSWER_BYTES, deadline)?;
+        let (answer,): (Result<(), String>,) =
+            self.call_within(self.restore, (version, state), ANSWER_BYTES, deadline)?;
         Ok(answer.map_or_else(Restored::Refused, |()| Restored::Yes))
     }
 
     pub(super) fn derive(&mut self, series: &[u32], times: &[i64], values: &[f64]) -> Result<abi::Derived, Failure> {
         let room = ANSWER_BYTES + series.len() * BYTES_PER_ROW;
         let (answer,): (abi::Derived,) = self.call(self.work, (series, times, values), room)?;
-        answers::derived(&answer, series.len())?;
+        answers::derived(&answer)?;
         Ok(answer)
     }
 

@@ -1,17 +1,21 @@
 //! All plugins of a service, compiled once.
 
+use super::abi::Manifest;
 use super::component::Compiled;
 use super::config::{PluginConfig, PluginLimits};
-use super::error::{Failure, HostError};
+use super::error::{Failure, HostError, InvalidAnswer};
+use super::ground::Ground;
 use super::guest::{self, Guest};
 use super::plugin::{Plugin, PluginInfo};
 use super::running::{Running, TICK};
+use super::settings::Settings;
 use super::tenant::WasmPlugins;
 use crate::evaluate::tenant_plugins::TenantPlugins;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vitals_core::ids::TenantId;
+use vitals_core::registry::Registry;
 use wasmtime::component::Linker;
 use wasmtime::{Cache, CacheConfig, Config, Engine};
 
@@ -34,10 +38,9 @@ impl Candidate {
     /// Compiles it, and asks it who it is.
     fn compile(&self, engine: &Engine, linker: &Linker<Guest>, limits: &PluginLimits) -> Result<Compiled, HostError> {
         let mut compiled = Compiled::new(engine, linker, &self.label, &self.bytes)?;
-        let metadata = Running::describe(&compiled, limits)
+        let manifest = Running::describe_unconfigured(&compiled, limits)
             .map_err(|failure| HostError::Start { plugin: self.label.clone(), failure })?;
-        compiled.name = Some(metadata.name);
-        compiled.version = metadata.version;
+        compiled.manifest = Some(manifest);
         Ok(compiled)
     }
 }
@@ -78,7 +81,7 @@ impl PluginSet {
                     continue;
                 }
             };
-            let name = compiled.name.clone().unwrap_or_default();
+            let name = compiled.manifest.as_ref().map(|manifest| manifest.name.clone()).unwrap_or_default();
             seen.push(name.clone());
             match configured(&candidate, &name, configs) {
                 Err(error) => wrong.push(error),
@@ -86,14 +89,10 @@ impl PluginSet {
                 Ok(_) if plugins.iter().any(|plugin| plugin.evidence.plugin == name) => {
                     wrong.push(HostError::Twice(name));
                 }
-                Ok(config) => {
-                    let text =
-                        serde_json::Value::Object(config.map(|config| config.config.clone()).unwrap_or_default());
-                    match started(compiled, text.to_string(), &candidate, limits) {
-                        Ok(plugin) => plugins.push(Arc::new(plugin)),
-                        Err(error) => wrong.push(error),
-                    }
-                }
+                Ok(config) => match started(compiled, &config.cloned().unwrap_or_default(), &candidate, limits) {
+                    Ok(plugin) => plugins.push(Arc::new(plugin)),
+                    Err(error) => wrong.push(error),
+                },
             }
         }
         // One with a path was read, or it was said why not.
@@ -108,8 +107,8 @@ impl PluginSet {
 
     /// Instances of all plugins for one tenant on one shard; they are started at their first use.
     #[must_use]
-    pub fn instances(&self, tenant: &TenantId) -> Box<dyn TenantPlugins + Send> {
-        Box::new(WasmPlugins::new(tenant.clone(), &self.plugins, self.limits.clone()))
+    pub fn instances(&self, tenant: &TenantId, registry: &Arc<Registry>) -> Box<dyn TenantPlugins + Send> {
+        Box::new(WasmPlugins::new(tenant.clone(), &self.plugins, self.limits.clone(), registry.clone()))
     }
 
     /// All plugins with what became of them so far.
@@ -129,7 +128,12 @@ impl PluginSet {
             let candidate =
                 Candidate { label: path.display().to_string(), bytes: read(path)?, path: Some(path.to_owned()) };
             let compiled = candidate.compile(&engine, &linker, limits)?;
-            Ok(started(compiled, config.to_owned(), &candidate, limits)?.info())
+            let object = serde_json::from_str(config).map_err(|error| {
+                let failure = Failure::Configuration(format!("it is no JSON object: {error}"));
+                HostError::Start { plugin: candidate.label.clone(), failure }
+            })?;
+            let config = PluginConfig { config: object, ..PluginConfig::default() };
+            Ok(started(compiled, &config, &candidate, limits)?.info())
         })
     }
 }
@@ -174,14 +178,37 @@ fn configured<'a>(
 /// The plugin, after an instance of it was started and dropped.
 fn started(
     compiled: Compiled,
-    config: String,
+    config: &PluginConfig,
     candidate: &Candidate,
     limits: &PluginLimits,
 ) -> Result<Plugin, HostError> {
     let wrong = |failure: Failure| HostError::Start { plugin: candidate.label.clone(), failure };
-    Running::start(&compiled, &config, limits).map_err(wrong)?;
+    let (manifest, schema, settings) = configured_manifest(&compiled, config, limits).map_err(wrong)?;
     let source = candidate.path.as_ref().map_or_else(|| "embedded".to_owned(), |path| path.display().to_string());
-    Ok(Plugin::new(compiled, config, source))
+    Ok(Plugin::new(compiled, manifest, schema, settings, config, source))
+}
+
+/// What a plugin says of itself with this configuration; its schema; the configuration, which fits it.
+fn configured_manifest(
+    compiled: &Compiled,
+    config: &PluginConfig,
+    limits: &PluginLimits,
+) -> Result<(Manifest, serde_json::Value, Settings), Failure> {
+    let Some(first) = &compiled.manifest else {
+        return Err(Failure::Contract("it was not asked who it is".to_owned()));
+    };
+    let schema = serde_json::from_str(&first.config_schema)
+        .map_err(|error| Failure::Contract(format!("its configuration schema is no JSON: {error}")))?;
+    let settings = Settings::new(config, &schema)?;
+    let mut running = Running::start(compiled, settings.text(), limits, &Ground::default())?;
+    let manifest = running.describe(compiled.kind)?;
+    let same = |manifest: &Manifest| {
+        (manifest.name.clone(), manifest.version.clone(), manifest.config_schema.clone(), manifest.state_version)
+    };
+    if same(&manifest) != same(first) {
+        return Err(InvalidAnswer::Changed.into());
+    }
+    Ok((manifest, schema, settings))
 }
 
 /// An engine whose epoch goes on by one each [`TICK`], for as long as something uses it.

@@ -3,10 +3,12 @@
 use super::plugins::LoadedPlugins;
 use super::shared::Shared;
 use crate::evaluate::series_tracker::{NO_CHILDREN, SeriesTracker};
-use crate::evaluate::tenant_plugins::DerivedSeries;
+use crate::evaluate::sort::{self, Sorter};
+use crate::evaluate::tenant_plugins::{Derived, DerivedSeries};
+use std::sync::Arc;
 use vitals_core::columns::Columns;
-use vitals_core::ids::{SeriesId, TenantId};
-use vitals_core::series::{MetricKind, Origin, Part, SeriesSpec, Shape};
+use vitals_core::ids::{SeriesId, TenantId, UnixNanos};
+use vitals_core::series::{Attributes, MetricKind, Origin, Part, SeriesSpec, Shape};
 use vitals_core::verdict::Evidence;
 
 /// The derived series of each source series.
@@ -23,41 +25,78 @@ struct DerivedChild {
     id: Option<SeriesId>,
 }
 
+/// What the derivers are called with.
+#[derive(Clone, Copy)]
+pub(super) enum DeriverInput<'a> {
+    /// A batch.
+    Rows(&'a Columns),
+    /// No data, but a time.
+    Tick(UnixNanos),
+}
+
 impl DerivedSeriesTable {
-    /// Calls the derivers with their batch; their answers as rows of registered series, in the order of the answers.
+    /// Calls the derivers, each with what those before it made; their samples as sorted rows of registered series.
     pub(super) fn derive(
         &mut self,
         tenant: &TenantId,
-        batch: &Columns,
+        input: DeriverInput<'_>,
         loaded: &mut LoadedPlugins<'_>,
-        series: &mut SeriesTracker,
+        (series, sorter): (&mut SeriesTracker, &mut Sorter),
         shared: &mut Shared,
     ) -> Columns {
         let mut derived = Columns::default();
-        if batch.is_empty() {
-            return derived;
-        }
-        for answer in loaded.plugins.derive(batch) {
-            let ids: Vec<Option<SeriesId>> = answer
-                .series
-                .iter()
-                .map(|output| self.id_of(tenant, &answer.evidence, output, series, shared))
-                .collect();
-            for &id in ids.iter().flatten() {
-                // Known before its first row, so that what follows can index.
-                let _ = series.advance(id, i64::MIN);
-                if series.mark_open(id) {
-                    loaded.open(id, &shared.registry);
+        let mut merged = Columns::default();
+        for deriver in 0..loaded.plugins.derivers() {
+            let batch = match input {
+                DeriverInput::Rows(rows) if derived.is_empty() => rows,
+                DeriverInput::Rows(rows) => {
+                    sort::merge(rows, &derived, &mut merged);
+                    &merged
                 }
-            }
-            for (output, time, value) in answer.rows {
-                let Some(Some(id)) = ids.get(output as usize) else { continue };
-                if series.advance(*id, time.0) {
-                    derived.push(*id, time, value);
+                DeriverInput::Tick(_) => &derived,
+            };
+            let from_rows = (!batch.is_empty()).then(|| loaded.plugins.derive_with(deriver, batch)).flatten();
+            let from_tick = match input {
+                DeriverInput::Rows(_) => None,
+                DeriverInput::Tick(now) => loaded.plugins.tick_deriver(deriver, now),
+            };
+            for answer in from_rows.into_iter().chain(from_tick) {
+                let made = self.register_rows(tenant, answer, loaded, series, shared);
+                if !made.is_empty() {
+                    derived.extend(&made);
+                    derived = sorter.by_series(&derived);
                 }
             }
         }
         derived
+    }
+
+    /// The samples of an answer as rows of registered series.
+    fn register_rows(
+        &mut self,
+        tenant: &TenantId,
+        answer: Derived,
+        loaded: &mut LoadedPlugins<'_>,
+        series: &mut SeriesTracker,
+        shared: &mut Shared,
+    ) -> Columns {
+        let ids: Vec<Option<SeriesId>> =
+            answer.series.iter().map(|output| self.id_of(tenant, &answer.evidence, output, series, shared)).collect();
+        for &id in ids.iter().flatten() {
+            // Known before its first row, so that what follows can index.
+            let _ = series.advance(id, i64::MIN);
+            if series.mark_open(id) {
+                loaded.open(id, &shared.registry);
+            }
+        }
+        let mut rows = Columns::default();
+        for (output, time, value) in answer.rows {
+            let Some(Some(id)) = ids.get(output as usize) else { continue };
+            if series.advance(*id, time.0) {
+                rows.push(*id, time, value);
+            }
+        }
+        rows
     }
 
     /// The id of a derived series, registered when it is asked for first.
@@ -87,18 +126,35 @@ impl DerivedSeriesTable {
 
 fn register(tenant: &TenantId, evidence: &Evidence, output: &DerivedSeries, shared: &mut Shared) -> Option<SeriesId> {
     let source = shared.registry.series(output.from)?;
+    let others: Vec<_> = output.also.iter().filter_map(|&id| shared.registry.series(id)).collect();
+    let have_same_kind = others.iter().all(|other| other.spec.kind == source.spec.kind);
+    let kind = if have_same_kind { source.spec.kind } else { MetricKind::Custom };
+    let common = |of: fn(&SeriesSpec) -> &Attributes| -> Attributes {
+        let given = of(&source.spec);
+        if others.iter().all(|other| of(&other.spec) == given) {
+            return given.clone();
+        }
+        let typed = |attributes: &Attributes, pair: &(String, String), code: &str| {
+            attributes.iter().zip(attributes.codes()).any(|(other, of_other)| other == pair && of_other == code)
+        };
+        let is_common =
+            |(pair, code): &(&(String, String), &str)| others.iter().all(|other| typed(of(&other.spec), pair, code));
+        let kept: Vec<_> = given.iter().zip(given.codes()).filter(is_common).collect();
+        let types: String = kept.iter().map(|(_, code)| *code).collect();
+        Attributes::new(kept.into_iter().map(|(pair, _)| pair.clone()).collect(), &types, 0)
+    };
     let spec = SeriesSpec {
         metric: output.metric.clone(),
         unit: output.unit.clone(),
-        kind: derived_kind(source.spec.kind, source.spec.unit == output.unit),
+        kind: derived_kind(kind, source.spec.unit == output.unit),
         shape: Shape::Gauge,
         part: Part::Value,
         integer: false,
         factor: 1.0,
         origin: Origin::Derived { plugin: evidence.plugin.clone(), from: output.from },
         scope: source.spec.scope.clone(),
-        attributes: source.spec.attributes.clone(),
-        resource: source.spec.resource.clone(),
+        attributes: common(|spec| &spec.attributes),
+        resource: Arc::new(common(|spec| &spec.resource)),
     };
     match shared.registry.intern_series(tenant, source.agent, vec![spec]).pop()? {
         Ok(id) => {

@@ -9,6 +9,7 @@
 //! - `scores`: the health of agents, by the scorers
 //! - `derived`: series that the derivers make; then the detectors see all rows of the batch
 //! - `replies`: what the senders that wait are told
+//! - `plugin_clock`: the time that plugins are told, between records
 //!
 //! As time goes on, [`Shard::tick`] calls `agent_monitor` (silence, alerts that are due), `maintenance_plan`, `clocks`, `sla`,
 //! and suspends idle `plugins`.
@@ -18,6 +19,7 @@ mod clocks;
 mod derived;
 mod heartbeats;
 mod maintenance_plan;
+mod plugin_clock;
 mod plugins;
 mod readings;
 mod replies;
@@ -36,7 +38,7 @@ use super::series_tracker::{RowCounts, SeriesTracker};
 use super::state::{self, Living, PluginState, StateError};
 use super::tenant_plugins::TenantPlugins;
 use agent_monitor::AgentMonitor;
-use derived::DerivedSeriesTable;
+use derived::{DerivedSeriesTable, DeriverInput};
 use hashbrown::HashMap;
 use plugins::PluginInstances;
 use readings::ReadingMaker;
@@ -182,6 +184,7 @@ impl Shard {
 
     fn take_samples(&mut self, samples: Samples, reply: Option<Reply>, progress: &mut BatchProgress) -> RowCounts {
         let received = samples.received_at;
+        self.step_before(received, progress);
         self.shared.arrived(received);
         if self.is_awaited(&samples) {
             self.apply_scores(progress);
@@ -223,6 +226,7 @@ impl Shard {
         progress: &mut BatchProgress,
     ) -> RowCounts {
         let received = heartbeat.received_at;
+        self.step_before(received, progress);
         self.shared.arrived(received);
         // The verdict on the heartbeat before says how the agent is, and so what this one means.
         if self.scores.has_heartbeat_of(heartbeat.agent) {
@@ -318,9 +322,9 @@ impl Shard {
         let Some(sorted) = rows_by_tenant.take_sorted(tenant, shared) else { return };
         let tenant = tenants.at(tenant);
         let mut loaded = plugins.load_for_samples(tenant.index, shared.latest_arrival);
-        rows_by_tenant.split(&sorted, &mut loaded, series, shared);
-        let derived = derived.derive(&tenant.id, rows_by_tenant.for_derivers(), &mut loaded, series, shared);
-        let derived = rows_by_tenant.sort_by_series(&derived);
+        rows_by_tenant.show(&sorted, &mut loaded, series, shared);
+        let (rows, sorter) = rows_by_tenant.for_derivers();
+        let derived = derived.derive(&tenant.id, DeriverInput::Rows(rows), &mut loaded, (series, sorter), shared);
         let shown = rows_by_tenant.for_detectors(&derived);
         let findings = if shown.is_empty() { Vec::new() } else { loaded.plugins.detect(shown) };
         for finding in findings {
@@ -367,6 +371,7 @@ impl Shard {
         self.shared.latest_tick = now;
         self.agents.count_clocks_off(self.partition);
         self.agents.tick(now, &mut self.shared);
+        self.step_at_tick(now);
         self.close_silent(now);
         self.report_sla(now);
         self.plugins.suspend_idle(now, &mut self.series, &self.shared);
@@ -414,6 +419,7 @@ impl Shard {
     /// taken next, to bring them up to date; then comes [`Shard::resume`].
     pub(super) fn rebuild(&mut self, checkpoint: &Checkpoint) -> Result<(), StateError> {
         let saved: PluginState = state::read(checkpoint.state.as_deref().unwrap_or_default())?;
+        self.plugins.advance(saved.plugin_clock);
         self.series.restore(&saved.series_tracker);
         self.last_heard.restore(saved.last_heard);
         for (tenant, snapshot) in saved.tenants {
@@ -429,6 +435,9 @@ impl Shard {
     /// From here on results count again: liveness is as of the checkpoint's `stored`.
     pub(super) fn resume(&mut self, checkpoint: &Checkpoint) -> Result<(), StateError> {
         let living: Living = state::read(&checkpoint.liveness)?;
+        // The store has what plugins said until then without data.
+        self.step_to(living.plugin_clock);
+        self.emit();
         self.series.restore(&living.series_tracker);
         self.alert_log.restore(living.agents.iter().flat_map(Agent::open_alerts));
         self.shared.latest_arrival = living.seen;
@@ -483,13 +492,15 @@ impl Shard {
                 series_tracker: series_tracker.clone(),
                 last_heard: self.last_heard.save(),
                 tenants: self.plugins.snapshots(),
+                plugin_clock: self.plugins.clock(),
             })
         });
         if with_state {
             self.included = self.position;
         }
         let agents = mem::take(&mut self.agents.agents.all);
-        let living = Living { seen: self.shared.now(), series_tracker, agents };
+        let plugin_clock = self.plugins.clock();
+        let living = Living { seen: self.shared.now(), plugin_clock, series_tracker, agents };
         let liveness = state::write(&living);
         self.agents.agents.all = living.agents;
         self.rows = 0;

@@ -14,6 +14,8 @@ use vitals_core::time::nanos;
 pub(super) struct PluginInstances {
     factory: PluginFactory,
     by_tenant: Vec<TenantInstances>,
+    /// How far time has come, as plugins are told it.
+    clock: UnixNanos,
 }
 
 /// One tenant's plugins, in memory or suspended.
@@ -28,6 +30,8 @@ struct TenantInstances {
     report_from: UnixNanos,
     /// The series that they were told of.
     opened: Vec<SeriesId>,
+    /// Whether one of them asks to be called without data; `None` before they were loaded.
+    wants_ticks: Option<bool>,
 }
 
 /// One tenant's plugins in memory.
@@ -54,13 +58,15 @@ impl TenantInstances {
         true
     }
 
-    fn load(&mut self, factory: &PluginFactory) -> LoadedPlugins<'_> {
-        let Self { tenant, plugins, snapshot, opened, .. } = self;
+    fn load(&mut self, factory: &PluginFactory, clock: UnixNanos) -> LoadedPlugins<'_> {
+        let Self { tenant, plugins, snapshot, opened, wants_ticks, .. } = self;
         let plugins = plugins.get_or_insert_with(|| {
             let mut plugins = factory(tenant);
             if !snapshot.is_empty() {
                 plugins.restore(&mem::take(snapshot));
             }
+            plugins.advance(clock);
+            *wants_ticks = Some(plugins.wants_ticks());
             plugins
         });
         LoadedPlugins { plugins: plugins.as_mut(), opened }
@@ -69,7 +75,7 @@ impl TenantInstances {
 
 impl PluginInstances {
     pub(super) fn new(factory: PluginFactory) -> Self {
-        Self { factory, by_tenant: Vec::new() }
+        Self { factory, by_tenant: Vec::new(), clock: UnixNanos(0) }
     }
 
     /// Adds a tenant behind the others, without plugins so far.
@@ -81,12 +87,36 @@ impl PluginInstances {
             last_used: now,
             report_from: UnixNanos(0),
             opened: Vec::new(),
+            wants_ticks: None,
         });
+    }
+
+    /// How far time has come, as plugins are told it.
+    pub(super) fn clock(&self) -> UnixNanos {
+        self.clock
+    }
+
+    /// Time has come to `now`.
+    pub(super) fn advance(&mut self, now: UnixNanos) {
+        self.clock = now;
+        for plugins in self.by_tenant.iter_mut().filter_map(|instances| instances.plugins.as_mut()) {
+            plugins.advance(now);
+        }
+    }
+
+    /// A tenant's plugins, if a call without data may be due. Those that ask for none are not loaded for this.
+    pub(super) fn load_for_tick(&mut self, tenant: usize) -> Option<LoadedPlugins<'_>> {
+        let instances = &mut self.by_tenant[tenant];
+        let is_nothing = instances.plugins.is_none() && instances.snapshot.is_empty();
+        if is_nothing || instances.wants_ticks == Some(false) {
+            return None;
+        }
+        Some(instances.load(&self.factory, self.clock))
     }
 
     /// A tenant's plugins, resumed if they were suspended.
     pub(super) fn load(&mut self, tenant: usize) -> LoadedPlugins<'_> {
-        self.by_tenant[tenant].load(&self.factory)
+        self.by_tenant[tenant].load(&self.factory, self.clock)
     }
 
     /// A tenant's plugins for its samples, whose arrival at `now` keeps them in memory.
@@ -111,13 +141,15 @@ impl PluginInstances {
             let rounds = nanos(2 * shared.config.sla_seconds);
             instances.last_used = now.plus(rounds - nanos(shared.config.idle_seconds));
         }
-        Some(instances.load(&self.factory))
+        Some(instances.load(&self.factory, self.clock))
     }
 
     /// Suspends all plugins, so that their next use makes them anew.
     pub(super) fn suspend_all(&mut self, series: &mut SeriesTracker) {
         for instances in &mut self.by_tenant {
             instances.suspend(series);
+            // The next ones may be others.
+            instances.wants_ticks = None;
         }
     }
 
@@ -125,7 +157,9 @@ impl PluginInstances {
     pub(super) fn suspend_idle(&mut self, now: UnixNanos, series: &mut SeriesTracker, shared: &Shared) {
         let idle = nanos(shared.config.idle_seconds);
         for instances in &mut self.by_tenant {
-            if now.since(instances.last_used) > idle && instances.suspend(series) {
+            // Those that are called without data are never idle.
+            let is_idle = instances.wants_ticks != Some(true) && now.since(instances.last_used) > idle;
+            if is_idle && instances.suspend(series) {
                 instances.report_from = now.plus(nanos(shared.config.repeat_seconds));
             }
         }
@@ -145,7 +179,9 @@ impl PluginInstances {
         if are_suspended && instances.snapshot.is_empty() {
             return;
         }
-        instances.load(&self.factory).plugins.close(&closed.into_iter().collect::<Vec<_>>());
+        let loaded = instances.load(&self.factory, self.clock);
+        loaded.plugins.close(&closed.into_iter().collect::<Vec<_>>());
+        loaded.plugins.close_agents(agents);
         if are_suspended {
             instances.suspend(series);
         }

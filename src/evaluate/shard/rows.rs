@@ -24,8 +24,7 @@ pub(super) struct TenantRows {
 pub(super) struct RowRouter {
     by_tenant: Vec<TenantRows>,
     sorter: Sorter,
-    derive: Columns,
-    detect: Columns,
+    shown: Columns,
     merged: Columns,
 }
 
@@ -76,45 +75,41 @@ impl RowRouter {
         Some(SortedRows { rows, totals: sorted_totals })
     }
 
-    /// Splits rows into the derivers' and the detectors' batch, and tells the plugins of series that they do not know.
-    pub(super) fn split(
+    /// Makes the plugins' batch of rows, and tells the plugins of series that they do not know.
+    pub(super) fn show(
         &mut self,
         sorted: &SortedRows,
         plugins: &mut LoadedPlugins<'_>,
         series: &mut SeriesTracker,
         shared: &Shared,
     ) {
-        self.derive.clear();
-        self.detect.clear();
+        self.shown.clear();
         for ((&id, &time), &value) in sorted.rows.series.iter().zip(&sorted.rows.times).zip(&sorted.totals) {
             let state = &mut series.series[id as usize];
             if state.flags & flag::OPEN == 0 {
                 state.flags |= flag::OPEN;
                 plugins.open(SeriesId(id), &shared.registry);
             }
-            if state.flags & flag::DETECT != 0 {
-                self.detect.push(SeriesId(id), UnixNanos(time), value);
-            } else if state.flags & flag::DERIVE != 0 {
-                self.derive.push(SeriesId(id), UnixNanos(time), value);
-            }
+            self.shown.push(SeriesId(id), UnixNanos(time), value);
         }
     }
 
-    /// The derivers' batch.
-    pub(super) fn for_derivers(&self) -> &Columns {
-        &self.derive
+    /// The derivers' batch, and what sorts what they make.
+    pub(super) fn for_derivers(&mut self) -> (&Columns, &mut Sorter) {
+        (&self.shown, &mut self.sorter)
     }
 
-    pub(super) fn sort_by_series(&mut self, rows: &Columns) -> Columns {
-        self.sorter.by_series(rows)
+    /// What sorts the derivers' samples when there are no rows.
+    pub(super) fn sorter(&mut self) -> &mut Sorter {
+        &mut self.sorter
     }
 
     /// The detectors' batch, with the derived rows among it.
     pub(super) fn for_detectors(&mut self, derived: &Columns) -> &Columns {
         if derived.is_empty() {
-            return &self.detect;
+            return &self.shown;
         }
-        sort::merge(&self.detect, derived, &mut self.merged);
+        sort::merge(&self.shown, derived, &mut self.merged);
         &self.merged
     }
 }

@@ -3,16 +3,19 @@
 use super::input::SeriesNumbers;
 use super::outputs::DerivedOutputs;
 use super::snapshot::{compress, decompress};
+use super::ticks::Ticks;
+use super::told_agents::ToldAgents;
 use crate::evaluate::host::abi;
-use crate::evaluate::host::component::PluginKind;
 use crate::evaluate::host::config::PluginLimits;
 use crate::evaluate::host::error::Failure;
+use crate::evaluate::host::ground::{Ground, PluginClock};
 use crate::evaluate::host::plugin::Plugin;
 use crate::evaluate::host::running::{Restored, Running};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vitals_core::ids::TenantId;
+use vitals_core::registry::Registry;
 
 /// Series opened in one call.
 const OPEN_AT_ONCE: usize = 1024;
@@ -28,9 +31,18 @@ pub(super) struct PluginInstance {
     last_state: Vec<u8>,
     /// Numbers of series that were closed since that state was taken: an instance that starts from it is told of them.
     pub(super) closed: BTreeSet<u32>,
+    /// Agents that were closed since.
+    pub(super) closed_agents: BTreeSet<u32>,
+    /// The version of the form of that state.
+    pub(super) state_version: u32,
+    ground: Ground,
+    pub(super) told_agents: ToldAgents,
+    pub(super) ticks: Ticks,
     /// By series number: whether the instance was told of it.
     opened: Vec<bool>,
     pub(super) outputs: DerivedOutputs,
+    /// The newest time of a row that the instance was shown.
+    pub(super) newest: i64,
     /// Failures since the last call that succeeded.
     failures: u32,
     quarantine: Option<Quarantine>,
@@ -45,8 +57,13 @@ struct Quarantine {
 }
 
 impl PluginInstance {
-    pub(super) fn new(plugin: Arc<Plugin>, limits: Arc<PluginLimits>) -> Self {
+    pub(super) fn new(plugin: Arc<Plugin>, limits: Arc<PluginLimits>, tenant: &TenantId, clock: PluginClock) -> Self {
         Self {
+            state_version: plugin.manifest.state_version,
+            closed_agents: BTreeSet::new(),
+            ground: Ground::new(tenant, &plugin.evidence.plugin, clock),
+            told_agents: ToldAgents::default(),
+            ticks: Ticks::every(plugin.manifest.interval_seconds),
             plugin,
             limits,
             running: None,
@@ -54,6 +71,7 @@ impl PluginInstance {
             closed: BTreeSet::new(),
             opened: Vec::new(),
             outputs: DerivedOutputs::default(),
+            newest: i64::MIN,
             failures: 0,
             quarantine: None,
         }
@@ -93,9 +111,10 @@ impl PluginInstance {
             return Ok(running);
         }
         self.end();
-        let mut running = Running::start(&self.plugin.compiled, &self.plugin.config, &self.limits)?;
+        let mut running = self.start()?;
         if self.last_state.is_empty() {
             self.closed.clear();
+            self.closed_agents.clear();
             return Ok(running);
         }
         let name = &self.plugin.evidence.plugin;
@@ -104,10 +123,18 @@ impl PluginInstance {
             self.drop_state();
             return Ok(running);
         };
-        let restored = running.restore(&state, &self.limits);
+        let restored = if self.state_version > self.plugin.manifest.state_version {
+            let (found, known) = (self.state_version, self.plugin.manifest.state_version);
+            Ok(Restored::Refused(format!("the state has version {found}, the plugin knows version {known}")))
+        } else {
+            running.restore(self.state_version, &state, &self.limits)
+        };
         let closed: Vec<u32> = self.closed.iter().copied().collect();
+        let closed_agents: Vec<u32> = self.closed_agents.iter().copied().collect();
         let restored = restored.and_then(|restored| match restored {
-            Restored::Yes => close_all(&mut running, &closed).map(|()| Restored::Yes),
+            Restored::Yes => close_all(&mut running, &closed)
+                .and_then(|()| close_all_agents(&mut running, &closed_agents))
+                .map(|()| Restored::Yes),
             refused => Ok(refused),
         });
         match restored {
@@ -116,7 +143,7 @@ impl PluginInstance {
                 tracing::warn!(%tenant, plugin = name, reason, "the plugin does not take its saved state; it starts empty");
                 self.drop_state();
                 // What it is like after half a state is not known.
-                Running::start(&self.plugin.compiled, &self.plugin.config, &self.limits)
+                self.start()
             }
             Err(failure) => {
                 // Next time without that state.
@@ -124,6 +151,10 @@ impl PluginInstance {
                 Err(failure)
             }
         }
+    }
+
+    fn start(&self) -> Result<Running, Failure> {
+        Running::start(&self.plugin.compiled, self.plugin.settings.text(), &self.limits, &self.ground)
     }
 
     /// Ends the instance; the next one starts from `state`, and is told that the series of `closed` are closed.
@@ -137,13 +168,16 @@ impl PluginInstance {
     fn drop_state(&mut self) {
         self.last_state.clear();
         self.closed.clear();
+        self.closed_agents.clear();
     }
 
     /// Ends the instance and forgets what it was told.
     fn end(&mut self) {
         self.running = None;
         self.opened.clear();
+        self.told_agents.clear();
         self.outputs = DerivedOutputs::default();
+        self.newest = i64::MIN;
     }
 
     fn is_quarantined(&mut self) -> bool {
@@ -190,12 +224,13 @@ impl PluginInstance {
         tracing::error!(%tenant, plugin = name, %failure, seconds = length.as_secs(), "a plugin failed too often and is quarantined");
     }
 
-    /// Tells the instance of the series of a batch that it does not know.
+    /// Tells the instance of the series of a batch that it does not know, and of their agents.
     pub(super) fn open_new(
         &mut self,
         running: &mut Running,
         series: &SeriesNumbers,
         numbers: &[u32],
+        registry: &Registry,
     ) -> Result<(), Failure> {
         if self.opened.len() < series.len() {
             self.opened.resize(series.len(), false);
@@ -205,15 +240,23 @@ impl PluginInstance {
             if !std::mem::replace(&mut self.opened[number as usize], true)
                 && let Some(desc) = series.description(number)
             {
-                fresh.push(abi::SeriesInfo::new(number, desc));
+                fresh.push((number, desc));
             }
         }
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        let agents = fresh.iter().map(|(_, desc)| desc.agent);
+        self.told_agents.open_new(running, &self.plugin, registry, agents)?;
+        let seed_of = |id| self.ground.seed_of(id);
+        let infos = fresh.iter().map(|&(number, desc)| abi::SeriesInfo::new(number, desc, seed_of(desc.id)));
+        let fresh: Vec<abi::SeriesInfo<'_>> = infos.collect();
         fresh.chunks(OPEN_AT_ONCE).try_for_each(|some| running.open_series(some))
     }
 
     /// Forgets series. A running instance is told at once; the next one is told when it starts from an earlier state.
     pub(super) fn close(&mut self, tenant: &TenantId, numbers: &BTreeSet<u32>) {
-        if !matches!(self.plugin.compiled.kind, PluginKind::MetricDeriver | PluginKind::OutlierDetector) {
+        if !self.plugin.compiled.kind.watches() {
             return;
         }
         self.closed.extend(numbers);
@@ -233,6 +276,19 @@ impl PluginInstance {
         self.outputs.close(numbers);
     }
 
+    /// Forgets agents, as [`PluginInstance::close`] forgets series.
+    pub(super) fn close_agents(&mut self, tenant: &TenantId, agents: &BTreeSet<u32>) {
+        self.closed_agents.extend(agents);
+        let Some(mut running) = self.running.take() else { return };
+        let has_state = !self.last_state.is_empty();
+        let known: Vec<u32> =
+            agents.iter().copied().filter(|&agent| self.told_agents.close(agent) || has_state).collect();
+        match close_all_agents(&mut running, &known) {
+            Ok(()) => self.running = Some(running),
+            Err(failure) => self.failed(tenant, &failure),
+        }
+    }
+
     /// The plugin's state, compressed; the last one when it gives none now.
     pub(super) fn save(&mut self, tenant: &TenantId) -> Vec<u8> {
         let Some(mut running) = self.running.take() else { return self.last_state.clone() };
@@ -240,7 +296,9 @@ impl PluginInstance {
             Ok(state) => {
                 self.running = Some(running);
                 self.last_state = compress(&state);
+                self.state_version = self.plugin.manifest.state_version;
                 self.closed.clear();
+                self.closed_agents.clear();
             }
             Err(failure) => self.failed(tenant, &failure),
         }
@@ -255,6 +313,11 @@ impl Drop for PluginInstance {
         stats.stale -= u64::from(self.failures > 0);
         stats.quarantined -= u64::from(self.quarantine.is_some_and(|quarantine| quarantine.counted));
     }
+}
+
+/// Tells an instance that agents are closed.
+fn close_all_agents(running: &mut Running, numbers: &[u32]) -> Result<(), Failure> {
+    numbers.chunks(CLOSE_AT_ONCE).try_for_each(|some| running.close_agents(some))
 }
 
 /// Tells an instance that series are closed.

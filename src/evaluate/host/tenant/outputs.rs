@@ -1,13 +1,13 @@
 //! The series that derivers declare, and the rows of their answers.
 
-use super::input::{CallInput, SeriesNumbers};
+use super::input::SeriesNumbers;
 use crate::evaluate::host::abi;
 use crate::evaluate::host::error::{Failure, InvalidAnswer};
 use crate::evaluate::tenant_plugins::DerivedSeries;
 use std::collections::BTreeSet;
 use vitals_core::ids::UnixNanos;
 
-/// Stands for the place of a series that the answer has not used yet, and for the source of one whose source was closed.
+/// Stands for the place of a series that the answer has not used yet.
 const NOT_USED: u32 = u32::MAX;
 
 /// The series that a deriver's instance has declared.
@@ -19,51 +19,53 @@ pub(super) struct DerivedOutputs {
 }
 
 struct DerivedOutput {
-    source: u32,
+    /// Those that are open; empty when the output has ended.
+    sources: Vec<u32>,
     series: DerivedSeries,
-    /// Its index among the series of the answer that is being read, and its last row there.
+    /// Its index among the series of the answer that is being read.
     place: u32,
-    row: u32,
+    /// The time of its last sample.
+    last: i64,
 }
 
 /// The series of an answer, and its rows: the index of a series, time, value.
-type DerivedRows = (Vec<DerivedSeries>, Vec<(u32, UnixNanos, f64)>);
+pub(super) type DerivedRows = (Vec<DerivedSeries>, Vec<(u32, UnixNanos, f64)>);
 
 impl DerivedOutputs {
-    /// Takes the series that an answer declares, checks each row against what is declared, and returns the rows with the series
-    /// that they use.
+    /// Takes the series that an answer declares, checks each sample against what is declared, and returns the samples with the
+    /// series that they use. `plugin` is the plugin's place, `newest` the latest time that a sample can have.
     pub(super) fn take(
         &mut self,
         answer: abi::Derived,
-        input: &CallInput,
-        series: &SeriesNumbers,
+        newest: i64,
+        (series, plugin): (&SeriesNumbers, usize),
         per_series: usize,
     ) -> Result<DerivedRows, Failure> {
-        for new in answer.series {
-            self.declare(new, series, per_series)?;
+        for new in answer.outputs {
+            self.declare(new, (series, plugin), per_series)?;
         }
-        let (mut used, mut rows) = (Vec::new(), Vec::with_capacity(answer.rows.len()));
+        let (mut used, mut rows) = (Vec::new(), Vec::with_capacity(answer.series.len()));
         let mut touched = Vec::new();
         let mut result = Ok(());
-        for ((&row, &number), &value) in answer.rows.iter().zip(&answer.outputs).zip(&answer.values) {
-            let Some(output) = self.declared.get_mut(number as usize) else {
-                result = Err(InvalidAnswer::Output(number));
-                break;
+        for ((&number, &time), &value) in answer.series.iter().zip(&answer.times).zip(&answer.values) {
+            let output = match self.declared.get_mut(number as usize) {
+                Some(output) if !output.sources.is_empty() => output,
+                _ => {
+                    result = Err(InvalidAnswer::Output(number));
+                    break;
+                }
             };
-            if output.source != input.series[row as usize] {
-                result = Err(InvalidAnswer::Source(output.source));
+            if time <= output.last || time > newest {
+                result = Err(InvalidAnswer::Time { time, after: output.last, newest });
                 break;
             }
             if output.place == NOT_USED {
                 output.place = u32::try_from(used.len()).unwrap_or(NOT_USED);
                 used.push(output.series.clone());
                 touched.push(number);
-            } else if output.row == row {
-                result = Err(InvalidAnswer::Order(row));
-                break;
             }
-            output.row = row;
-            rows.push((output.place, UnixNanos(input.times[row as usize]), value));
+            output.last = time;
+            rows.push((output.place, UnixNanos(time), value));
         }
         touched.iter().for_each(|&number| self.declared[number as usize].place = NOT_USED);
         result?;
@@ -72,8 +74,8 @@ impl DerivedOutputs {
 
     /// Forgets what was declared of these series, so that as much may be declared of them again.
     pub(super) fn close(&mut self, numbers: &BTreeSet<u32>) {
-        for output in self.declared.iter_mut().filter(|output| numbers.contains(&output.source)) {
-            output.source = NOT_USED;
+        for output in &mut self.declared {
+            output.sources.retain(|source| !numbers.contains(source));
         }
         for &number in numbers {
             if let Some(count) = self.of_source.get_mut(number as usize) {
@@ -85,26 +87,44 @@ impl DerivedOutputs {
     fn declare(
         &mut self,
         new: abi::OutputSeries,
-        series: &SeriesNumbers,
+        (series, plugin): (&SeriesNumbers, usize),
         per_series: usize,
     ) -> Result<(), InvalidAnswer> {
-        let at = new.source as usize;
-        let source = series.description(new.source).ok_or(InvalidAnswer::Source(new.source))?;
         if !(1..=255).contains(&new.metric.len()) {
             return Err(InvalidAnswer::Name(new.metric.len()));
         }
         if new.unit.len() > 63 {
             return Err(InvalidAnswer::Name(new.unit.len()));
         }
-        if at >= self.of_source.len() {
-            self.of_source.resize(at + 1, 0);
+        let mut sources = new.sources;
+        sources.sort_unstable();
+        sources.dedup();
+        let mut described = Vec::with_capacity(sources.len());
+        for &source in &sources {
+            let desc = series.description(source).filter(|_| series.is_shown(source, plugin));
+            described.push(desc.ok_or(InvalidAnswer::Source(source))?);
         }
-        if usize::from(self.of_source[at]) >= per_series.min(usize::from(u16::MAX)) {
-            return Err(InvalidAnswer::Outputs(per_series));
+        let Some((first, others)) = described.split_first() else { return Err(InvalidAnswer::NoSource) };
+        if others.iter().any(|other| other.agent != first.agent) {
+            return Err(InvalidAnswer::Agents);
         }
-        self.of_source[at] += 1;
-        let derived = DerivedSeries { from: source.id, metric: new.metric, unit: new.unit };
-        self.declared.push(DerivedOutput { source: new.source, series: derived, place: NOT_USED, row: NOT_USED });
+        for &source in &sources {
+            let at = source as usize;
+            if at >= self.of_source.len() {
+                self.of_source.resize(at + 1, 0);
+            }
+            if usize::from(self.of_source[at]) >= per_series.min(usize::from(u16::MAX)) {
+                return Err(InvalidAnswer::Outputs(per_series));
+            }
+            self.of_source[at] += 1;
+        }
+        let series = DerivedSeries {
+            from: first.id,
+            also: others.iter().map(|other| other.id).collect(),
+            metric: new.metric,
+            unit: new.unit,
+        };
+        self.declared.push(DerivedOutput { sources, series, place: NOT_USED, last: i64::MIN });
         Ok(())
     }
 }

@@ -10,6 +10,8 @@ use vitals_core::ids::TenantId;
 struct SavedPlugins {
     /// The series of each number.
     series: Vec<u32>,
+    /// Those of them that are closed.
+    closed: Vec<u32>,
     plugins: Vec<SavedPlugin>,
 }
 
@@ -18,8 +20,14 @@ struct SavedPlugin {
     name: String,
     /// Compressed.
     state: Vec<u8>,
+    /// The version of the state's form.
+    version: u32,
     /// Numbers of series that were closed since that state.
     closed: Vec<u32>,
+    /// Agents that were.
+    closed_agents: Vec<u32>,
+    /// Up to when the plugin was told of time.
+    ticked: Option<i64>,
 }
 
 /// The state of all instances.
@@ -28,23 +36,40 @@ pub(super) fn save(tenant: &TenantId, series: &SeriesNumbers, instances: &mut [P
         .iter_mut()
         .map(|instance| {
             let state = instance.save(tenant);
-            let closed = instance.closed.iter().copied().collect();
-            SavedPlugin { name: instance.plugin.evidence.plugin.clone(), state, closed }
+            SavedPlugin {
+                name: instance.plugin.evidence.plugin.clone(),
+                state,
+                version: instance.state_version,
+                closed: instance.closed.iter().copied().collect(),
+                closed_agents: instance.closed_agents.iter().copied().collect(),
+                ticked: instance.ticks.told,
+            }
         })
         .collect();
     // Vectors of numbers and bytes: serialization cannot fail.
-    postcard::to_stdvec(&SavedPlugins { series: series.ids(), plugins }).unwrap_or_default()
+    postcard::to_stdvec(&SavedPlugins { series: series.ids(), closed: series.closed(), plugins }).unwrap_or_default()
 }
 
-/// Gives each instance its part of a saved state; the numbers of series that the state uses.
-pub(super) fn restore(state: &[u8], instances: &mut [PluginInstance]) -> Result<SeriesNumbers, postcard::Error> {
+/// The series that a saved state knows.
+pub(super) struct RestoredSeries {
+    /// By number.
+    pub(super) ids: Vec<u32>,
+    /// Those that are closed.
+    pub(super) closed: Vec<u32>,
+}
+
+/// Gives each instance its part of a saved state; the series that the state knows.
+pub(super) fn restore(state: &[u8], instances: &mut [PluginInstance]) -> Result<RestoredSeries, postcard::Error> {
     let saved: SavedPlugins = postcard::from_bytes(state)?;
     for instance in instances {
         let own = saved.plugins.iter().find(|plugin| plugin.name == instance.plugin.evidence.plugin);
         let (state, closed) = own.map_or((&[][..], &[][..]), |own| (&own.state[..], &own.closed[..]));
         instance.restart_from(state, closed);
+        instance.state_version = own.map_or(instance.plugin.manifest.state_version, |own| own.version);
+        instance.closed_agents = own.map(|own| own.closed_agents.iter().copied().collect()).unwrap_or_default();
+        instance.ticks.told = own.and_then(|own| own.ticked);
     }
-    Ok(SeriesNumbers::restored(saved.series))
+    Ok(RestoredSeries { ids: saved.series, closed: saved.closed })
 }
 
 /// Compresses a state at the fastest level: states are floats and small numbers, of which a higher level saves little more.

@@ -7,5 +7,8 @@ wit_bindgen::generate!({
     default_bindings_module: "vitals_plugin::worlds::health_scorer",
     export_macro_name: "export_health_scorer",
     pub_export_macro: true,
-    with: { "vitals:plugin/types@0.1.0": vitals_world_metric_deriver::vitals::plugin::types },
+    with: {
+        "vitals:plugin/types@0.2.0": vitals_world_common::vitals::plugin::types,
+        "vitals:plugin/log@0.2.0": vitals_world_common::vitals::plugin::log,
+    },
 });
