@@ -3,7 +3,7 @@
 use super::*;
 
 /// A world whose plugins ask to be called without data.
-fn ticking(records: &[Record], durable: Held) -> World {
+fn ticking(records: &[Record], durable: Contents) -> World {
     let factory =
         Arc::new(|_: &TenantId| -> Box<dyn TenantPlugins> { Box::new(Fake { wants_ticks: true, ..Fake::default() }) });
     World::with_plugins(config(), factory, records, durable)
@@ -44,7 +44,7 @@ fn found(world: &World) -> Vec<(u32, i64, i64, u32)> {
 }
 
 fn in_batches(story: &[Record], lengths: &[usize]) -> World {
-    let mut world = ticking(&story[..1], Held::default());
+    let mut world = ticking(&story[..1], Contents::default());
     let mut deliveries = story[1..].iter().zip(2..).map(|(record, n)| Delivery {
         position: Position(n),
         record: record.clone(),
@@ -84,14 +84,14 @@ fn a_crash_anywhere_changes_neither_the_time_nor_what_ticks_find() {
     let expect = found(&in_batches(&story, &[1]));
     for crash in 1..=story.len() {
         for (state_every, seal_every) in [(usize::MAX, usize::MAX), (5, 2), (7, 3), (1, 1), (usize::MAX, 2)] {
-            let mut world = ticking(&story[..1], Held::default());
+            let mut world = ticking(&story[..1], Contents::default());
             for (n, record) in story[1..crash].iter().enumerate() {
                 world.take(record.clone());
                 if n % seal_every == seal_every - 1 {
                     world.checkpoint(n % state_every == state_every - 1);
                 }
             }
-            let durable = world.store.durable.lock().unwrap().clone();
+            let durable = world.store.durable();
             let again = ticking(&story, durable);
             assert_eq!(found(&again), expect, "crash after {crash}, state {state_every}, seal {seal_every}");
         }
@@ -111,7 +111,7 @@ fn silence_ticks_as_well_and_a_replay_finds_the_same() {
         assert!(found(&world).len() > at_once, "silence is found while it lasts");
         world.checkpoint(false);
         let mut world = if is_crash {
-            let durable = world.store.durable.lock().unwrap().clone();
+            let durable = world.store.durable();
             ticking(before, durable)
         } else {
             world
