@@ -34,31 +34,31 @@ fn guests() -> &'static Path {
     })
 }
 
-fn file(name: &str) -> PathBuf {
+pub(crate) fn file(name: &str) -> PathBuf {
     guests().join(format!("{}.wasm", name.replace('-', "_")))
 }
 
-fn config(name: &str) -> PluginConfig {
+pub(crate) fn config(name: &str) -> PluginConfig {
     PluginConfig { name: name.to_owned(), path: Some(file(name)), ..PluginConfig::default() }
 }
 
-fn limits() -> PluginLimits {
+pub(crate) fn limits() -> PluginLimits {
     // Time enough on a busy machine: which limit is met must not depend on who else computes.
     PluginLimits { deadline_ms: 20_000, memory_mb: 64, ..PluginLimits::default() }
 }
 
 /// The guest beside the embedded plugins.
-struct Stage {
-    name: String,
-    set: PluginSet,
-    plugins: Box<dyn TenantPlugins + Send>,
+pub(crate) struct Stage {
+    pub(crate) name: String,
+    pub(crate) set: PluginSet,
+    pub(crate) plugins: Box<dyn TenantPlugins + Send>,
     time: i64,
     /// Of each row.
-    value: f64,
+    pub(crate) value: f64,
 }
 
 impl Stage {
-    fn new(name: &str, limits: &PluginLimits) -> Self {
+    pub(crate) fn new(name: &str, limits: &PluginLimits) -> Self {
         let set = PluginSet::load(limits, None, &[config(name)], Some(&cache_dir())).expect("it starts");
         let mut plugins = set.instances(&tenant());
         plugins.open(&desc(3, Shape::Cumulative { monotonic: true }, Part::Value));
@@ -66,7 +66,7 @@ impl Stage {
     }
 
     /// One batch of two rows; the findings of the guest.
-    fn turn(&mut self) -> usize {
+    pub(crate) fn turn(&mut self) -> usize {
         let mut batch = Columns::default();
         for _ in 0..2 {
             self.time += UnixNanos::SECOND;
@@ -79,7 +79,7 @@ impl Stage {
         own + findings.iter().filter(|found| found.evidence.plugin == self.name).count()
     }
 
-    fn info(&self) -> PluginInfo {
+    pub(crate) fn info(&self) -> PluginInfo {
         self.set.list().into_iter().find(|plugin| plugin.name == self.name).expect("listed")
     }
 }

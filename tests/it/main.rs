@@ -2,6 +2,7 @@
 
 mod agree;
 mod commands;
+mod containment;
 mod contract;
 mod data_folder;
 mod docs;

@@ -364,7 +364,7 @@ fn every_verdict_names_its_plugin() {
         found[0].rows.iter().map(|row| (row.0, row.1.series, row.1.value)).collect::<Vec<_>>(),
         [(20, SeriesId(1), 50.0)]
     );
-    let info = set.list().into_iter().find(|plugin| plugin.kind == PluginKind::OutlierDetector).unwrap();
+    let info = set.list().into_iter().find(|plugin| plugin.kind == Some(PluginKind::OutlierDetector)).unwrap();
     let evidence = &found[0].evidence;
     assert_eq!((&evidence.plugin, &evidence.digest, &evidence.config), (&info.name, &info.digest, &info.config));
     assert_eq!((info.name.as_str(), info.digest.len(), info.config.len()), ("iqr-outlier", 64, 64));

@@ -20,8 +20,10 @@ pub struct PluginLimits {
     pub log_bytes: usize,
     /// How many series a metric deriver may make from one series.
     pub outputs_per_series: usize,
-    /// After so many failures in a row the plugin is quarantined.
+    /// After so many failures among its last `failure_turns` turns the plugin is quarantined.
     pub failures: u32,
+    /// How many turns are looked at, at most 64. A quarantined plugin is trusted again after as many good turns.
+    pub failure_turns: u32,
     /// For how long at first, seconds; doubled each time that it fails again at once.
     pub quarantine_seconds: u64,
     /// For how long at most, seconds.
@@ -38,6 +40,7 @@ impl Default for PluginLimits {
             log_bytes: 65_536,
             outputs_per_series: 16,
             failures: 3,
+            failure_turns: 20,
             quarantine_seconds: 10,
             quarantine_max_seconds: 3600,
         }

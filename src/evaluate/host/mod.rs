@@ -2,6 +2,7 @@
 //!
 //! - [`config`]: limits, and which plugins there are
 //! - [`set`]: all plugins of a service, compiled once
+//! - `refused`: plugins that cannot be used
 //! - [`tenant`]: one tenant's instances on one shard; implements [`TenantPlugins`](super::tenant_plugins::TenantPlugins)
 //! - `plugin`: one plugin with its configuration
 //! - `component`: one compiled plugin
@@ -21,6 +22,7 @@ pub mod config;
 pub mod error;
 mod guest;
 mod plugin;
+mod refused;
 mod running;
 pub mod set;
 mod tenant;

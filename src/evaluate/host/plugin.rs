@@ -15,6 +15,9 @@ pub enum PluginState {
     Ok,
     /// At least one tenant's instance failed too often and is left alone for a while; its last verdicts are stale.
     Quarantined,
+    /// It cannot be used: its file cannot be read or is no plugin, or it does not start with its configuration. It is tried
+    /// again when the service starts or reads its configuration again.
+    Refused,
 }
 
 /// A plugin, as operators see it.
@@ -22,8 +25,8 @@ pub enum PluginState {
 pub struct PluginInfo {
     /// Its name.
     pub name: String,
-    /// What it does.
-    pub kind: PluginKind,
+    /// What it does; `None` when the component of a refused plugin is not known.
+    pub kind: Option<PluginKind>,
     /// Its version.
     pub version: String,
     /// SHA-256 of the component, hex.
@@ -82,7 +85,7 @@ impl Plugin {
         let stats = self.stats.lock();
         PluginInfo {
             name: self.evidence.plugin.clone(),
-            kind: self.compiled.kind,
+            kind: Some(self.compiled.kind),
             version: self.evidence.version.clone(),
             digest: self.evidence.digest.clone(),
             config: self.evidence.config.clone(),

@@ -5,6 +5,7 @@ use super::config::{PluginConfig, PluginLimits};
 use super::error::{Failure, HostError};
 use super::guest::{self, Guest};
 use super::plugin::{Plugin, PluginInfo};
+use super::refused::{RefusedComponent, RefusedPlugin};
 use super::running::{Running, TICK};
 use super::tenant::WasmPlugins;
 use crate::evaluate::tenant_plugins::TenantPlugins;
@@ -20,6 +21,7 @@ include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 /// All plugins of a service.
 pub struct PluginSet {
     plugins: Vec<Arc<Plugin>>,
+    refused: Vec<RefusedPlugin>,
     limits: Arc<PluginLimits>,
 }
 
@@ -40,6 +42,18 @@ impl Candidate {
         compiled.version = metadata.version;
         Ok(compiled)
     }
+
+    /// `embedded`, or the file.
+    fn source(&self) -> String {
+        self.path.as_ref().map_or_else(|| "embedded".to_owned(), |path| path.display().to_string())
+    }
+
+    /// This one refused, when nothing is known but its place.
+    fn refused(&self, configs: &[PluginConfig], error: HostError) -> RefusedPlugin {
+        let of_path = configs.iter().find(|config| config.path.is_some() && config.path == self.path);
+        let name = of_path.map_or_else(|| self.label.clone(), |config| config.name.clone());
+        RefusedPlugin::unknown(name, self.source(), error)
+    }
 }
 
 impl PluginSet {
@@ -50,6 +64,23 @@ impl PluginSet {
     /// # Errors
     /// When plugins cannot be used, or the configuration names one that is not there: all of it.
     pub fn load(
+        limits: &PluginLimits,
+        folder: Option<&Path>,
+        plugins: &[PluginConfig],
+        cache_dir: Option<&Path>,
+    ) -> Result<Self, HostError> {
+        let mut set = Self::load_usable(limits, folder, plugins, cache_dir)?;
+        match HostError::of(set.refused.drain(..).map(|refused| refused.error).collect()) {
+            Some(error) => Err(error),
+            None => Ok(set),
+        }
+    }
+
+    /// As [`PluginSet::load`], without the plugins that cannot be used: [`PluginSet::list`] has them with the reason.
+    ///
+    /// # Errors
+    /// When no plugin at all can be run here.
+    pub fn load_usable(
         limits: &PluginLimits,
         folder: Option<&Path>,
         plugins: &[PluginConfig],
@@ -67,42 +98,58 @@ impl PluginSet {
     ) -> Result<Self, HostError> {
         let engine = engine(cache_dir)?;
         let linker = guest::linker(&engine).map_err(|error| HostError::Engine(format!("{error:#}")))?;
-        let (candidates, mut wrong) = candidates(folder, configs);
-        let mut plugins: Vec<Arc<Plugin>> = Vec::new();
+        let (candidates, refused) = candidates(folder, configs);
+        let mut set = Self { plugins: Vec::new(), refused, limits: Arc::new(limits.clone()) };
         let mut seen = Vec::new();
         for candidate in candidates {
-            let compiled = match candidate.compile(&engine, &linker, limits) {
-                Ok(compiled) => compiled,
-                Err(error) => {
-                    wrong.push(error);
-                    continue;
+            match candidate.compile(&engine, &linker, limits) {
+                Ok(compiled) => {
+                    seen.extend(compiled.name.clone());
+                    set.add(compiled, &candidate, configs);
                 }
-            };
-            let name = compiled.name.clone().unwrap_or_default();
-            seen.push(name.clone());
-            match configured(&candidate, &name, configs) {
-                Err(error) => wrong.push(error),
-                Ok(Some(config)) if config.disabled => {}
-                Ok(_) if plugins.iter().any(|plugin| plugin.evidence.plugin == name) => {
-                    wrong.push(HostError::Twice(name));
-                }
-                Ok(config) => {
-                    let text =
-                        serde_json::Value::Object(config.map(|config| config.config.clone()).unwrap_or_default());
-                    match started(compiled, text.to_string(), &candidate, limits) {
-                        Ok(plugin) => plugins.push(Arc::new(plugin)),
-                        Err(error) => wrong.push(error),
-                    }
-                }
+                Err(error) => set.refused.push(candidate.refused(configs, error)),
             }
         }
         // One with a path was read, or it was said why not.
         let lost =
             configs.iter().filter(|config| !config.disabled && config.path.is_none() && !seen.contains(&config.name));
-        wrong.extend(lost.map(|lost| HostError::Unknown { name: lost.name.clone(), known: seen.join(", ") }));
-        match HostError::of(wrong) {
-            Some(error) => Err(error),
-            None => Ok(Self { plugins, limits: Arc::new(limits.clone()) }),
+        let unknown = |lost: &PluginConfig| {
+            let error = HostError::Unknown { name: lost.name.clone(), known: seen.join(", ") };
+            RefusedPlugin::unknown(lost.name.clone(), String::new(), error)
+        };
+        set.refused.extend(lost.map(unknown));
+        Ok(set)
+    }
+
+    /// Starts a compiled plugin once with its configuration, and adds it if it does start.
+    fn add(&mut self, compiled: Compiled, candidate: &Candidate, configs: &[PluginConfig]) {
+        let name = compiled.name.clone().unwrap_or_default();
+        let component = RefusedComponent {
+            kind: compiled.kind,
+            version: compiled.version.clone(),
+            digest: compiled.digest.clone(),
+        };
+        let plugin = match configured(candidate, &name, configs) {
+            Err(error) => Err(error),
+            Ok(Some(config)) if config.disabled => return,
+            Ok(_) if self.plugins.iter().any(|plugin| plugin.evidence.plugin == name) => {
+                Err(HostError::Twice(name.clone()))
+            }
+            Ok(config) => {
+                let config = serde_json::Value::Object(config.map(|config| config.config.clone()).unwrap_or_default());
+                started(compiled, config.to_string(), candidate, &self.limits)
+            }
+        };
+        match plugin {
+            Ok(plugin) => self.plugins.push(Arc::new(plugin)),
+            Err(error) => {
+                self.refused.push(RefusedPlugin {
+                    name,
+                    source: candidate.source(),
+                    component: Some(component),
+                    error,
+                });
+            }
         }
     }
 
@@ -112,10 +159,11 @@ impl PluginSet {
         Box::new(WasmPlugins::new(tenant.clone(), &self.plugins, self.limits.clone()))
     }
 
-    /// All plugins with what became of them so far.
+    /// All plugins with what became of them so far; then those that cannot be used.
     #[must_use]
     pub fn list(&self) -> Vec<PluginInfo> {
-        self.plugins.iter().map(|plugin| plugin.info()).collect()
+        let in_force = self.plugins.iter().map(|plugin| plugin.info());
+        in_force.chain(self.refused.iter().map(RefusedPlugin::info)).collect()
     }
 
     /// What the component in `path` is, after it was compiled and started with `config` (a JSON object) under `limits`.
@@ -135,24 +183,30 @@ impl PluginSet {
 }
 
 /// The embedded plugins, those of `folder`, and those with a path in `configs`; and what cannot be read.
-fn candidates(folder: Option<&Path>, configs: &[PluginConfig]) -> (Vec<Candidate>, Vec<HostError>) {
+fn candidates(folder: Option<&Path>, configs: &[PluginConfig]) -> (Vec<Candidate>, Vec<RefusedPlugin>) {
     let embedded = EMBEDDED.iter();
     let mut found: Vec<Candidate> = embedded
         .map(|(name, bytes)| Candidate { label: (*name).to_owned(), path: None, bytes: bytes.to_vec() })
         .collect();
-    let mut wrong = Vec::new();
+    let mut refused = Vec::new();
     let in_folder = in_folder(folder).unwrap_or_else(|error| {
-        wrong.push(error);
+        let path = folder.map(|folder| folder.display().to_string()).unwrap_or_default();
+        refused.push(RefusedPlugin::unknown(path.clone(), path, error));
         Vec::new()
     });
     let named = configs.iter().filter(|config| !config.disabled).filter_map(|config| config.path.clone());
     for path in in_folder.into_iter().chain(named) {
+        let mut candidate =
+            Candidate { label: path.display().to_string(), bytes: Vec::new(), path: Some(path.clone()) };
         match read(&path) {
-            Ok(bytes) => found.push(Candidate { label: path.display().to_string(), bytes, path: Some(path) }),
-            Err(error) => wrong.push(error),
+            Ok(bytes) => {
+                candidate.bytes = bytes;
+                found.push(candidate);
+            }
+            Err(error) => refused.push(candidate.refused(configs, error)),
         }
     }
-    (found, wrong)
+    (found, refused)
 }
 
 /// What is configured of a plugin that calls itself `name`.
@@ -180,8 +234,7 @@ fn started(
 ) -> Result<Plugin, HostError> {
     let wrong = |failure: Failure| HostError::Start { plugin: candidate.label.clone(), failure };
     Running::start(&compiled, &config, limits).map_err(wrong)?;
-    let source = candidate.path.as_ref().map_or_else(|| "embedded".to_owned(), |path| path.display().to_string());
-    Ok(Plugin::new(compiled, config, source))
+    Ok(Plugin::new(compiled, config, candidate.source()))
 }
 
 /// An engine whose epoch goes on by one each [`TICK`], for as long as something uses it.

@@ -1,6 +1,7 @@
 //! One tenant's plugin instances on one shard.
 //!
-//! - `instance`: one plugin's instance, its failures and its quarantine
+//! - `instance`: one plugin's instance
+//! - `turns`: the turns that it lost, and its quarantine
 //! - `input`: the numbers of series, and the rows of a call
 //! - `outputs`: the series that a deriver declares
 //! - `snapshot`: the state that a checkpoint keeps
@@ -9,6 +10,7 @@ mod input;
 mod instance;
 mod outputs;
 mod snapshot;
+mod turns;
 
 use super::call_columns::{AgentColumns, ObjectiveColumns};
 use super::component::PluginKind;

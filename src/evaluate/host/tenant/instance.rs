@@ -3,6 +3,7 @@
 use super::input::SeriesNumbers;
 use super::outputs::DerivedOutputs;
 use super::snapshot::{compress, decompress};
+use super::turns::TurnHistory;
 use crate::evaluate::host::abi;
 use crate::evaluate::host::component::PluginKind;
 use crate::evaluate::host::config::PluginLimits;
@@ -11,7 +12,7 @@ use crate::evaluate::host::plugin::Plugin;
 use crate::evaluate::host::running::{Restored, Running};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use vitals_core::ids::TenantId;
 
 /// Series opened in one call.
@@ -31,17 +32,10 @@ pub(super) struct PluginInstance {
     /// By series number: whether the instance was told of it.
     opened: Vec<bool>,
     pub(super) outputs: DerivedOutputs,
-    /// Failures since the last call that succeeded.
-    failures: u32,
-    quarantine: Option<Quarantine>,
-}
-
-#[derive(Clone, Copy)]
-struct Quarantine {
-    until: Instant,
-    length: Duration,
-    /// Whether it is counted as under way; that of a plugin on probation is over.
-    counted: bool,
+    turns: TurnHistory,
+    /// Whether it is counted as stale, and as quarantined, among all instances of the plugin.
+    counted_stale: bool,
+    counted_quarantined: bool,
 }
 
 impl PluginInstance {
@@ -54,8 +48,9 @@ impl PluginInstance {
             closed: BTreeSet::new(),
             opened: Vec::new(),
             outputs: DerivedOutputs::default(),
-            failures: 0,
-            quarantine: None,
+            turns: TurnHistory::default(),
+            counted_stale: false,
+            counted_quarantined: false,
         }
     }
 
@@ -147,45 +142,43 @@ impl PluginInstance {
     }
 
     fn is_quarantined(&mut self) -> bool {
-        let Some(quarantine) = &mut self.quarantine else { return false };
-        if Instant::now() < quarantine.until {
-            return true;
+        let is_quarantined = self.turns.is_quarantined(Instant::now());
+        self.count();
+        is_quarantined
+    }
+
+    /// Keeps the numbers of stale and quarantined instances of the plugin.
+    fn count(&mut self) {
+        let (stale, quarantined) = (self.turns.is_stale(), self.turns.is_quarantined(Instant::now()));
+        if (stale, quarantined) == (self.counted_stale, self.counted_quarantined) {
+            return;
         }
-        if std::mem::take(&mut quarantine.counted) {
-            self.plugin.stats.lock().quarantined -= 1;
-        }
-        false
+        let mut stats = self.plugin.stats.lock();
+        stats.stale = stats.stale + u64::from(stale) - u64::from(self.counted_stale);
+        stats.quarantined = stats.quarantined + u64::from(quarantined) - u64::from(self.counted_quarantined);
+        (self.counted_stale, self.counted_quarantined) = (stale, quarantined);
     }
 
     fn succeeded(&mut self) {
-        if self.failures > 0 {
-            self.failures = 0;
-            self.plugin.stats.lock().stale -= 1;
-        }
-        self.quarantine = None;
+        self.turns.succeeded(&self.limits);
+        self.count();
     }
 
     fn failed(&mut self, tenant: &TenantId, failure: &Failure) {
         let name = self.plugin.evidence.plugin.clone();
         self.end();
-        self.failures = self.failures.saturating_add(1);
-        let mut stats = self.plugin.stats.lock();
-        stats.failures += 1;
-        stats.last_error = Some(failure.to_string());
-        if self.failures == 1 {
-            stats.stale += 1;
+        {
+            let mut stats = self.plugin.stats.lock();
+            stats.failures += 1;
+            stats.last_error = Some(failure.to_string());
         }
         metrics::counter!("vitals_plugin_failures_total", "plugin" => name.clone()).increment(1);
-        if self.failures < self.limits.failures {
+        let quarantine = self.turns.failed(&self.limits, Instant::now());
+        self.count();
+        let Some(length) = quarantine else {
             tracing::warn!(%tenant, plugin = name, %failure, "a plugin lost its turn");
             return;
-        }
-        // On probation after a quarantine one failure is enough for the next one, twice as long.
-        let longest = Duration::from_secs(self.limits.quarantine_max_seconds);
-        let first = Duration::from_secs(self.limits.quarantine_seconds);
-        let length = self.quarantine.map_or(first, |earlier| earlier.length.saturating_mul(2)).min(longest);
-        self.quarantine = Some(Quarantine { until: Instant::now() + length, length, counted: true });
-        stats.quarantined += 1;
+        };
         metrics::counter!("vitals_plugin_quarantines_total", "plugin" => name.clone()).increment(1);
         tracing::error!(%tenant, plugin = name, %failure, seconds = length.as_secs(), "a plugin failed too often and is quarantined");
     }
@@ -252,8 +245,8 @@ impl Drop for PluginInstance {
     /// Takes the instance out of the numbers of stale and quarantined ones.
     fn drop(&mut self) {
         let mut stats = self.plugin.stats.lock();
-        stats.stale -= u64::from(self.failures > 0);
-        stats.quarantined -= u64::from(self.quarantine.is_some_and(|quarantine| quarantine.counted));
+        stats.stale -= u64::from(self.counted_stale);
+        stats.quarantined -= u64::from(self.counted_quarantined);
     }
 }
 
