@@ -7,6 +7,7 @@
 //! - `plugin`: one plugin with its configuration
 //! - `component`: one compiled plugin
 //! - `running`: one instance and its calls
+//! - `cpu_time`, `memory_pool`: what instances use of the machine
 //! - `guest`: what an instance can reach, which is nothing, and its limits
 //! - `abi`: the contract's types on this side
 //! - `call_columns`: what plugins are shown of agents and objectives, by columns
@@ -19,8 +20,10 @@ mod answers;
 mod call_columns;
 mod component;
 pub mod config;
+mod cpu_time;
 pub mod error;
 mod guest;
+mod memory_pool;
 mod plugin;
 mod refused;
 mod running;

@@ -5,6 +5,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::time::Duration;
 use vitals_core::verdict::Evidence;
 
 /// Whether a plugin is called.
@@ -45,6 +46,12 @@ pub struct PluginInfo {
     pub failures: u64,
     /// Instances in quarantine now.
     pub quarantined: u64,
+    /// Rows that were not shown to it since then, because it was over its budget of CPU or quarantined.
+    pub skipped_rows: u64,
+    /// CPU time of its calls since then, seconds.
+    pub cpu_seconds: f64,
+    /// Memory of its instances now, bytes.
+    pub memory_bytes: u64,
     /// Why it last lost its turn.
     pub last_error: Option<String>,
 }
@@ -57,6 +64,8 @@ pub(super) struct Stats {
     pub(super) quarantined: u64,
     /// Instances whose last turn was lost.
     pub(super) stale: u64,
+    pub(super) skipped_rows: u64,
+    pub(super) cpu: Duration,
     pub(super) last_error: Option<String>,
 }
 
@@ -65,20 +74,22 @@ pub(super) struct Plugin {
     pub(super) compiled: Compiled,
     /// JSON.
     pub(super) config: String,
+    /// The number that its state belongs to.
+    pub(super) state_generation: u32,
     pub(super) evidence: Arc<Evidence>,
     source: String,
     pub(super) stats: Mutex<Stats>,
 }
 
 impl Plugin {
-    pub(super) fn new(compiled: Compiled, config: String, source: String) -> Self {
+    pub(super) fn new(compiled: Compiled, config: String, state_generation: u32, source: String) -> Self {
         let evidence = Arc::new(Evidence {
             plugin: compiled.name.clone().unwrap_or_default(),
             version: compiled.version.clone(),
             digest: compiled.digest.clone(),
             config: hex(&Sha256::digest(&config)),
         });
-        Self { compiled, config, evidence, source, stats: Mutex::default() }
+        Self { compiled, config, state_generation, evidence, source, stats: Mutex::default() }
     }
 
     pub(super) fn info(&self) -> PluginInfo {
@@ -95,6 +106,9 @@ impl Plugin {
             calls: stats.calls,
             failures: stats.failures,
             quarantined: stats.quarantined,
+            skipped_rows: stats.skipped_rows,
+            cpu_seconds: stats.cpu.as_secs_f64(),
+            memory_bytes: self.compiled.memory.0.used_by(self.compiled.memory.1) as u64,
             last_error: stats.last_error.clone(),
         }
     }

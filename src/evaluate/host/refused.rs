@@ -43,6 +43,9 @@ impl RefusedPlugin {
             calls: 0,
             failures: 0,
             quarantined: 0,
+            skipped_rows: 0,
+            cpu_seconds: 0.0,
+            memory_bytes: 0,
             last_error: Some(self.error.to_string()),
         }
     }

@@ -6,9 +6,12 @@ use super::component::{Compiled, PluginKind};
 use super::config::PluginLimits;
 use super::error::{Failure, Limit};
 use super::guest::Guest;
+use super::memory_pool::MemoryLease;
+use super::tenant::time_for_rows;
+use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::component::{ComponentNamedList, Func, Instance, Lift, Lower};
-use wasmtime::{Store, Trap};
+use wasmtime::{Store, Trap, UpdateDeadline};
 
 /// How often deadlines are looked at.
 pub(super) const TICK: Duration = Duration::from_millis(5);
@@ -25,7 +28,7 @@ pub(super) struct Running {
     store: Store<Guest>,
     name: String,
     deadline: Duration,
-    memory: usize,
+    limits: Arc<PluginLimits>,
     open: Func,
     close: Func,
     snapshot: Func,
@@ -42,7 +45,7 @@ pub(super) enum Restored {
 
 impl Running {
     /// Starts an instance and gives it its configuration.
-    pub(super) fn start(compiled: &Compiled, config: &str, limits: &PluginLimits) -> Result<Self, Failure> {
+    pub(super) fn start(compiled: &Compiled, config: &str, limits: &Arc<PluginLimits>) -> Result<Self, Failure> {
         let (mut running, configure) = Self::instantiate(compiled, limits)?;
         let start = Duration::from_millis(limits.start_deadline_ms);
         let (answer,): (Result<(), String>,) = running.call_within(configure, (config,), ANSWER_BYTES, start)?;
@@ -52,7 +55,7 @@ impl Running {
     }
 
     /// What a plugin says of itself.
-    pub(super) fn describe(compiled: &Compiled, limits: &PluginLimits) -> Result<abi::Metadata, Failure> {
+    pub(super) fn describe(compiled: &Compiled, limits: &Arc<PluginLimits>) -> Result<abi::Metadata, Failure> {
         let (mut running, _) = Self::instantiate(compiled, limits)?;
         let describe = running.work;
         let (metadata,): (abi::Metadata,) = running.call(describe, (), ANSWER_BYTES)?;
@@ -61,12 +64,18 @@ impl Running {
     }
 
     /// An instance, and its `configure`. Its `work` is `describe` when `compiled` has no name yet.
-    fn instantiate(compiled: &Compiled, limits: &PluginLimits) -> Result<(Self, Func), Failure> {
+    fn instantiate(compiled: &Compiled, limits: &Arc<PluginLimits>) -> Result<(Self, Func), Failure> {
         let deadline = Duration::from_millis(limits.deadline_ms);
         let start = Duration::from_millis(limits.start_deadline_ms);
-        let mut store = Store::new(compiled.pre.engine(), Guest::new(limits));
+        let (pool, number) = &compiled.memory;
+        let mut store = Store::new(compiled.pre.engine(), Guest::new(limits, MemoryLease::new(pool.clone(), *number)));
         store.limiter(|guest| &mut guest.caps);
+        store.epoch_deadline_callback(|store| match store.data().call.left() {
+            Some(left) => Ok(UpdateDeadline::Continue(ticks(left))),
+            None => Ok(UpdateDeadline::Interrupt),
+        });
         store.set_epoch_deadline(ticks(start));
+        store.data_mut().call.start(start);
         let instance = compiled.pre.instantiate(&mut store).map_err(|error| failure(&error, start, 0))?;
         let lifecycle = |store: &mut Store<Guest>, name| export(&instance, store, abi::LIFECYCLE, name);
         let configure = lifecycle(&mut store, "configure")?;
@@ -80,7 +89,7 @@ impl Running {
         let running = Self {
             name: compiled.name.clone().unwrap_or_default(),
             deadline,
-            memory: limits.memory_mb.saturating_mul(1 << 20),
+            limits: limits.clone(),
             open: lifecycle(&mut store, "open-series")?,
             close: lifecycle(&mut store, "close-series")?,
             snapshot: lifecycle(&mut store, "snapshot")?,
@@ -120,41 +129,50 @@ impl Running {
         self.call(self.close, (numbers,), ANSWER_BYTES)
     }
 
-    pub(super) fn snapshot(&mut self) -> Result<Vec<u8>, Failure> {
-        let (state,) = self.call(self.snapshot, (), self.memory)?;
+    /// The plugin's state, of `most` bytes at most. It has as much time as a start: a state is as large as what was told of.
+    pub(super) fn snapshot(&mut self, most: usize) -> Result<Vec<u8>, Failure> {
+        let deadline = Duration::from_millis(self.limits.start_deadline_ms);
+        let larger = |failure| match failure {
+            Failure::Limit(Limit::Output(_)) => Limit::State(most).into(),
+            other => other,
+        };
+        let (state,): (Vec<u8>,) = self.call_within(self.snapshot, (), most, deadline).map_err(larger)?;
+        if state.len() > most {
+            return Err(Limit::State(most).into());
+        }
         Ok(state)
     }
 
-    pub(super) fn restore(&mut self, state: &[u8], limits: &PluginLimits) -> Result<Restored, Failure> {
-        let deadline = Duration::from_millis(limits.start_deadline_ms);
+    pub(super) fn restore(&mut self, state: &[u8]) -> Result<Restored, Failure> {
+        let deadline = Duration::from_millis(self.limits.start_deadline_ms);
         let (answer,): (Result<(), String>,) = self.call_within(self.restore, (state,), ANSWER_BYTES, deadline)?;
         Ok(answer.map_or_else(Restored::Refused, |()| Restored::Yes))
     }
 
     pub(super) fn derive(&mut self, series: &[u32], times: &[i64], values: &[f64]) -> Result<abi::Derived, Failure> {
         let room = ANSWER_BYTES + series.len() * BYTES_PER_ROW;
-        let (answer,): (abi::Derived,) = self.call(self.work, (series, times, values), room)?;
+        let (answer,): (abi::Derived,) = self.call_for_rows(series.len(), (series, times, values), room)?;
         answers::derived(&answer, series.len())?;
         Ok(answer)
     }
 
     pub(super) fn detect(&mut self, series: &[u32], times: &[i64], values: &[f64]) -> Result<abi::Findings, Failure> {
         let room = ANSWER_BYTES + series.len() * BYTES_PER_ROW;
-        let (answer,): (abi::Findings,) = self.call(self.work, (series, times, values), room)?;
+        let (answer,): (abi::Findings,) = self.call_for_rows(series.len(), (series, times, values), room)?;
         answers::findings(&answer, series.len())?;
         Ok(answer)
     }
 
     pub(super) fn score(&mut self, agents: &abi::Agents<'_>) -> Result<abi::Scores, Failure> {
         let room = ANSWER_BYTES + agents.agents.len() * BYTES_PER_AGENT;
-        let (answer,): (abi::Scores,) = self.call(self.work, (*agents,), room)?;
+        let (answer,): (abi::Scores,) = self.call_for_rows(agents.agents.len(), (*agents,), room)?;
         answers::scores(&answer, agents.agents.len())?;
         Ok(answer)
     }
 
     pub(super) fn evaluate(&mut self, objectives: &abi::Objectives<'_>) -> Result<abi::Reports, Failure> {
         let room = ANSWER_BYTES + objectives.agents.len() * BYTES_PER_ROW;
-        let (answer,): (abi::Reports,) = self.call(self.work, (*objectives,), room)?;
+        let (answer,): (abi::Reports,) = self.call_for_rows(objectives.agents.len(), (*objectives,), room)?;
         answers::reports(&answer, objectives.agents.len())?;
         Ok(answer)
     }
@@ -167,6 +185,16 @@ impl Running {
         self.call_within(func, params, room, self.deadline)
     }
 
+    /// Calls the world's own function, with time for its rows.
+    fn call_for_rows<P, R>(&mut self, rows: usize, params: P, room: usize) -> Result<R, Failure>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
+        let deadline = self.deadline + time_for_rows(&self.limits, rows);
+        self.call_within(self.work, params, room, deadline)
+    }
+
     fn call_within<P, R>(&mut self, func: Func, params: P, room: usize, deadline: Duration) -> Result<R, Failure>
     where
         P: ComponentNamedList + Lower,
@@ -174,6 +202,7 @@ impl Running {
     {
         let typed = func.typed::<P, R>(&self.store).map_err(|error| Failure::Contract(format!("{error:#}")))?;
         self.store.set_epoch_deadline(ticks(deadline));
+        self.store.data_mut().call.start(deadline);
         self.store.set_hostcall_fuel(room);
         let answer = typed.call(&mut self.store, params);
         let printed = self.store.data().log.take();

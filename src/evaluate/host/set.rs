@@ -4,6 +4,7 @@ use super::component::Compiled;
 use super::config::{PluginConfig, PluginLimits};
 use super::error::{Failure, HostError};
 use super::guest::{self, Guest};
+use super::memory_pool::MemoryPool;
 use super::plugin::{Plugin, PluginInfo};
 use super::refused::{RefusedComponent, RefusedPlugin};
 use super::running::{Running, TICK};
@@ -22,6 +23,8 @@ include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 pub struct PluginSet {
     plugins: Vec<Arc<Plugin>>,
     refused: Vec<RefusedPlugin>,
+    /// The names of plugins whose state is not kept.
+    disabled: Arc<[String]>,
     limits: Arc<PluginLimits>,
 }
 
@@ -32,11 +35,30 @@ struct Candidate {
     bytes: Vec<u8>,
 }
 
+/// What compiles and starts components.
+struct Compiler {
+    engine: Engine,
+    linker: Linker<Guest>,
+    limits: Arc<PluginLimits>,
+    memory: Arc<MemoryPool>,
+}
+
+impl Compiler {
+    /// One for so many plugins.
+    fn new(limits: &PluginLimits, cache_dir: Option<&Path>, plugins: usize) -> Result<Self, HostError> {
+        let engine = engine(cache_dir)?;
+        let linker = guest::linker(&engine).map_err(|error| HostError::Engine(format!("{error:#}")))?;
+        let memory = MemoryPool::new(limits.total_memory_mb.saturating_mul(1 << 20), plugins);
+        Ok(Self { engine, linker, limits: Arc::new(limits.clone()), memory })
+    }
+}
+
 impl Candidate {
     /// Compiles it, and asks it who it is.
-    fn compile(&self, engine: &Engine, linker: &Linker<Guest>, limits: &PluginLimits) -> Result<Compiled, HostError> {
-        let mut compiled = Compiled::new(engine, linker, &self.label, &self.bytes)?;
-        let metadata = Running::describe(&compiled, limits)
+    fn compile(&self, compiler: &Compiler, number: usize) -> Result<Compiled, HostError> {
+        let memory = (compiler.memory.clone(), number);
+        let mut compiled = Compiled::new(&compiler.engine, &compiler.linker, memory, &self.label, &self.bytes)?;
+        let metadata = Running::describe(&compiled, &compiler.limits)
             .map_err(|failure| HostError::Start { plugin: self.label.clone(), failure })?;
         compiled.name = Some(metadata.name);
         compiled.version = metadata.version;
@@ -96,13 +118,13 @@ impl PluginSet {
         configs: &[PluginConfig],
         cache_dir: Option<&Path>,
     ) -> Result<Self, HostError> {
-        let engine = engine(cache_dir)?;
-        let linker = guest::linker(&engine).map_err(|error| HostError::Engine(format!("{error:#}")))?;
         let (candidates, refused) = candidates(folder, configs);
-        let mut set = Self { plugins: Vec::new(), refused, limits: Arc::new(limits.clone()) };
+        let compiler = Compiler::new(limits, cache_dir, candidates.len())?;
+        let disabled = configs.iter().filter(|config| config.disabled).map(|config| config.name.clone()).collect();
+        let mut set = Self { plugins: Vec::new(), refused, disabled, limits: compiler.limits.clone() };
         let mut seen = Vec::new();
-        for candidate in candidates {
-            match candidate.compile(&engine, &linker, limits) {
+        for (number, candidate) in candidates.into_iter().enumerate() {
+            match candidate.compile(&compiler, number) {
                 Ok(compiled) => {
                     seen.extend(compiled.name.clone());
                     set.add(compiled, &candidate, configs);
@@ -136,8 +158,9 @@ impl PluginSet {
                 Err(HostError::Twice(name.clone()))
             }
             Ok(config) => {
+                let generation = config.map_or(0, |config| config.state_generation);
                 let config = serde_json::Value::Object(config.map(|config| config.config.clone()).unwrap_or_default());
-                started(compiled, config.to_string(), candidate, &self.limits)
+                started(compiled, (config.to_string(), generation), candidate, &self.limits)
             }
         };
         match plugin {
@@ -156,7 +179,7 @@ impl PluginSet {
     /// Instances of all plugins for one tenant on one shard; they are started at their first use.
     #[must_use]
     pub fn instances(&self, tenant: &TenantId) -> Box<dyn TenantPlugins + Send> {
-        Box::new(WasmPlugins::new(tenant.clone(), &self.plugins, self.limits.clone()))
+        Box::new(WasmPlugins::new(tenant.clone(), &self.plugins, self.disabled.clone(), self.limits.clone()))
     }
 
     /// All plugins with what became of them so far; then those that cannot be used.
@@ -172,12 +195,11 @@ impl PluginSet {
     /// Why it cannot be used.
     pub fn check(path: &Path, config: &str, limits: &PluginLimits) -> Result<PluginInfo, HostError> {
         apart(|| {
-            let engine = engine(None)?;
-            let linker = guest::linker(&engine).map_err(|error| HostError::Engine(format!("{error:#}")))?;
+            let compiler = Compiler::new(limits, None, 1)?;
             let candidate =
                 Candidate { label: path.display().to_string(), bytes: read(path)?, path: Some(path.to_owned()) };
-            let compiled = candidate.compile(&engine, &linker, limits)?;
-            Ok(started(compiled, config.to_owned(), &candidate, limits)?.info())
+            let compiled = candidate.compile(&compiler, 0)?;
+            Ok(started(compiled, (config.to_owned(), 0), &candidate, &compiler.limits)?.info())
         })
     }
 }
@@ -228,13 +250,13 @@ fn configured<'a>(
 /// The plugin, after an instance of it was started and dropped.
 fn started(
     compiled: Compiled,
-    config: String,
+    (config, state_generation): (String, u32),
     candidate: &Candidate,
-    limits: &PluginLimits,
+    limits: &Arc<PluginLimits>,
 ) -> Result<Plugin, HostError> {
     let wrong = |failure: Failure| HostError::Start { plugin: candidate.label.clone(), failure };
     Running::start(&compiled, &config, limits).map_err(wrong)?;
-    Ok(Plugin::new(compiled, config, candidate.source()))
+    Ok(Plugin::new(compiled, config, state_generation, candidate.source()))
 }
 
 /// An engine whose epoch goes on by one each [`TICK`], for as long as something uses it.

@@ -2,10 +2,12 @@
 //!
 //! - `instance`: one plugin's instance
 //! - `turns`: the turns that it lost, and its quarantine
+//! - `cpu_budget`: the share of CPU that it may have
 //! - `input`: the numbers of series, and the rows of a call
 //! - `outputs`: the series that a deriver declares
 //! - `snapshot`: the state that a checkpoint keeps
 
+mod cpu_budget;
 mod input;
 mod instance;
 mod outputs;
@@ -19,12 +21,14 @@ use super::error::Failure;
 use super::plugin::Plugin;
 use super::running::Running;
 use crate::evaluate::tenant_plugins::{AgentView, Derived, Findings, SlaView, TenantPlugins};
+pub(super) use cpu_budget::time_for_rows;
 use input::{CallInput, SeriesNumbers};
 use instance::PluginInstance;
+use snapshot::SavedPlugin;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use vitals_core::columns::Columns;
-use vitals_core::ids::{AgentId, SeriesId, TenantId};
+use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use vitals_core::series::SeriesDesc;
 use vitals_core::verdict::{AgentHealth, Evidence, SlaVerdict};
 
@@ -34,27 +38,48 @@ pub(super) struct WasmPlugins {
     instances: Vec<PluginInstance>,
     series: SeriesNumbers,
     input: CallInput,
+    /// The state of plugins that are not there.
+    absent: Vec<SavedPlugin>,
+    /// The names of those whose state is not kept.
+    disabled: Arc<[String]>,
+    /// The latest arrival of a record.
+    arrival: UnixNanos,
 }
 
 impl WasmPlugins {
-    pub(super) fn new(tenant: TenantId, plugins: &[Arc<Plugin>], limits: Arc<PluginLimits>) -> Self {
+    pub(super) fn new(
+        tenant: TenantId,
+        plugins: &[Arc<Plugin>],
+        disabled: Arc<[String]>,
+        limits: Arc<PluginLimits>,
+    ) -> Self {
         let instances = plugins.iter().map(|plugin| PluginInstance::new(plugin.clone(), limits.clone())).collect();
-        Self { tenant, instances, series: SeriesNumbers::default(), input: CallInput::default() }
+        Self {
+            tenant,
+            instances,
+            series: SeriesNumbers::default(),
+            input: CallInput::default(),
+            absent: Vec::new(),
+            disabled,
+            arrival: UnixNanos(0),
+        }
     }
 
-    /// Calls each plugin of `kind`; the answers of those that gave one.
+    /// Calls each plugin of `kind` about so many rows; the answers of those that gave one.
     fn each<T>(
         &mut self,
         kind: PluginKind,
+        rows: usize,
         mut call: impl FnMut(&mut PluginInstance, &mut Running, &SeriesNumbers, &CallInput) -> Result<T, Failure>,
     ) -> Vec<(Arc<Evidence>, T)> {
-        let Self { tenant, instances, series, input } = self;
+        let Self { tenant, instances, series, input, arrival, .. } = self;
         instances
             .iter_mut()
             .filter(|instance| instance.plugin.compiled.kind == kind)
             .filter_map(|instance| {
                 let evidence = instance.plugin.evidence.clone();
-                let answer = instance.call(tenant, |instance, running| call(instance, running, series, input))?;
+                let answer = instance
+                    .call(tenant, (rows, *arrival), |instance, running| call(instance, running, series, input))?;
                 Some((evidence, answer))
             })
             .collect()
@@ -62,6 +87,10 @@ impl WasmPlugins {
 }
 
 impl TenantPlugins for WasmPlugins {
+    fn arrived(&mut self, latest: UnixNanos) {
+        self.arrival = latest;
+    }
+
     fn open(&mut self, series: &Arc<SeriesDesc>) {
         self.series.open(series);
     }
@@ -70,6 +99,7 @@ impl TenantPlugins for WasmPlugins {
         let numbers: BTreeSet<u32> = series.iter().filter_map(|id| self.series.close(*id)).collect();
         if !numbers.is_empty() {
             self.instances.iter_mut().for_each(|instance| instance.close(&self.tenant, &numbers));
+            self.absent.iter_mut().for_each(|plugin| plugin.close(&numbers));
         }
     }
 
@@ -78,11 +108,12 @@ impl TenantPlugins for WasmPlugins {
         if self.input.series.is_empty() {
             return Vec::new();
         }
-        let answers = self.each(PluginKind::MetricDeriver, |instance, running, series, input| {
-            instance.open_new(running, series, &input.series)?;
-            let answer = running.derive(&input.series, &input.times, &input.values)?;
-            instance.outputs.take(answer, input, series, instance.limits.outputs_per_series)
-        });
+        let answers =
+            self.each(PluginKind::MetricDeriver, self.input.series.len(), |instance, running, series, input| {
+                instance.open_new(running, series, &input.series)?;
+                let answer = running.derive(&input.series, &input.times, &input.values)?;
+                instance.outputs.take(answer, input, series, instance.limits.outputs_per_series)
+            });
         let answers = answers.into_iter().filter(|(_, (_, rows))| !rows.is_empty());
         answers.map(|(evidence, (series, rows))| Derived { evidence, series, rows }).collect()
     }
@@ -92,10 +123,11 @@ impl TenantPlugins for WasmPlugins {
         if self.input.series.is_empty() {
             return Vec::new();
         }
-        let answers = self.each(PluginKind::OutlierDetector, |instance, running, series, input| {
-            instance.open_new(running, series, &input.series)?;
-            running.detect(&input.series, &input.times, &input.values)
-        });
+        let answers =
+            self.each(PluginKind::OutlierDetector, self.input.series.len(), |instance, running, series, input| {
+                instance.open_new(running, series, &input.series)?;
+                running.detect(&input.series, &input.times, &input.values)
+            });
         let answers = answers.into_iter().filter(|(_, answer)| !answer.rows.is_empty());
         answers.map(|(evidence, answer)| self.input.findings(evidence, &answer, batch)).collect()
     }
@@ -105,7 +137,8 @@ impl TenantPlugins for WasmPlugins {
             return Vec::new();
         }
         let columns = AgentColumns::new(views);
-        let answers = self.each(PluginKind::HealthScorer, |_, running, _, _| running.score(&columns.lower()));
+        let answers =
+            self.each(PluginKind::HealthScorer, views.len(), |_, running, _, _| running.score(&columns.lower()));
         let mut out = Vec::new();
         for (evidence, answer) in answers {
             let texts = answer.reasons.into_iter().zip(answer.recommendations);
@@ -124,7 +157,8 @@ impl TenantPlugins for WasmPlugins {
             return Vec::new();
         }
         let columns = ObjectiveColumns::new(views);
-        let answers = self.each(PluginKind::SlaEvaluator, |_, running, _, _| running.evaluate(&columns.lower()));
+        let answers =
+            self.each(PluginKind::SlaEvaluator, views.len(), |_, running, _, _| running.evaluate(&columns.lower()));
         let mut out = Vec::new();
         for (evidence, answer) in answers {
             for (i, &row) in answer.rows.iter().enumerate() {
@@ -143,12 +177,12 @@ impl TenantPlugins for WasmPlugins {
     }
 
     fn snapshot(&mut self) -> Vec<u8> {
-        snapshot::save(&self.tenant, &self.series, &mut self.instances)
+        snapshot::save(&self.tenant, &self.series, &mut self.instances, &self.absent)
     }
 
     fn restore(&mut self, state: &[u8]) {
-        match snapshot::restore(state, &mut self.instances) {
-            Ok(series) => self.series = series,
+        match snapshot::restore(state, &mut self.instances, &self.disabled) {
+            Ok((series, absent)) => (self.series, self.absent) = (series, absent),
             Err(error) => {
                 tracing::error!(tenant = %self.tenant, %error, "the saved state of the plugins cannot be read; they start empty");
             }

@@ -1,5 +1,6 @@
 //! One plugin's instance for a tenant: its start, its state, its failures and its quarantine.
 
+use super::cpu_budget::{Allowed, CpuBudget};
 use super::input::SeriesNumbers;
 use super::outputs::DerivedOutputs;
 use super::snapshot::{compress, decompress};
@@ -7,16 +8,19 @@ use super::turns::TurnHistory;
 use crate::evaluate::host::abi;
 use crate::evaluate::host::component::PluginKind;
 use crate::evaluate::host::config::PluginLimits;
+use crate::evaluate::host::cpu_time::{self, Moment};
 use crate::evaluate::host::error::Failure;
 use crate::evaluate::host::plugin::Plugin;
 use crate::evaluate::host::running::{Restored, Running};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
-use vitals_core::ids::TenantId;
+use std::time::{Duration, Instant};
+use vitals_core::ids::{TenantId, UnixNanos};
 
 /// Series opened in one call.
 const OPEN_AT_ONCE: usize = 1024;
+/// As how many rows of the budget a series counts that the plugin is told of.
+const ROWS_PER_SERIES: usize = 10;
 /// Series closed in one call.
 const CLOSE_AT_ONCE: usize = 16_384;
 
@@ -32,6 +36,9 @@ pub(super) struct PluginInstance {
     /// By series number: whether the instance was told of it.
     opened: Vec<bool>,
     pub(super) outputs: DerivedOutputs,
+    /// Series that instances were told of so far.
+    told: usize,
+    budget: CpuBudget,
     turns: TurnHistory,
     /// Whether it is counted as stale, and as quarantined, among all instances of the plugin.
     counted_stale: bool,
@@ -48,38 +55,74 @@ impl PluginInstance {
             closed: BTreeSet::new(),
             opened: Vec::new(),
             outputs: DerivedOutputs::default(),
+            told: 0,
+            budget: CpuBudget::new(),
             turns: TurnHistory::default(),
             counted_stale: false,
             counted_quarantined: false,
         }
     }
 
-    /// Calls the plugin, unless it is quarantined. A failure ends the instance.
+    /// Calls the plugin with so many rows, unless it is quarantined or over its budget of CPU. A failure ends the instance.
     pub(super) fn call<T>(
         &mut self,
         tenant: &TenantId,
+        (rows, arrival): (usize, UnixNanos),
         call: impl FnOnce(&mut Self, &mut Running) -> Result<T, Failure>,
     ) -> Option<T> {
-        if self.is_quarantined() {
+        if self.is_quarantined() || !self.is_within_budget(tenant, Moment::now(arrival)) {
+            self.skip(rows);
             return None;
         }
         self.plugin.stats.lock().calls += 1;
         metrics::counter!("vitals_plugin_calls_total", "plugin" => self.plugin.evidence.plugin.clone()).increment(1);
-        let answer = self.take_or_start(tenant).and_then(|mut running| {
-            let answer = call(self, &mut running)?;
-            self.running = Some(running);
-            Ok(answer)
-        });
+        let mut running = match self.take_or_start(tenant) {
+            Ok(running) => running,
+            Err(failure) => {
+                self.failed_to_start(tenant, &failure);
+                return None;
+            }
+        };
+        let told = self.told;
+        let before = cpu_time::of_thread();
+        let answer = call(self, &mut running);
+        let used = cpu_time::of_thread().saturating_sub(before);
+        // A series that it was told of counts as rows: telling takes as long.
+        let rows = rows + (self.told - told) * ROWS_PER_SERIES;
+        self.budget.spend(used, rows, &self.limits, Moment::now(arrival));
+        self.plugin.stats.lock().cpu += used;
         match answer {
             Ok(answer) => {
+                self.running = Some(running);
                 self.succeeded();
                 Some(answer)
             }
             Err(failure) => {
+                drop(running);
                 self.failed(tenant, &failure);
                 None
             }
         }
+    }
+
+    /// Whether the plugin is within its budget of CPU. Going over it is a failure, but does not end the instance.
+    fn is_within_budget(&mut self, tenant: &TenantId, now: Moment) -> bool {
+        match self.budget.check(&self.limits, now) {
+            Allowed::Yes => return true,
+            Allowed::StillExceeded => {}
+            Allowed::ExceededNow(percent) => {
+                let (budget, total) = (self.limits.cpu_percent, self.limits.total_cpu_percent);
+                self.lost_a_turn(tenant, &Failure::CpuBudget { percent, budget, total });
+            }
+        }
+        false
+    }
+
+    /// Counts rows that the plugin is not shown.
+    fn skip(&self, rows: usize) {
+        self.plugin.stats.lock().skipped_rows += rows as u64;
+        let name = self.plugin.evidence.plugin.clone();
+        metrics::counter!("vitals_plugin_skipped_rows_total", "plugin" => name).increment(rows as u64);
     }
 
     /// The running instance, or a new one with the last state.
@@ -99,7 +142,7 @@ impl PluginInstance {
             self.drop_state();
             return Ok(running);
         };
-        let restored = running.restore(&state, &self.limits);
+        let restored = running.restore(&state);
         let closed: Vec<u32> = self.closed.iter().copied().collect();
         let restored = restored.and_then(|restored| match restored {
             Restored::Yes => close_all(&mut running, &closed).map(|()| Restored::Yes),
@@ -113,11 +156,8 @@ impl PluginInstance {
                 // What it is like after half a state is not known.
                 Running::start(&self.plugin.compiled, &self.plugin.config, &self.limits)
             }
-            Err(failure) => {
-                // Next time without that state.
-                self.drop_state();
-                Err(failure)
-            }
+            // The state stays: whether it or the plugin is to blame is for the operator to say.
+            Err(failure) => Err(failure),
         }
     }
 
@@ -164,16 +204,33 @@ impl PluginInstance {
         self.count();
     }
 
-    fn failed(&mut self, tenant: &TenantId, failure: &Failure) {
-        let name = self.plugin.evidence.plugin.clone();
+    /// Ends the instance and quarantines the plugin: what fails to start once would fail again, each time for as long as a start may
+    /// take.
+    fn failed_to_start(&mut self, tenant: &TenantId, failure: &Failure) {
         self.end();
+        let quarantine = self.turns.start_quarantine(&self.limits, Instant::now());
+        self.count_failure(tenant, failure, Some(quarantine));
+    }
+
+    /// Ends the instance.
+    fn failed(&mut self, tenant: &TenantId, failure: &Failure) {
+        self.end();
+        self.lost_a_turn(tenant, failure);
+    }
+
+    fn lost_a_turn(&mut self, tenant: &TenantId, failure: &Failure) {
+        let quarantine = self.turns.failed(&self.limits, Instant::now());
+        self.count_failure(tenant, failure, quarantine);
+    }
+
+    fn count_failure(&mut self, tenant: &TenantId, failure: &Failure, quarantine: Option<Duration>) {
+        let name = self.plugin.evidence.plugin.clone();
         {
             let mut stats = self.plugin.stats.lock();
             stats.failures += 1;
             stats.last_error = Some(failure.to_string());
         }
         metrics::counter!("vitals_plugin_failures_total", "plugin" => name.clone()).increment(1);
-        let quarantine = self.turns.failed(&self.limits, Instant::now());
         self.count();
         let Some(length) = quarantine else {
             tracing::warn!(%tenant, plugin = name, %failure, "a plugin lost its turn");
@@ -201,6 +258,7 @@ impl PluginInstance {
                 fresh.push(abi::SeriesInfo::new(number, desc));
             }
         }
+        self.told += fresh.len();
         fresh.chunks(OPEN_AT_ONCE).try_for_each(|some| running.open_series(some))
     }
 
@@ -226,10 +284,12 @@ impl PluginInstance {
         self.outputs.close(numbers);
     }
 
-    /// The plugin's state, compressed; the last one when it gives none now.
-    pub(super) fn save(&mut self, tenant: &TenantId) -> Vec<u8> {
+    /// The plugin's state, compressed; the last one when it gives none now. So many series are known to the tenant's plugins.
+    pub(super) fn save(&mut self, tenant: &TenantId, series: usize) -> Vec<u8> {
         let Some(mut running) = self.running.take() else { return self.last_state.clone() };
-        match running.snapshot() {
+        let most = self.limits.state_mb.saturating_mul(1 << 20);
+        let most = most.saturating_add(self.limits.state_bytes_per_series.saturating_mul(series));
+        match running.snapshot(most) {
             Ok(state) => {
                 self.running = Some(running);
                 self.last_state = compress(&state);
