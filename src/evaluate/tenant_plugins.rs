@@ -83,6 +83,8 @@ pub struct SlaView {
 /// One tenant's plugins on one shard. Called from one thread. A plugin that fails answers nothing for that
 /// call; the implementation keeps account of it. Batches are sorted by (series, time).
 pub trait TenantPlugins {
+    /// Says when the latest record arrived: by that clock, too, plugins have their time, in a replay as they had it before.
+    fn arrived(&mut self, _latest: UnixNanos) {}
     /// Tells of a series before its first row is shown; once for each instance, after [`TenantPlugins::restore`] if that is
     /// called, and again after [`TenantPlugins::close`].
     fn open(&mut self, series: &Arc<SeriesDesc>);
@@ -134,7 +136,7 @@ pub trait TenantPlugins {
     fn report(&mut self, views: &[SlaView]) -> Vec<(Arc<Evidence>, AgentId, SlaVerdict)>;
     /// The state of all plugins, to be given to [`TenantPlugins::restore`] after a restart.
     fn snapshot(&mut self) -> Vec<u8>;
-    /// Puts back what [`TenantPlugins::snapshot`] gave. State of a plugin that is gone is dropped, a new plugin starts empty.
+    /// Puts back what [`TenantPlugins::snapshot`] gave. State of a plugin that is gone is kept for it, a new plugin starts empty.
     /// Called before anything else, or never.
     fn restore(&mut self, state: &[u8]);
 }

@@ -7,7 +7,7 @@ use crate::auth::Auth;
 use crate::clock::now;
 use crate::config::Config;
 use crate::evaluate::Evaluator;
-use crate::evaluate::host::{HostError, PluginSet};
+use crate::evaluate::host::{HostError, PluginSet, PluginState};
 use crate::expose::alerts::Notifier;
 use crate::expose::otlp::{Exporter, Observer};
 use crate::expose::stream::Hub;
@@ -68,7 +68,7 @@ impl Stages {
         let store = store::open(&data.join("store.db"), &config.store())?;
         registry.restore(store.catalogue()?);
 
-        let plugins: Plugins = Arc::new(RwLock::new(Arc::new(load_plugins(config, Some(data))?)));
+        let plugins: Plugins = Arc::new(RwLock::new(Arc::new(load_usable_plugins(config, data)?)));
         let exporter = Exporter::start(&config.export, registry.clone())?;
         let notifier = Notifier::start(&config.channels, registry.clone(), Some(data))?;
         let streams = Hub::new(&config.expose.stream, registry.clone());
@@ -154,6 +154,18 @@ pub(super) fn load_plugins(config: &Config, data: Option<&Path>) -> Result<Plugi
     let folder = config.plugin_folder.as_deref();
     let cache = data.map(|data| data.join("plugin-cache"));
     PluginSet::load(&config.plugin_limits, folder, &config.plugins, cache.as_deref())
+}
+
+/// As [`load_plugins`], without those that cannot be used: they must not keep the service from starting. Each is named in the log.
+fn load_usable_plugins(config: &Config, data: &Path) -> Result<PluginSet, HostError> {
+    let (folder, cache) = (config.plugin_folder.as_deref(), data.join("plugin-cache"));
+    let plugins = PluginSet::load_usable(&config.plugin_limits, folder, &config.plugins, Some(&cache))?;
+    for plugin in plugins.list().iter().filter(|plugin| plugin.state == PluginState::Refused) {
+        let (name, source) = (&plugin.name, &plugin.source);
+        let reason = plugin.last_error.as_deref().unwrap_or_default();
+        tracing::error!(plugin = name, source, reason, "a plugin cannot be used; the service runs without it");
+    }
+    Ok(plugins)
 }
 
 /// Tells the streams which alerts are open already.

@@ -3,6 +3,7 @@
 mod agree;
 mod claims;
 mod commands;
+mod containment;
 mod contract;
 mod data_folder;
 mod docs;

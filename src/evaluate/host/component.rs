@@ -3,8 +3,10 @@
 use super::abi;
 use super::error::HostError;
 use super::guest::Guest;
+use super::memory_pool::MemoryPool;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker};
 
@@ -50,11 +52,19 @@ pub(super) struct Compiled {
     pub(super) digest: String,
     /// What it said of itself before it had a configuration.
     pub(super) manifest: Option<abi::Manifest>,
+    /// Where its instances take their memory from, and its number there.
+    pub(super) memory: (Arc<MemoryPool>, usize),
 }
 
 impl Compiled {
     /// Compiles `bytes` (or takes them from the cache). `label` is for messages.
-    pub(super) fn new(engine: &Engine, linker: &Linker<Guest>, label: &str, bytes: &[u8]) -> Result<Self, HostError> {
+    pub(super) fn new(
+        engine: &Engine,
+        linker: &Linker<Guest>,
+        memory: (Arc<MemoryPool>, usize),
+        label: &str,
+        bytes: &[u8],
+    ) -> Result<Self, HostError> {
         let plugin = || label.to_owned();
         let component = Component::from_binary(engine, bytes)
             .map_err(|error| HostError::Compile { plugin: plugin(), reason: format!("{error:#}") })?;
@@ -70,7 +80,7 @@ impl Compiled {
         let pre = linker
             .instantiate_pre(&component)
             .map_err(|error| HostError::Imports { plugin: plugin(), reason: format!("{error:#}") })?;
-        Ok(Self { kind, pre, digest: hex(&Sha256::digest(bytes)), manifest: None })
+        Ok(Self { kind, pre, digest: hex(&Sha256::digest(bytes)), manifest: None, memory })
     }
 }
 

@@ -7,21 +7,38 @@ use std::path::PathBuf;
 #[derive(Deserialize, Serialize, Clone, Debug, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct PluginLimits {
-    /// Time for one call, milliseconds of wall clock. A batch of 8,192 rows takes a few.
+    /// CPU time for one call, milliseconds, beside what its rows may take.
     pub deadline_ms: u64,
-    /// Time to start, take a configuration and restore a state, milliseconds.
+    /// CPU time that each row of a call may take, microseconds: it prolongs the deadline and does not count for the budgets.
+    pub row_micros: u64,
+    /// CPU time to start and take a configuration, and again to restore a state, milliseconds.
     pub start_deadline_ms: u64,
+    /// The share of a CPU that a plugin may have for a tenant on an evaluation thread, percent.
+    pub cpu_percent: f64,
+    /// The share that all plugins may have together on an evaluation thread, percent. Over it those wait that have more than
+    /// their fair part.
+    pub total_cpu_percent: f64,
+    /// Over which time these shares are measured, milliseconds.
+    pub cpu_window_ms: u64,
     /// Memory, megabytes, for each tenant and evaluation thread. The state of `seasonal-outlier` takes 4 KB a series, and up to
     /// three times as much while a snapshot is taken.
     pub memory_mb: usize,
+    /// Memory of all instances together, megabytes. Half of it is divided among the plugins, the rest is for who comes first.
+    pub total_memory_mb: usize,
+    /// A plugin's state, megabytes before compression, for each tenant and evaluation thread.
+    pub state_mb: usize,
+    /// How much larger a state may be for each series that the plugin was told of, bytes.
+    pub state_bytes_per_series: usize,
     /// Elements of all tables.
     pub table_elements: usize,
     /// What it may print during one call, bytes.
     pub log_bytes: usize,
     /// How many series a metric deriver may make from one series.
     pub outputs_per_series: usize,
-    /// After so many failures in a row the plugin is quarantined.
+    /// After so many failures among its last `failure_turns` turns the plugin is quarantined.
     pub failures: u32,
+    /// How many turns are looked at, at most 64. A quarantined plugin is trusted again after as many good turns.
+    pub failure_turns: u32,
     /// For how long at first, seconds; doubled each time that it fails again at once.
     pub quarantine_seconds: u64,
     /// For how long at most, seconds.
@@ -31,13 +48,21 @@ pub struct PluginLimits {
 impl Default for PluginLimits {
     fn default() -> Self {
         Self {
-            deadline_ms: 1000,
-            start_deadline_ms: 10_000,
+            deadline_ms: 100,
+            row_micros: 2,
+            start_deadline_ms: 1000,
+            cpu_percent: 20.0,
+            total_cpu_percent: 50.0,
+            cpu_window_ms: 1000,
             memory_mb: 512,
+            total_memory_mb: 4096,
+            state_mb: 16,
+            state_bytes_per_series: 8192,
             table_elements: 65_536,
             log_bytes: 65_536,
             outputs_per_series: 16,
             failures: 3,
+            failure_turns: 20,
             quarantine_seconds: 10,
             quarantine_max_seconds: 3600,
         }
@@ -55,6 +80,9 @@ pub struct PluginConfig {
     pub path: Option<PathBuf>,
     /// `true` leaves the plugin out.
     pub disabled: bool,
+    /// A number that a plugin's state belongs to. With another one the plugin starts without its past, and the state that was
+    /// kept is dropped at the next snapshot.
+    pub state_generation: u32,
     /// What is given to it; its schema says what it understands.
     pub config: serde_json::Map<String, serde_json::Value>,
     /// Only agents with one of these keys are shown to it; `*` stands for any characters, empty is all.

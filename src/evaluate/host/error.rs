@@ -111,11 +111,21 @@ impl HostError {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Failure {
     /// The call took too long.
-    #[error("the call took longer than {0} ms")]
+    #[error("the call took longer than {0} ms of CPU time")]
     Deadline(u64),
     /// It went over a limit.
     #[error(transparent)]
     Limit(#[from] Limit),
+    /// It used more of the CPU than it may.
+    #[error("the plugin used {percent} % of a CPU, its budget is {budget} % (all plugins together: {total} %)")]
+    CpuBudget {
+        /// What it used.
+        percent: u32,
+        /// What it may use.
+        budget: f64,
+        /// What all may use together.
+        total: f64,
+    },
     /// It trapped; a panic in the plugin does that.
     #[error("the plugin trapped: {0}")]
     Trap(String),
@@ -141,6 +151,17 @@ pub enum Limit {
         /// How many it may have.
         limit: usize,
     },
+    /// More memory than all plugins may have together.
+    #[error("the plugin wants {wanted} more bytes of memory, and all plugins together may have {limit}")]
+    TotalMemory {
+        /// How many bytes more it would have had.
+        wanted: usize,
+        /// How many all instances may have.
+        limit: usize,
+    },
+    /// A larger state.
+    #[error("the plugin's state is larger than {0} bytes; the last good one is kept")]
+    State(usize),
     /// Larger tables.
     #[error("the plugin wants a table of {wanted} elements, its limit is {limit}")]
     Table {

@@ -1,12 +1,15 @@
 //! What an instance can reach, which is nothing, and its limits.
 
 use super::config::PluginLimits;
+use super::cpu_time;
 use super::error::Limit;
 use super::ground::{self, Ground};
+use super::memory_pool::MemoryLease;
 use super::plugin_log::{self, LogRoom};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::AsyncWrite;
 use wasmtime::component::{Linker, Resource, ResourceTable};
 use wasmtime::{Engine, ResourceLimiter};
@@ -20,14 +23,35 @@ pub(super) struct Guest {
     table: ResourceTable,
     pub(super) caps: Caps,
     pub(super) log: Log,
+    pub(super) call: CallClock,
     /// The plugin's name, for what it logs.
     pub(super) name: String,
     pub(super) ground: Ground,
     pub(super) log_room: LogRoom,
 }
 
+/// When the call under way began, by the CPU time of its thread, and how long it may take.
+#[derive(Default)]
+pub(super) struct CallClock {
+    began: Duration,
+    deadline: Duration,
+}
+
+impl CallClock {
+    /// Begins to measure a call.
+    pub(super) fn start(&mut self, deadline: Duration) {
+        *self = Self { began: cpu_time::of_thread(), deadline };
+    }
+
+    /// The time that is left; `None` when there is none.
+    pub(super) fn left(&self) -> Option<Duration> {
+        let used = cpu_time::of_thread().saturating_sub(self.began);
+        self.deadline.checked_sub(used).filter(|left| !left.is_zero())
+    }
+}
+
 impl Guest {
-    pub(super) fn new(name: String, limits: &PluginLimits, ground: &Ground) -> Self {
+    pub(super) fn new(name: String, limits: &PluginLimits, lease: MemoryLease, ground: &Ground) -> Self {
         let log = Log { text: Arc::default(), limit: limits.log_bytes };
         // No file, no argument, no variable, no address, no name: that is the builder's own default, said again. Its clocks
         // are not: they would tell the time.
@@ -41,12 +65,14 @@ impl Guest {
             .allow_ip_name_lookup(false)
             .socket_addr_check(|_, _| Box::pin(async { false }))
             .build();
-        let caps = Caps { memory: limits.memory_mb.saturating_mul(1 << 20), table_elements: limits.table_elements };
+        let memory = limits.memory_mb.saturating_mul(1 << 20);
+        let caps = Caps { memory, table_elements: limits.table_elements, lease };
         Self {
             wasi,
             table: ResourceTable::new(),
             caps,
             log,
+            call: CallClock::default(),
             name,
             ground: ground.clone(),
             log_room: LogRoom::default(),
@@ -83,12 +109,17 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
 pub(super) struct Caps {
     memory: usize,
     table_elements: usize,
+    lease: MemoryLease,
 }
 
 impl ResourceLimiter for Caps {
-    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         if desired > self.memory {
             return Err(Limit::Memory { wanted: desired, limit: self.memory }.into());
+        }
+        let wanted = desired.saturating_sub(current);
+        if !self.lease.grow(wanted) {
+            return Err(Limit::TotalMemory { wanted, limit: self.lease.total() }.into());
         }
         Ok(true)
     }

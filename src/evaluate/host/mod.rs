@@ -2,10 +2,12 @@
 //!
 //! - [`config`]: limits, and which plugins there are
 //! - [`set`]: all plugins of a service, compiled once
+//! - `refused`: plugins that cannot be used
 //! - [`tenant`]: one tenant's instances on one shard; implements [`TenantPlugins`](super::tenant_plugins::TenantPlugins)
 //! - `plugin`: one plugin with its configuration
 //! - `component`: one compiled plugin
 //! - `running`: one instance and its calls
+//! - `cpu_time`, `memory_pool`: what instances use of the machine
 //! - `guest`: what an instance can reach, which is nothing, and its limits
 //! - `ground`: what stands in for the clock and the entropy of the machine
 //! - `plugin_log`: the log that plugins write to
@@ -21,11 +23,14 @@ mod answers;
 mod call_columns;
 mod component;
 pub mod config;
+mod cpu_time;
 pub mod error;
 mod ground;
 mod guest;
+mod memory_pool;
 mod plugin;
 mod plugin_log;
+mod refused;
 mod running;
 mod selection;
 pub mod set;

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::time::Duration;
 use vitals_core::verdict::Evidence;
 
 /// Whether a plugin is called.
@@ -19,6 +20,9 @@ pub enum PluginState {
     Ok,
     /// At least one tenant's instance failed too often and is left alone for a while; its last verdicts are stale.
     Quarantined,
+    /// It cannot be used: its file cannot be read or is no plugin, or it does not start with its configuration. It is tried
+    /// again when the service starts or reads its configuration again.
+    Refused,
 }
 
 /// A plugin, as operators see it.
@@ -26,8 +30,8 @@ pub enum PluginState {
 pub struct PluginInfo {
     /// Its name.
     pub name: String,
-    /// What it does.
-    pub kind: PluginKind,
+    /// What it does; `None` when the component of a refused plugin is not known.
+    pub kind: Option<PluginKind>,
     /// Its version.
     pub version: String,
     /// SHA-256 of the component, hex.
@@ -46,6 +50,12 @@ pub struct PluginInfo {
     pub failures: u64,
     /// Instances in quarantine now.
     pub quarantined: u64,
+    /// Rows that were not shown to it since then, because it was over its budget of CPU or quarantined.
+    pub skipped_rows: u64,
+    /// CPU time of its calls since then, seconds.
+    pub cpu_seconds: f64,
+    /// Memory of its instances now, bytes.
+    pub memory_bytes: u64,
     /// Why it last lost its turn.
     pub last_error: Option<String>,
     /// The version of the form of its state.
@@ -68,6 +78,8 @@ pub(super) struct Stats {
     pub(super) quarantined: u64,
     /// Instances whose last turn was lost.
     pub(super) stale: u64,
+    pub(super) skipped_rows: u64,
+    pub(super) cpu: Duration,
     pub(super) last_error: Option<String>,
 }
 
@@ -78,6 +90,8 @@ pub(super) struct Plugin {
     pub(super) manifest: Manifest,
     pub(super) selection: Selection,
     schema: serde_json::Value,
+    /// The number that its state belongs to.
+    pub(super) state_generation: u32,
     pub(super) evidence: Arc<Evidence>,
     source: String,
     pub(super) stats: Mutex<Stats>,
@@ -100,14 +114,16 @@ impl Plugin {
             config: hex(&Sha256::digest(settings.evidence())),
         });
         let selection = Selection::new(&manifest, config);
-        Self { compiled, settings, manifest, selection, schema, evidence, source, stats: Mutex::default() }
+        let state_generation = config.state_generation;
+        let stats = Mutex::default();
+        Self { compiled, settings, manifest, selection, schema, state_generation, evidence, source, stats }
     }
 
     pub(super) fn info(&self) -> PluginInfo {
         let stats = self.stats.lock();
         PluginInfo {
             name: self.evidence.plugin.clone(),
-            kind: self.compiled.kind,
+            kind: Some(self.compiled.kind),
             version: self.evidence.version.clone(),
             digest: self.evidence.digest.clone(),
             config: self.evidence.config.clone(),
@@ -117,6 +133,9 @@ impl Plugin {
             calls: stats.calls,
             failures: stats.failures,
             quarantined: stats.quarantined,
+            skipped_rows: stats.skipped_rows,
+            cpu_seconds: stats.cpu.as_secs_f64(),
+            memory_bytes: self.compiled.memory.0.used_by(self.compiled.memory.1) as u64,
             last_error: stats.last_error.clone(),
             state_version: self.manifest.state_version,
             interval_seconds: self.manifest.interval_seconds,

@@ -7,9 +7,12 @@ use super::config::PluginLimits;
 use super::error::{Failure, Limit};
 use super::ground::Ground;
 use super::guest::Guest;
+use super::memory_pool::MemoryLease;
+use super::tenant::time_for_rows;
+use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::component::{ComponentNamedList, Func, Instance, Lift, Lower};
-use wasmtime::{Store, Trap};
+use wasmtime::{Store, Trap, UpdateDeadline};
 
 /// How often deadlines are looked at.
 pub(super) const TICK: Duration = Duration::from_millis(5);
@@ -26,7 +29,7 @@ pub(super) struct Running {
     store: Store<Guest>,
     name: String,
     deadline: Duration,
-    memory: usize,
+    limits: Arc<PluginLimits>,
     describe: Func,
     open_agents: Func,
     close_agents: Func,
@@ -56,7 +59,7 @@ impl Running {
     pub(super) fn start(
         compiled: &Compiled,
         config: &str,
-        limits: &PluginLimits,
+        limits: &Arc<PluginLimits>,
         ground: &Ground,
     ) -> Result<Self, Failure> {
         let (mut running, configure) = Self::instantiate(compiled, limits, ground)?;
@@ -69,7 +72,10 @@ impl Running {
     }
 
     /// What a plugin says of itself before it has a configuration.
-    pub(super) fn describe_unconfigured(compiled: &Compiled, limits: &PluginLimits) -> Result<abi::Manifest, Failure> {
+    pub(super) fn describe_unconfigured(
+        compiled: &Compiled,
+        limits: &Arc<PluginLimits>,
+    ) -> Result<abi::Manifest, Failure> {
         let (mut running, _) = Self::instantiate(compiled, limits, &Ground::default())?;
         running.describe(compiled.kind)
     }
@@ -82,13 +88,20 @@ impl Running {
     }
 
     /// An instance, and its `configure`.
-    fn instantiate(compiled: &Compiled, limits: &PluginLimits, ground: &Ground) -> Result<(Self, Func), Failure> {
+    fn instantiate(compiled: &Compiled, limits: &Arc<PluginLimits>, ground: &Ground) -> Result<(Self, Func), Failure> {
         let deadline = Duration::from_millis(limits.deadline_ms);
         let start = Duration::from_millis(limits.start_deadline_ms);
         let name = compiled.manifest.as_ref().map_or_else(String::new, |manifest| manifest.name.clone());
-        let mut store = Store::new(compiled.pre.engine(), Guest::new(name.clone(), limits, ground));
+        let (pool, number) = &compiled.memory;
+        let lease = MemoryLease::new(pool.clone(), *number);
+        let mut store = Store::new(compiled.pre.engine(), Guest::new(name.clone(), limits, lease, ground));
         store.limiter(|guest| &mut guest.caps);
+        store.epoch_deadline_callback(|store| match store.data().call.left() {
+            Some(left) => Ok(UpdateDeadline::Continue(ticks(left))),
+            None => Ok(UpdateDeadline::Interrupt),
+        });
         store.set_epoch_deadline(ticks(start));
+        store.data_mut().call.start(start);
         let instance = compiled.pre.instantiate(&mut store).map_err(|error| failure(&error, start, 0))?;
         let lifecycle = |store: &mut Store<Guest>, name| export(&instance, store, abi::LIFECYCLE, name);
         let configure = lifecycle(&mut store, "configure")?;
@@ -105,7 +118,7 @@ impl Running {
         let running = Self {
             name,
             deadline,
-            memory: limits.memory_mb.saturating_mul(1 << 20),
+            limits: limits.clone(),
             describe: lifecycle(&mut store, "describe")?,
             open_agents: lifecycle(&mut store, "open-agents")?,
             close_agents: lifecycle(&mut store, "close-agents")?,
@@ -179,13 +192,22 @@ impl Running {
         self.call(close, (numbers,), ANSWER_BYTES)
     }
 
-    pub(super) fn snapshot(&mut self) -> Result<Vec<u8>, Failure> {
-        let (state,) = self.call(self.snapshot, (), self.memory)?;
+    /// The plugin's state, of `most` bytes at most. It has as much time as a start: a state is as large as what was told of.
+    pub(super) fn snapshot(&mut self, most: usize) -> Result<Vec<u8>, Failure> {
+        let deadline = Duration::from_millis(self.limits.start_deadline_ms);
+        let larger = |failure| match failure {
+            Failure::Limit(Limit::Output(_)) => Limit::State(most).into(),
+            other => other,
+        };
+        let (state,): (Vec<u8>,) = self.call_within(self.snapshot, (), most, deadline).map_err(larger)?;
+        if state.len() > most {
+            return Err(Limit::State(most).into());
+        }
         Ok(state)
     }
 
-    pub(super) fn restore(&mut self, version: u32, state: &[u8], limits: &PluginLimits) -> Result<Restored, Failure> {
-        let deadline = Duration::from_millis(limits.start_deadline_ms);
+    pub(super) fn restore(&mut self, version: u32, state: &[u8]) -> Result<Restored, Failure> {
+        let deadline = Duration::from_millis(self.limits.start_deadline_ms);
         let (answer,): (Result<(), String>,) =
             self.call_within(self.restore, (version, state), ANSWER_BYTES, deadline)?;
         Ok(answer.map_or_else(Restored::Refused, |()| Restored::Yes))
@@ -193,28 +215,28 @@ impl Running {
 
     pub(super) fn derive(&mut self, series: &[u32], times: &[i64], values: &[f64]) -> Result<abi::Derived, Failure> {
         let room = ANSWER_BYTES + series.len() * BYTES_PER_ROW;
-        let (answer,): (abi::Derived,) = self.call(self.work, (series, times, values), room)?;
+        let (answer,): (abi::Derived,) = self.call_for_rows(series.len(), (series, times, values), room)?;
         answers::derived(&answer)?;
         Ok(answer)
     }
 
     pub(super) fn detect(&mut self, series: &[u32], times: &[i64], values: &[f64]) -> Result<abi::Findings, Failure> {
         let room = ANSWER_BYTES + series.len() * BYTES_PER_ROW;
-        let (answer,): (abi::Findings,) = self.call(self.work, (series, times, values), room)?;
+        let (answer,): (abi::Findings,) = self.call_for_rows(series.len(), (series, times, values), room)?;
         answers::findings(&answer, series.len())?;
         Ok(answer)
     }
 
     pub(super) fn score(&mut self, agents: &abi::Agents<'_>) -> Result<abi::Scores, Failure> {
         let room = ANSWER_BYTES + agents.agents.len() * BYTES_PER_AGENT;
-        let (answer,): (abi::Scores,) = self.call(self.work, (*agents,), room)?;
+        let (answer,): (abi::Scores,) = self.call_for_rows(agents.agents.len(), (*agents,), room)?;
         answers::scores(&answer, agents.agents.len())?;
         Ok(answer)
     }
 
     pub(super) fn evaluate(&mut self, objectives: &abi::Objectives<'_>) -> Result<abi::Reports, Failure> {
         let room = ANSWER_BYTES + objectives.agents.len() * BYTES_PER_ROW;
-        let (answer,): (abi::Reports,) = self.call(self.work, (*objectives,), room)?;
+        let (answer,): (abi::Reports,) = self.call_for_rows(objectives.agents.len(), (*objectives,), room)?;
         answers::reports(&answer, objectives.agents.len())?;
         Ok(answer)
     }
@@ -227,6 +249,16 @@ impl Running {
         self.call_within(func, params, room, self.deadline)
     }
 
+    /// Calls the world's own function, with time for its rows.
+    fn call_for_rows<P, R>(&mut self, rows: usize, params: P, room: usize) -> Result<R, Failure>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
+        let deadline = self.deadline + time_for_rows(&self.limits, rows);
+        self.call_within(self.work, params, room, deadline)
+    }
+
     fn call_within<P, R>(&mut self, func: Func, params: P, room: usize, deadline: Duration) -> Result<R, Failure>
     where
         P: ComponentNamedList + Lower,
@@ -234,6 +266,7 @@ impl Running {
     {
         let typed = func.typed::<P, R>(&self.store).map_err(|error| Failure::Contract(format!("{error:#}")))?;
         self.store.set_epoch_deadline(ticks(deadline));
+        self.store.data_mut().call.start(deadline);
         self.store.set_hostcall_fuel(room);
         let answer = typed.call(&mut self.store, params);
         let printed = self.store.data().log.take();

@@ -6,7 +6,9 @@ use super::config::{PluginConfig, PluginLimits};
 use super::error::{Failure, HostError, InvalidAnswer};
 use super::ground::Ground;
 use super::guest::{self, Guest};
+use super::memory_pool::MemoryPool;
 use super::plugin::{Plugin, PluginInfo};
+use super::refused::{RefusedComponent, RefusedPlugin};
 use super::running::{Running, TICK};
 use super::settings::Settings;
 use super::tenant::WasmPlugins;
@@ -24,6 +26,9 @@ include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 /// All plugins of a service.
 pub struct PluginSet {
     plugins: Vec<Arc<Plugin>>,
+    refused: Vec<RefusedPlugin>,
+    /// The names of plugins whose state is not kept.
+    disabled: Arc<[String]>,
     limits: Arc<PluginLimits>,
 }
 
@@ -34,14 +39,45 @@ struct Candidate {
     bytes: Vec<u8>,
 }
 
+/// What compiles and starts components.
+struct Compiler {
+    engine: Engine,
+    linker: Linker<Guest>,
+    limits: Arc<PluginLimits>,
+    memory: Arc<MemoryPool>,
+}
+
+impl Compiler {
+    /// One for so many plugins.
+    fn new(limits: &PluginLimits, cache_dir: Option<&Path>, plugins: usize) -> Result<Self, HostError> {
+        let engine = engine(cache_dir)?;
+        let linker = guest::linker(&engine).map_err(|error| HostError::Engine(format!("{error:#}")))?;
+        let memory = MemoryPool::new(limits.total_memory_mb.saturating_mul(1 << 20), plugins);
+        Ok(Self { engine, linker, limits: Arc::new(limits.clone()), memory })
+    }
+}
+
 impl Candidate {
     /// Compiles it, and asks it who it is.
-    fn compile(&self, engine: &Engine, linker: &Linker<Guest>, limits: &PluginLimits) -> Result<Compiled, HostError> {
-        let mut compiled = Compiled::new(engine, linker, &self.label, &self.bytes)?;
-        let manifest = Running::describe_unconfigured(&compiled, limits)
+    fn compile(&self, compiler: &Compiler, number: usize) -> Result<Compiled, HostError> {
+        let memory = (compiler.memory.clone(), number);
+        let mut compiled = Compiled::new(&compiler.engine, &compiler.linker, memory, &self.label, &self.bytes)?;
+        let manifest = Running::describe_unconfigured(&compiled, &compiler.limits)
             .map_err(|failure| HostError::Start { plugin: self.label.clone(), failure })?;
         compiled.manifest = Some(manifest);
         Ok(compiled)
+    }
+
+    /// `embedded`, or the file.
+    fn source(&self) -> String {
+        self.path.as_ref().map_or_else(|| "embedded".to_owned(), |path| path.display().to_string())
+    }
+
+    /// This one refused, when nothing is known but its place.
+    fn refused(&self, configs: &[PluginConfig], error: HostError) -> RefusedPlugin {
+        let of_path = configs.iter().find(|config| config.path.is_some() && config.path == self.path);
+        let name = of_path.map_or_else(|| self.label.clone(), |config| config.name.clone());
+        RefusedPlugin::unknown(name, self.source(), error)
     }
 }
 
@@ -58,6 +94,23 @@ impl PluginSet {
         plugins: &[PluginConfig],
         cache_dir: Option<&Path>,
     ) -> Result<Self, HostError> {
+        let mut set = Self::load_usable(limits, folder, plugins, cache_dir)?;
+        match HostError::of(set.refused.drain(..).map(|refused| refused.error).collect()) {
+            Some(error) => Err(error),
+            None => Ok(set),
+        }
+    }
+
+    /// As [`PluginSet::load`], without the plugins that cannot be used: [`PluginSet::list`] has them with the reason.
+    ///
+    /// # Errors
+    /// When no plugin at all can be run here.
+    pub fn load_usable(
+        limits: &PluginLimits,
+        folder: Option<&Path>,
+        plugins: &[PluginConfig],
+        cache_dir: Option<&Path>,
+    ) -> Result<Self, HostError> {
         // A guest that prints is served by a small runtime of its own, which must not be started inside of another one.
         apart(|| Self::load_here(limits, folder, plugins, cache_dir))
     }
@@ -68,53 +121,73 @@ impl PluginSet {
         configs: &[PluginConfig],
         cache_dir: Option<&Path>,
     ) -> Result<Self, HostError> {
-        let engine = engine(cache_dir)?;
-        let linker = guest::linker(&engine).map_err(|error| HostError::Engine(format!("{error:#}")))?;
-        let (candidates, mut wrong) = candidates(folder, configs);
-        let mut plugins: Vec<Arc<Plugin>> = Vec::new();
+        let (candidates, refused) = candidates(folder, configs);
+        let compiler = Compiler::new(limits, cache_dir, candidates.len())?;
+        let disabled = configs.iter().filter(|config| config.disabled).map(|config| config.name.clone()).collect();
+        let mut set = Self { plugins: Vec::new(), refused, disabled, limits: compiler.limits.clone() };
         let mut seen = Vec::new();
-        for candidate in candidates {
-            let compiled = match candidate.compile(&engine, &linker, limits) {
-                Ok(compiled) => compiled,
-                Err(error) => {
-                    wrong.push(error);
-                    continue;
+        for (number, candidate) in candidates.into_iter().enumerate() {
+            match candidate.compile(&compiler, number) {
+                Ok(compiled) => {
+                    seen.extend(compiled.manifest.as_ref().map(|manifest| manifest.name.clone()));
+                    set.add(compiled, &candidate, configs);
                 }
-            };
-            let name = compiled.manifest.as_ref().map(|manifest| manifest.name.clone()).unwrap_or_default();
-            seen.push(name.clone());
-            match configured(&candidate, &name, configs) {
-                Err(error) => wrong.push(error),
-                Ok(Some(config)) if config.disabled => {}
-                Ok(_) if plugins.iter().any(|plugin| plugin.evidence.plugin == name) => {
-                    wrong.push(HostError::Twice(name));
-                }
-                Ok(config) => match started(compiled, &config.cloned().unwrap_or_default(), &candidate, limits) {
-                    Ok(plugin) => plugins.push(Arc::new(plugin)),
-                    Err(error) => wrong.push(error),
-                },
+                Err(error) => set.refused.push(candidate.refused(configs, error)),
             }
         }
         // One with a path was read, or it was said why not.
         let lost =
             configs.iter().filter(|config| !config.disabled && config.path.is_none() && !seen.contains(&config.name));
-        wrong.extend(lost.map(|lost| HostError::Unknown { name: lost.name.clone(), known: seen.join(", ") }));
-        match HostError::of(wrong) {
-            Some(error) => Err(error),
-            None => Ok(Self { plugins, limits: Arc::new(limits.clone()) }),
+        let unknown = |lost: &PluginConfig| {
+            let error = HostError::Unknown { name: lost.name.clone(), known: seen.join(", ") };
+            RefusedPlugin::unknown(lost.name.clone(), String::new(), error)
+        };
+        set.refused.extend(lost.map(unknown));
+        Ok(set)
+    }
+
+    /// Starts a compiled plugin once with its configuration, and adds it if it does start.
+    fn add(&mut self, compiled: Compiled, candidate: &Candidate, configs: &[PluginConfig]) {
+        let said = |of: fn(&Manifest) -> &String| compiled.manifest.as_ref().map(of).cloned().unwrap_or_default();
+        let name = said(|manifest| &manifest.name);
+        let component = RefusedComponent {
+            kind: compiled.kind,
+            version: said(|manifest| &manifest.version),
+            digest: compiled.digest.clone(),
+        };
+        let plugin = match configured(candidate, &name, configs) {
+            Err(error) => Err(error),
+            Ok(Some(config)) if config.disabled => return,
+            Ok(_) if self.plugins.iter().any(|plugin| plugin.evidence.plugin == name) => {
+                Err(HostError::Twice(name.clone()))
+            }
+            Ok(config) => started(compiled, &config.cloned().unwrap_or_default(), candidate, &self.limits),
+        };
+        match plugin {
+            Ok(plugin) => self.plugins.push(Arc::new(plugin)),
+            Err(error) => {
+                self.refused.push(RefusedPlugin {
+                    name,
+                    source: candidate.source(),
+                    component: Some(component),
+                    error,
+                });
+            }
         }
     }
 
     /// Instances of all plugins for one tenant on one shard; they are started at their first use.
     #[must_use]
     pub fn instances(&self, tenant: &TenantId, registry: &Arc<Registry>) -> Box<dyn TenantPlugins + Send> {
-        Box::new(WasmPlugins::new(tenant.clone(), &self.plugins, self.limits.clone(), registry.clone()))
+        let (disabled, limits) = (self.disabled.clone(), self.limits.clone());
+        Box::new(WasmPlugins::new(tenant.clone(), &self.plugins, disabled, limits, registry.clone()))
     }
 
-    /// All plugins with what became of them so far.
+    /// All plugins with what became of them so far; then those that cannot be used.
     #[must_use]
     pub fn list(&self) -> Vec<PluginInfo> {
-        self.plugins.iter().map(|plugin| plugin.info()).collect()
+        let in_force = self.plugins.iter().map(|plugin| plugin.info());
+        in_force.chain(self.refused.iter().map(RefusedPlugin::info)).collect()
     }
 
     /// What the component in `path` is, after it was compiled and started with `config` (a JSON object) under `limits`.
@@ -123,40 +196,45 @@ impl PluginSet {
     /// Why it cannot be used.
     pub fn check(path: &Path, config: &str, limits: &PluginLimits) -> Result<PluginInfo, HostError> {
         apart(|| {
-            let engine = engine(None)?;
-            let linker = guest::linker(&engine).map_err(|error| HostError::Engine(format!("{error:#}")))?;
+            let compiler = Compiler::new(limits, None, 1)?;
             let candidate =
                 Candidate { label: path.display().to_string(), bytes: read(path)?, path: Some(path.to_owned()) };
-            let compiled = candidate.compile(&engine, &linker, limits)?;
+            let compiled = candidate.compile(&compiler, 0)?;
             let object = serde_json::from_str(config).map_err(|error| {
                 let failure = Failure::Configuration(format!("it is no JSON object: {error}"));
                 HostError::Start { plugin: candidate.label.clone(), failure }
             })?;
             let config = PluginConfig { config: object, ..PluginConfig::default() };
-            Ok(started(compiled, &config, &candidate, limits)?.info())
+            Ok(started(compiled, &config, &candidate, &compiler.limits)?.info())
         })
     }
 }
 
 /// The embedded plugins, those of `folder`, and those with a path in `configs`; and what cannot be read.
-fn candidates(folder: Option<&Path>, configs: &[PluginConfig]) -> (Vec<Candidate>, Vec<HostError>) {
+fn candidates(folder: Option<&Path>, configs: &[PluginConfig]) -> (Vec<Candidate>, Vec<RefusedPlugin>) {
     let embedded = EMBEDDED.iter();
     let mut found: Vec<Candidate> = embedded
         .map(|(name, bytes)| Candidate { label: (*name).to_owned(), path: None, bytes: bytes.to_vec() })
         .collect();
-    let mut wrong = Vec::new();
+    let mut refused = Vec::new();
     let in_folder = in_folder(folder).unwrap_or_else(|error| {
-        wrong.push(error);
+        let path = folder.map(|folder| folder.display().to_string()).unwrap_or_default();
+        refused.push(RefusedPlugin::unknown(path.clone(), path, error));
         Vec::new()
     });
     let named = configs.iter().filter(|config| !config.disabled).filter_map(|config| config.path.clone());
     for path in in_folder.into_iter().chain(named) {
+        let mut candidate =
+            Candidate { label: path.display().to_string(), bytes: Vec::new(), path: Some(path.clone()) };
         match read(&path) {
-            Ok(bytes) => found.push(Candidate { label: path.display().to_string(), bytes, path: Some(path) }),
-            Err(error) => wrong.push(error),
+            Ok(bytes) => {
+                candidate.bytes = bytes;
+                found.push(candidate);
+            }
+            Err(error) => refused.push(candidate.refused(configs, error)),
         }
     }
-    (found, wrong)
+    (found, refused)
 }
 
 /// What is configured of a plugin that calls itself `name`.
@@ -180,19 +258,18 @@ fn started(
     compiled: Compiled,
     config: &PluginConfig,
     candidate: &Candidate,
-    limits: &PluginLimits,
+    limits: &Arc<PluginLimits>,
 ) -> Result<Plugin, HostError> {
     let wrong = |failure: Failure| HostError::Start { plugin: candidate.label.clone(), failure };
     let (manifest, schema, settings) = configured_manifest(&compiled, config, limits).map_err(wrong)?;
-    let source = candidate.path.as_ref().map_or_else(|| "embedded".to_owned(), |path| path.display().to_string());
-    Ok(Plugin::new(compiled, manifest, schema, settings, config, source))
+    Ok(Plugin::new(compiled, manifest, schema, settings, config, candidate.source()))
 }
 
 /// What a plugin says of itself with this configuration; its schema; the configuration, which fits it.
 fn configured_manifest(
     compiled: &Compiled,
     config: &PluginConfig,
-    limits: &PluginLimits,
+    limits: &Arc<PluginLimits>,
 ) -> Result<(Manifest, serde_json::Value, Settings), Failure> {
     let Some(first) = &compiled.manifest else {
         return Err(Failure::Contract("it was not asked who it is".to_owned()));

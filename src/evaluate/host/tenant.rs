@@ -1,12 +1,15 @@
 //! One tenant's plugin instances on one shard.
 //!
-//! - `instance`: one plugin's instance, its failures and its quarantine
+//! - `instance`: one plugin's instance
+//! - `turns`: the turns that it lost, and its quarantine
+//! - `cpu_budget`: the share of CPU that it may have
 //! - `input`: the numbers of series, and the rows of a call; `selected`: which plugins select a series
 //! - `told_agents`: what an instance was told of agents
 //! - `ticks`: when a plugin is called without data
 //! - `outputs`: the series that a deriver declares
 //! - `snapshot`: the state that a checkpoint keeps
 
+mod cpu_budget;
 mod input;
 mod instance;
 mod outputs;
@@ -14,6 +17,7 @@ mod selected;
 mod snapshot;
 mod ticks;
 mod told_agents;
+mod turns;
 
 use super::answers;
 use super::call_columns::{AgentColumns, ObjectiveColumns};
@@ -24,8 +28,10 @@ use super::ground::PluginClock;
 use super::plugin::Plugin;
 use super::running::Running;
 use crate::evaluate::tenant_plugins::{AgentView, Derived, Findings, SlaView, TenantPlugins, TickFindings};
+pub(super) use cpu_budget::time_for_rows;
 use input::{CallInput, NumberedRows, SeriesNumbers};
 use instance::PluginInstance;
+use snapshot::SavedPlugin;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -46,12 +52,19 @@ pub(super) struct WasmPlugins {
     derivers: Vec<usize>,
     series: SeriesNumbers,
     input: CallInput,
+    /// The state of plugins that are not there.
+    absent: Vec<SavedPlugin>,
+    /// The names of those whose state is not kept.
+    disabled: Arc<[String]>,
+    /// The latest arrival of a record.
+    arrival: UnixNanos,
 }
 
 impl WasmPlugins {
     pub(super) fn new(
         tenant: TenantId,
         plugins: &[Arc<Plugin>],
+        disabled: Arc<[String]>,
         limits: Arc<PluginLimits>,
         registry: Arc<Registry>,
     ) -> Self {
@@ -64,6 +77,9 @@ impl WasmPlugins {
             derivers: (0..plugins.len()).filter(is_deriver).collect(),
             series: SeriesNumbers::new(plugins.len()),
             input: CallInput::default(),
+            absent: Vec::new(),
+            disabled,
+            arrival: UnixNanos(0),
             tenant,
             registry,
             clock,
@@ -83,11 +99,11 @@ impl WasmPlugins {
         place: usize,
         call: impl FnOnce(&mut PluginInstance, &mut Running, &SeriesNumbers, &NumberedRows) -> Result<T, Failure>,
     ) -> Option<(Arc<Evidence>, T)> {
-        let Self { tenant, instances, series, input, registry, .. } = self;
+        let Self { tenant, instances, series, input, registry, arrival, .. } = self;
         let rows = input.of_plugin(place, series)?;
         let instance = &mut instances[place];
         let evidence = instance.plugin.evidence.clone();
-        let answer = instance.call(tenant, |instance, running| {
+        let answer = instance.call(tenant, (rows.series.len(), *arrival), |instance, running| {
             instance.open_new(running, series, &rows.series, registry)?;
             call(instance, running, series, rows)
         })?;
@@ -101,14 +117,14 @@ impl WasmPlugins {
         now: UnixNanos,
         call: impl FnOnce(&mut PluginInstance, &mut Running, &SeriesNumbers) -> Result<T, Failure>,
     ) -> Option<(Arc<Evidence>, T)> {
-        let Self { tenant, instances, series, registry, clock, .. } = self;
+        let Self { tenant, instances, series, registry, clock, arrival, .. } = self;
         let instance = &mut instances[place];
         if !instance.ticks.take(now) {
             return None;
         }
         clock.set(now.0);
         let evidence = instance.plugin.evidence.clone();
-        let answer = instance.call(tenant, |instance, running| {
+        let answer = instance.call(tenant, (0, *arrival), |instance, running| {
             instance.open_new(running, series, &series.of_plugin(place), registry)?;
             call(instance, running, series)
         })?;
@@ -126,7 +142,7 @@ impl WasmPlugins {
     ) -> Vec<(Arc<Evidence>, T, Vec<usize>)> {
         let mut out = Vec::new();
         for place in self.of_kind(kind) {
-            let Self { tenant, instances, registry, .. } = self;
+            let Self { tenant, instances, registry, arrival, .. } = self;
             let instance = &mut instances[place];
             let selection = &instance.plugin.selection;
             let is_shown =
@@ -141,7 +157,7 @@ impl WasmPlugins {
                 rows.iter().map(|&row| views[row]).collect()
             };
             let evidence = instance.plugin.evidence.clone();
-            let answer = instance.call(tenant, |instance, running| {
+            let answer = instance.call(tenant, (rows.len(), *arrival), |instance, running| {
                 let plugin = instance.plugin.clone();
                 instance.told_agents.open_new(running, &plugin, registry, picked.iter().map(agent_of))?;
                 call(running, &picked)
@@ -153,6 +169,10 @@ impl WasmPlugins {
 }
 
 impl TenantPlugins for WasmPlugins {
+    fn arrived(&mut self, latest: UnixNanos) {
+        self.arrival = latest;
+    }
+
     fn open(&mut self, series: &Arc<SeriesDesc>) {
         let Self { series: numbers, instances, registry, .. } = self;
         let key = key_of(registry, series.agent);
@@ -170,12 +190,14 @@ impl TenantPlugins for WasmPlugins {
         let numbers: BTreeSet<u32> = series.iter().filter_map(|id| self.series.close(*id)).collect();
         if !numbers.is_empty() {
             self.instances.iter_mut().for_each(|instance| instance.close(&self.tenant, &numbers));
+            self.absent.iter_mut().for_each(|plugin| plugin.close(&numbers));
         }
     }
 
     fn close_agents(&mut self, agents: &[AgentId]) {
         let numbers: BTreeSet<u32> = agents.iter().map(|agent| agent.0).collect();
         self.instances.iter_mut().for_each(|instance| instance.close_agents(&self.tenant, &numbers));
+        self.absent.iter_mut().for_each(|plugin| plugin.close_agents(&numbers));
     }
 
     fn derivers(&self) -> usize {
@@ -293,13 +315,14 @@ impl TenantPlugins for WasmPlugins {
     }
 
     fn snapshot(&mut self) -> Vec<u8> {
-        snapshot::save(&self.tenant, &self.series, &mut self.instances)
+        snapshot::save(&self.tenant, &self.series, &mut self.instances, &self.absent)
     }
 
     fn restore(&mut self, state: &[u8]) {
-        match snapshot::restore(state, &mut self.instances) {
+        match snapshot::restore(state, &mut self.instances, &self.disabled) {
             Ok(known) => {
                 self.series = SeriesNumbers::new(self.instances.len());
+                self.absent = known.absent;
                 let closed: BTreeSet<u32> = known.closed.into_iter().collect();
                 let open: Vec<u32> = known.ids.iter().copied().filter(|id| !closed.contains(id)).collect();
                 self.series.restore(known.ids);

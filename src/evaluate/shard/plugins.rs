@@ -122,7 +122,9 @@ impl PluginInstances {
     /// A tenant's plugins for its samples, whose arrival at `now` keeps them in memory.
     pub(super) fn load_for_samples(&mut self, tenant: usize, now: UnixNanos) -> LoadedPlugins<'_> {
         self.by_tenant[tenant].last_used = now;
-        self.load(tenant)
+        let loaded = self.load(tenant);
+        loaded.plugins.arrived(now);
+        loaded
     }
 
     /// A tenant's plugins for an SLA report; `None` when they are suspended and reported a short while ago.

@@ -1,12 +1,15 @@
 //! One plugin's instance for a tenant: its start, its state, its failures and its quarantine.
 
+use super::cpu_budget::{Allowed, CpuBudget};
 use super::input::SeriesNumbers;
 use super::outputs::DerivedOutputs;
 use super::snapshot::{compress, decompress};
 use super::ticks::Ticks;
 use super::told_agents::ToldAgents;
+use super::turns::TurnHistory;
 use crate::evaluate::host::abi;
 use crate::evaluate::host::config::PluginLimits;
+use crate::evaluate::host::cpu_time::{self, Moment};
 use crate::evaluate::host::error::Failure;
 use crate::evaluate::host::ground::{Ground, PluginClock};
 use crate::evaluate::host::plugin::Plugin;
@@ -14,11 +17,13 @@ use crate::evaluate::host::running::{Restored, Running};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use vitals_core::ids::TenantId;
+use vitals_core::ids::{TenantId, UnixNanos};
 use vitals_core::registry::Registry;
 
 /// Series opened in one call.
 const OPEN_AT_ONCE: usize = 1024;
+/// As how many rows of the budget a series counts that the plugin is told of.
+const ROWS_PER_SERIES: usize = 10;
 /// Series closed in one call.
 const CLOSE_AT_ONCE: usize = 16_384;
 
@@ -43,17 +48,13 @@ pub(super) struct PluginInstance {
     pub(super) outputs: DerivedOutputs,
     /// The newest time of a row that the instance was shown.
     pub(super) newest: i64,
-    /// Failures since the last call that succeeded.
-    failures: u32,
-    quarantine: Option<Quarantine>,
-}
-
-#[derive(Clone, Copy)]
-struct Quarantine {
-    until: Instant,
-    length: Duration,
-    /// Whether it is counted as under way; that of a plugin on probation is over.
-    counted: bool,
+    /// Series that instances were told of so far.
+    told: usize,
+    budget: CpuBudget,
+    turns: TurnHistory,
+    /// Whether it is counted as stale, and as quarantined, among all instances of the plugin.
+    counted_stale: bool,
+    counted_quarantined: bool,
 }
 
 impl PluginInstance {
@@ -72,37 +73,74 @@ impl PluginInstance {
             opened: Vec::new(),
             outputs: DerivedOutputs::default(),
             newest: i64::MIN,
-            failures: 0,
-            quarantine: None,
+            told: 0,
+            budget: CpuBudget::new(),
+            turns: TurnHistory::default(),
+            counted_stale: false,
+            counted_quarantined: false,
         }
     }
 
-    /// Calls the plugin, unless it is quarantined. A failure ends the instance.
+    /// Calls the plugin with so many rows, unless it is quarantined or over its budget of CPU. A failure ends the instance.
     pub(super) fn call<T>(
         &mut self,
         tenant: &TenantId,
+        (rows, arrival): (usize, UnixNanos),
         call: impl FnOnce(&mut Self, &mut Running) -> Result<T, Failure>,
     ) -> Option<T> {
-        if self.is_quarantined() {
+        if self.is_quarantined() || !self.is_within_budget(tenant, Moment::now(arrival)) {
+            self.skip(rows);
             return None;
         }
         self.plugin.stats.lock().calls += 1;
         metrics::counter!("vitals_plugin_calls_total", "plugin" => self.plugin.evidence.plugin.clone()).increment(1);
-        let answer = self.take_or_start(tenant).and_then(|mut running| {
-            let answer = call(self, &mut running)?;
-            self.running = Some(running);
-            Ok(answer)
-        });
+        let mut running = match self.take_or_start(tenant) {
+            Ok(running) => running,
+            Err(failure) => {
+                self.failed_to_start(tenant, &failure);
+                return None;
+            }
+        };
+        let told = self.told;
+        let before = cpu_time::of_thread();
+        let answer = call(self, &mut running);
+        let used = cpu_time::of_thread().saturating_sub(before);
+        // A series that it was told of counts as rows: telling takes as long.
+        let rows = rows + (self.told - told) * ROWS_PER_SERIES;
+        self.budget.spend(used, rows, &self.limits, Moment::now(arrival));
+        self.plugin.stats.lock().cpu += used;
         match answer {
             Ok(answer) => {
+                self.running = Some(running);
                 self.succeeded();
                 Some(answer)
             }
             Err(failure) => {
+                drop(running);
                 self.failed(tenant, &failure);
                 None
             }
         }
+    }
+
+    /// Whether the plugin is within its budget of CPU. Going over it is a failure, but does not end the instance.
+    fn is_within_budget(&mut self, tenant: &TenantId, now: Moment) -> bool {
+        match self.budget.check(&self.limits, now) {
+            Allowed::Yes => return true,
+            Allowed::StillExceeded => {}
+            Allowed::ExceededNow(percent) => {
+                let (budget, total) = (self.limits.cpu_percent, self.limits.total_cpu_percent);
+                self.lost_a_turn(tenant, &Failure::CpuBudget { percent, budget, total });
+            }
+        }
+        false
+    }
+
+    /// Counts rows that the plugin is not shown.
+    fn skip(&self, rows: usize) {
+        self.plugin.stats.lock().skipped_rows += rows as u64;
+        let name = self.plugin.evidence.plugin.clone();
+        metrics::counter!("vitals_plugin_skipped_rows_total", "plugin" => name).increment(rows as u64);
     }
 
     /// The running instance, or a new one with the last state.
@@ -127,7 +165,7 @@ impl PluginInstance {
             let (found, known) = (self.state_version, self.plugin.manifest.state_version);
             Ok(Restored::Refused(format!("the state has version {found}, the plugin knows version {known}")))
         } else {
-            running.restore(self.state_version, &state, &self.limits)
+            running.restore(self.state_version, &state)
         };
         let closed: Vec<u32> = self.closed.iter().copied().collect();
         let closed_agents: Vec<u32> = self.closed_agents.iter().copied().collect();
@@ -145,11 +183,8 @@ impl PluginInstance {
                 // What it is like after half a state is not known.
                 self.start()
             }
-            Err(failure) => {
-                // Next time without that state.
-                self.drop_state();
-                Err(failure)
-            }
+            // The state stays: whether it or the plugin is to blame is for the operator to say.
+            Err(failure) => Err(failure),
         }
     }
 
@@ -181,45 +216,60 @@ impl PluginInstance {
     }
 
     fn is_quarantined(&mut self) -> bool {
-        let Some(quarantine) = &mut self.quarantine else { return false };
-        if Instant::now() < quarantine.until {
-            return true;
+        let is_quarantined = self.turns.is_quarantined(Instant::now());
+        self.count();
+        is_quarantined
+    }
+
+    /// Keeps the numbers of stale and quarantined instances of the plugin.
+    fn count(&mut self) {
+        let (stale, quarantined) = (self.turns.is_stale(), self.turns.is_quarantined(Instant::now()));
+        if (stale, quarantined) == (self.counted_stale, self.counted_quarantined) {
+            return;
         }
-        if std::mem::take(&mut quarantine.counted) {
-            self.plugin.stats.lock().quarantined -= 1;
-        }
-        false
+        let mut stats = self.plugin.stats.lock();
+        stats.stale = stats.stale + u64::from(stale) - u64::from(self.counted_stale);
+        stats.quarantined = stats.quarantined + u64::from(quarantined) - u64::from(self.counted_quarantined);
+        (self.counted_stale, self.counted_quarantined) = (stale, quarantined);
     }
 
     fn succeeded(&mut self) {
-        if self.failures > 0 {
-            self.failures = 0;
-            self.plugin.stats.lock().stale -= 1;
-        }
-        self.quarantine = None;
+        self.turns.succeeded(&self.limits);
+        self.count();
     }
 
-    fn failed(&mut self, tenant: &TenantId, failure: &Failure) {
-        let name = self.plugin.evidence.plugin.clone();
+    /// Ends the instance and quarantines the plugin: what fails to start once would fail again, each time for as long as a start may
+    /// take.
+    fn failed_to_start(&mut self, tenant: &TenantId, failure: &Failure) {
         self.end();
-        self.failures = self.failures.saturating_add(1);
-        let mut stats = self.plugin.stats.lock();
-        stats.failures += 1;
-        stats.last_error = Some(failure.to_string());
-        if self.failures == 1 {
-            stats.stale += 1;
+        let quarantine = self.turns.start_quarantine(&self.limits, Instant::now());
+        self.count_failure(tenant, failure, Some(quarantine));
+    }
+
+    /// Ends the instance.
+    fn failed(&mut self, tenant: &TenantId, failure: &Failure) {
+        self.end();
+        self.lost_a_turn(tenant, failure);
+    }
+
+    fn lost_a_turn(&mut self, tenant: &TenantId, failure: &Failure) {
+        let quarantine = self.turns.failed(&self.limits, Instant::now());
+        self.count_failure(tenant, failure, quarantine);
+    }
+
+    fn count_failure(&mut self, tenant: &TenantId, failure: &Failure, quarantine: Option<Duration>) {
+        let name = self.plugin.evidence.plugin.clone();
+        {
+            let mut stats = self.plugin.stats.lock();
+            stats.failures += 1;
+            stats.last_error = Some(failure.to_string());
         }
         metrics::counter!("vitals_plugin_failures_total", "plugin" => name.clone()).increment(1);
-        if self.failures < self.limits.failures {
+        self.count();
+        let Some(length) = quarantine else {
             tracing::warn!(%tenant, plugin = name, %failure, "a plugin lost its turn");
             return;
-        }
-        // On probation after a quarantine one failure is enough for the next one, twice as long.
-        let longest = Duration::from_secs(self.limits.quarantine_max_seconds);
-        let first = Duration::from_secs(self.limits.quarantine_seconds);
-        let length = self.quarantine.map_or(first, |earlier| earlier.length.saturating_mul(2)).min(longest);
-        self.quarantine = Some(Quarantine { until: Instant::now() + length, length, counted: true });
-        stats.quarantined += 1;
+        };
         metrics::counter!("vitals_plugin_quarantines_total", "plugin" => name.clone()).increment(1);
         tracing::error!(%tenant, plugin = name, %failure, seconds = length.as_secs(), "a plugin failed too often and is quarantined");
     }
@@ -243,6 +293,7 @@ impl PluginInstance {
                 fresh.push((number, desc));
             }
         }
+        self.told += fresh.len();
         if fresh.is_empty() {
             return Ok(());
         }
@@ -289,10 +340,12 @@ impl PluginInstance {
         }
     }
 
-    /// The plugin's state, compressed; the last one when it gives none now.
-    pub(super) fn save(&mut self, tenant: &TenantId) -> Vec<u8> {
+    /// The plugin's state, compressed; the last one when it gives none now. So many series are known to the tenant's plugins.
+    pub(super) fn save(&mut self, tenant: &TenantId, series: usize) -> Vec<u8> {
         let Some(mut running) = self.running.take() else { return self.last_state.clone() };
-        match running.snapshot() {
+        let most = self.limits.state_mb.saturating_mul(1 << 20);
+        let most = most.saturating_add(self.limits.state_bytes_per_series.saturating_mul(series));
+        match running.snapshot(most) {
             Ok(state) => {
                 self.running = Some(running);
                 self.last_state = compress(&state);
@@ -310,8 +363,8 @@ impl Drop for PluginInstance {
     /// Takes the instance out of the numbers of stale and quarantined ones.
     fn drop(&mut self) {
         let mut stats = self.plugin.stats.lock();
-        stats.stale -= u64::from(self.failures > 0);
-        stats.quarantined -= u64::from(self.quarantine.is_some_and(|quarantine| quarantine.counted));
+        stats.stale -= u64::from(self.counted_stale);
+        stats.quarantined -= u64::from(self.counted_quarantined);
     }
 }
 

@@ -14,7 +14,8 @@ use utoipa::{OpenApi, ToSchema};
 use vitals_core::caller::Scope;
 
 /// What the host says of a plugin that comes from the data of every tenant.
-const OF_ALL_TENANTS: [&str; 4] = ["calls", "failures", "quarantined", "last_error"];
+const OF_ALL_TENANTS: [&str; 7] =
+    ["calls", "failures", "quarantined", "skipped_rows", "cpu_seconds", "memory_bytes", "last_error"];
 
 #[derive(OpenApi)]
 #[openapi(paths(plugins))]
