@@ -59,6 +59,7 @@ pub fn cache_dir(data: &Path) -> PathBuf {
 /// # Errors
 /// When a plugin cannot be used.
 pub fn run(args: &Args) -> Result<(), CommandError> {
+    let is_check = matches!(args.what, What::Check { .. });
     let (infos, json) = match &args.what {
         What::List { config, data, json } => {
             let config = Config::load(config.as_deref())?;
@@ -84,7 +85,12 @@ pub fn run(args: &Args) -> Result<(), CommandError> {
             (vec![info], *json)
         }
     };
-    println!("{}", if json { super::json(&infos) } else { table(&infos) });
+    let text = match &infos[..] {
+        _ if json => super::json(&infos),
+        [info] if is_check => format!("{}\n{}", table(&infos), manifest(info)),
+        _ => table(&infos),
+    };
+    println!("{text}");
     Ok(())
 }
 
@@ -95,6 +101,32 @@ fn object(text: &str) -> Result<String, CommandError> {
         Ok(other) => Err(CommandError::Usage(format!("--with is no JSON object but {other}"))),
         Err(error) => Err(CommandError::Usage(format!("--with is no JSON object: {error}"))),
     }
+}
+
+/// What a plugin says of itself: what it is shown, and what its configuration can be.
+fn manifest(info: &PluginInfo) -> String {
+    let all = |patterns: &[String]| if patterns.is_empty() { "all".to_owned() } else { patterns.join(", ") };
+    let ticks = match info.interval_seconds {
+        0 => "never".to_owned(),
+        seconds => format!("every {seconds} s"),
+    };
+    let mut lines = vec![
+        String::new(),
+        format!("agents         {}", all(&info.agents)),
+        format!("series         {}", if info.selects.is_empty() { "all" } else { "those that one of these chooses:" }),
+    ];
+    // Serialized without what is empty.
+    for selector in &info.selects {
+        let fields = serde_json::to_value(selector).unwrap_or_default();
+        let fields = fields.as_object().into_iter().flatten();
+        let given = fields.filter(|(_, value)| value.as_array().is_some_and(|all| !all.is_empty()));
+        let given: Vec<String> = given.map(|(name, value)| format!("{name} {value}")).collect();
+        lines.push(format!("               - {}", given.join(", ")));
+    }
+    lines.push(format!("without data   {ticks}"));
+    lines.push(format!("state version  {}", info.state_version));
+    lines.push(format!("configuration  {}", super::json(&info.config_schema)));
+    lines.join("\n")
 }
 
 fn table(infos: &[PluginInfo]) -> String {

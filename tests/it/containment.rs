@@ -196,7 +196,7 @@ fn good_path() -> Option<PathBuf> {
 fn all_plugins_together_have_so_much_memory_and_one_cannot_take_it_all() {
     let limits = PluginLimits { total_memory_mb: 64, memory_mb: 48, quarantine_seconds: 3600, ..limits() };
     let mut stage = Stage::new("hoard", &limits);
-    let mut others = ["a", "b", "c"].map(|name| stage.set.instances(&TenantId::from(name)));
+    let mut others = ["a", "b", "c"].map(|name| stage.set.instances(&TenantId::from(name), &registry()));
     let series = desc(3, Shape::Cumulative { monotonic: true }, Part::Value);
     let mut batch = Columns::default();
     (0..20).for_each(|row| batch.push(SeriesId(3), UnixNanos(row), 1.0));

@@ -388,3 +388,28 @@ fn examples_load_without_a_configuration() {
     }
     assert!(file("clock-and-chance").exists());
 }
+
+#[test]
+fn check_shows_what_a_plugin_says_of_itself() {
+    let vitals = |args: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_vitals")).args(args).output().unwrap();
+        (
+            output.status.success(),
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)),
+        )
+    };
+    let (silence, ratio) = (example("silence"), example("ratio"));
+    let (silence, ratio) = (silence.to_str().unwrap(), ratio.to_str().unwrap());
+    let (good, text) = vitals(&["plugin", "check", silence]);
+    assert!(good, "{text}");
+    for part in ["every 10 s", "\"after_seconds\"", "\"x-per-agent\": true", "series         all", "state version  1"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let (good, text) = vitals(&["plugin", "check", ratio, "--with", r#"{"part": "a"}"#]);
+    assert!(
+        good && text.contains(r#"metrics ["a","app.pool.size"]"#) && text.contains("without data   never"),
+        "{text}"
+    );
+    let (good, text) = vitals(&["plugin", "check", ratio, "--with", r#"{"prat": "a"}"#]);
+    assert!(!good && text.contains("prat"), "{text}");
+}

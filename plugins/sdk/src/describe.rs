@@ -99,7 +99,7 @@ fn type_of(value: &Value) -> Map<String, Value> {
     Map::from_iter([("type".to_owned(), Value::from(name))])
 }
 
-/// A number that hangs on nothing but `seed` (that of a plugin or of a series) and `time`: the same in a replay, another for each
+/// A number that depends on nothing but `seed` (that of a plugin or of a series) and `time`: the same in a replay, another for each
 /// row.
 #[must_use]
 pub fn random(seed: u64, time: i64) -> u64 {
