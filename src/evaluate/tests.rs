@@ -16,8 +16,8 @@ use vitals_core::log::{Done, Log, LogError, LogStats};
 use vitals_core::record::{Delivery, Heartbeat, Measurements, Outcome, Record, Samples, Ticket};
 use vitals_core::registry::{Quota, Registry};
 use vitals_core::rules::alerts::AlertConfig;
-use vitals_core::rules::seasonal;
 use vitals_core::rules::thresholds::Threshold;
+use vitals_core::rules::{iqr, seasonal};
 use vitals_core::series::{AgentProfile, Attributes, MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
 use vitals_core::store::{
     AlertQuery, Catalogue, Checkpoint, EvaluationOutput, SampleQuery, Store, StoreError, StoreStats, VerdictQuery,
@@ -39,6 +39,8 @@ mod streams;
 
 /// A value at which an incident begins.
 const INCIDENT: f64 = 77_777.0;
+/// What is this much or more is an outlier by the values just before it, too, with a score of so many times this.
+const FAR_OUTSIDE: f64 = 1e6;
 use memory::{Held, MemoryLog, MemoryStore};
 
 const S: i64 = UnixNanos::SECOND;
@@ -107,7 +109,13 @@ impl TenantPlugins for Fake {
         let incident = |(_, outlier): &&(usize, OutlierVerdict)| outlier.value == INCIDENT;
         let incidents = rows.iter().filter(incident).cloned().collect();
         let incidents = Findings { evidence: evidence(seasonal::PLUGIN), rows: incidents };
-        vec![Findings { evidence: evidence("outlier"), rows }, incidents]
+        let far_outside = |(row, outlier): &(usize, OutlierVerdict)| {
+            let score = outlier.value / FAR_OUTSIDE;
+            (score >= 1.0).then(|| (*row, OutlierVerdict { score, ..outlier.clone() }))
+        };
+        let each_value = rows.iter().filter_map(far_outside).collect();
+        let each_value = Findings { evidence: evidence(iqr::PLUGIN), rows: each_value };
+        vec![Findings { evidence: evidence("outlier"), rows }, incidents, each_value]
     }
 
     fn assess(&mut self, views: &[AgentView]) -> Vec<(Arc<Evidence>, usize, AgentHealth)> {

@@ -2,7 +2,9 @@
 
 pub mod alerts;
 pub mod health;
+pub mod incidents;
 pub mod iqr;
+mod math;
 pub mod pack;
 pub mod percent;
 pub mod quality;
