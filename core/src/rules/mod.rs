@@ -1,6 +1,7 @@
 //! The formulas. Each module names its source.
 
 pub mod alerts;
+pub mod forecast;
 pub mod health;
 pub mod incidents;
 pub mod iqr;
