@@ -205,7 +205,7 @@ pub struct Alert {
     pub severity: Severity,
     /// One sentence.
     pub message: String,
-    /// What raised it: `threshold:cpu_usage`, `availability`, `health`.
+    /// What raised it: `threshold:cpu_usage`, `availability`, `health`, `outliers:` and the policy's name.
     pub source: String,
     /// The series whose value breached a threshold; `None` for alerts on health and availability.
     pub series: Option<AlertSeries>,

@@ -16,6 +16,7 @@ use vitals_core::log::{Done, Log, LogError, LogStats};
 use vitals_core::record::{Delivery, Heartbeat, Measurements, Outcome, Record, Samples, Ticket};
 use vitals_core::registry::{Quota, Registry};
 use vitals_core::rules::alerts::AlertConfig;
+use vitals_core::rules::outlier_alerts::OutlierAlertPolicy;
 use vitals_core::rules::thresholds::Threshold;
 use vitals_core::rules::{iqr, seasonal};
 use vitals_core::series::{AgentProfile, Attributes, MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
@@ -33,6 +34,7 @@ mod forgetting;
 mod heartbeats;
 mod maintenance;
 mod memory;
+mod outlier_alerts;
 mod recovery;
 mod rows;
 mod streams;
@@ -156,9 +158,23 @@ struct World {
     shard: Shard,
 }
 
-/// Everything that is at least a warning is told.
+/// Everything that is at least a warning is told, incidents in two series of an agent within ten minutes among it.
 fn config() -> EvaluateConfig {
-    EvaluateConfig { alerts: vec![AlertConfig::new("*", Severity::Warning)], ..EvaluateConfig::default() }
+    let together = OutlierAlertPolicy {
+        name: "together".into(),
+        plugin: seasonal::PLUGIN.into(),
+        least_score: 1.0,
+        metric_types: Vec::new(),
+        series: 2,
+        within_seconds: 600,
+        quiet_seconds: 20,
+        severity: Severity::Warning,
+    };
+    EvaluateConfig {
+        alerts: vec![AlertConfig::new("*", Severity::Warning)],
+        outlier_alerts: vec![together],
+        ..EvaluateConfig::default()
+    }
 }
 
 impl World {

@@ -6,6 +6,7 @@ pub mod health;
 pub mod incidents;
 pub mod iqr;
 mod math;
+pub mod outlier_alerts;
 pub mod pack;
 pub mod percent;
 pub mod quality;

@@ -7,8 +7,8 @@
 //! - `readings`: the measurements of the agents that send samples; `thresholds`: the REST metrics that others report
 //! - `heartbeats`: evidence of life, with measurements and an answer
 //! - `scores`: the health of agents, by the scorers
-//! - `derived`: series that the derivers make; then the detectors see all rows of the batch, and of the findings of
-//!   `iqr-outlier` those that begin an incident become verdicts
+//! - `derived`: series that the derivers make; then the detectors see all rows of the batch
+//! - `outliers`: what the detectors find becomes verdicts and alerts
 //! - `replies`: what the senders that wait are told
 //!
 //! As time goes on, [`Shard::tick`] calls `agent_monitor` (silence, alerts that are due), `maintenance_plan`, `clocks`, `sla`,
@@ -19,6 +19,7 @@ mod clocks;
 mod derived;
 mod heartbeats;
 mod maintenance_plan;
+mod outliers;
 mod plugins;
 mod readings;
 mod replies;
@@ -56,9 +57,8 @@ use vitals_core::live_agents::LiveAgents;
 use vitals_core::record::{Delivery, Heartbeat, Outcome, Record, Samples, Ticket};
 use vitals_core::registry::Registry;
 use vitals_core::rules::incidents::IncidentGrouper;
-use vitals_core::rules::{iqr, seasonal};
 use vitals_core::store::{Acknowledgement, Checkpoint, EvaluationOutput, Store};
-use vitals_core::verdict::{Event, OutlierVerdict, Verdict, VerdictBody};
+use vitals_core::verdict::{Event, OutlierVerdict};
 
 /// Makes the plugins of a tenant.
 pub type PluginFactory = Arc<dyn Fn(&TenantId) -> Box<dyn TenantPlugins> + Send + Sync>;
@@ -160,12 +160,12 @@ impl Shard {
                 Record::Samples(samples) => counts.add(self.take_samples(samples, reply, &mut progress)),
                 Record::Heartbeat(heartbeat) => counts.add(self.take_heartbeat(heartbeat, reply, &mut progress)),
                 Record::Maintenance { agent, start, end, by, at } => {
-                    self.apply_scores(&mut progress);
+                    self.judge_before_change(&mut progress);
                     self.set_maintenance(agent, (start, end), &by, at);
                     progress.confirm_later(reply);
                 }
                 Record::Acknowledge { alert, agent, by, at } => {
-                    self.apply_scores(&mut progress);
+                    self.judge_before_change(&mut progress);
                     self.acknowledge(&alert, agent, &by, at);
                     progress.confirm_later(reply);
                 }
@@ -317,7 +317,7 @@ impl Shard {
     }
 
     /// Shows a tenant's new rows to its derivers and detectors, and writes rows and verdicts to the output.
-    fn judge_rows(&mut self, tenant: usize, outliers: &mut Vec<(UnixNanos, OutlierVerdict)>) {
+    fn judge_rows(&mut self, tenant: usize, answers: &mut Vec<(UnixNanos, OutlierVerdict)>) {
         let Self { rows_by_tenant, series, derived, incidents, plugins, tenants, shared, .. } = self;
         let Some(sorted) = rows_by_tenant.take_sorted(tenant, shared) else { return };
         let tenant = tenants.at(tenant);
@@ -327,36 +327,23 @@ impl Shard {
         let derived = rows_by_tenant.sort_by_series(&derived);
         let shown = rows_by_tenant.for_detectors(&derived);
         let findings = if shown.is_empty() { Vec::new() } else { loaded.plugins.detect(shown) };
-        for finding in findings {
-            let answers_requests = finding.evidence.plugin != seasonal::PLUGIN;
-            // It judges each value for itself, as requests are answered; what stands as a verdict are incidents.
-            let judges_values = finding.evidence.plugin == iqr::PLUGIN;
-            for (row, mut outlier) in finding.rows {
-                let (Some(&time), Some(state)) = (shown.times.get(row), series.series.get(outlier.series.0 as usize))
-                else {
-                    continue;
-                };
-                let time = UnixNanos(time);
-                // A plugin may say infinity; JSON cannot.
-                outlier.score = outlier.score.min(f64::MAX);
-                if answers_requests {
-                    outliers.push((time, outlier.clone()));
-                }
-                if judges_values && !incidents.begins(outlier.series, time, outlier.score) {
-                    continue;
-                }
-                shared.out.verdicts.push(Verdict {
-                    tenant: tenant.id.clone(),
-                    agent: state.agent,
-                    time,
-                    evidence: finding.evidence.clone(),
-                    body: VerdictBody::Outlier(outlier),
-                });
-            }
-        }
+        let standing = outliers::verdicts_of(findings, shown, (&tenant, series), (incidents, answers), shared);
         shared.out.samples.push(Arc::new(sorted.rows));
         if !derived.is_empty() {
             shared.out.samples.push(Arc::new(derived));
+        }
+        if !standing.is_empty() {
+            self.alert_on_outliers(&tenant, &standing);
+        }
+    }
+
+    /// Shows all new rows to the plugins before something that changes what becomes of their verdicts.
+    fn judge_before_change(&mut self, progress: &mut BatchProgress) {
+        self.apply_scores(progress);
+        if !self.shared.config.outlier_alerts.is_empty() {
+            for tenant in 0..self.tenants.len() {
+                self.judge_rows(tenant, &mut progress.outliers);
+            }
         }
     }
 
