@@ -61,17 +61,18 @@ fn agents_are_apart_and_other_detectors_do_not_count() {
 #[test]
 fn no_alert_on_outliers_begins_in_planned_maintenance() {
     let mut world = World::start(&[gauges()], Held::default());
-    let window = |start, end| {
+    let window = |start, end, set| {
         let Record::Maintenance { by, .. } = planned(0, 0, 0) else { unreachable!() };
-        Record::Maintenance { agent: AgentId(0), start: at(start), end: at(end), by, at: at(start) }
+        Record::Maintenance { agent: AgentId(0), start: at(start), end: at(end), by, at: at(set) }
     };
-    let story = [incident(5, 5), window(8, 100), incident(10, 6), incident(12, 7), incident(105, 5), incident(106, 6)];
+    let story =
+        [incident(5, 5), window(8, 100, 8), incident(10, 6), incident(12, 7), incident(105, 5), incident(106, 6)];
     for record in &story {
         world.take(record.clone());
     }
     assert_eq!(alerts_of(&world, SOURCE), [(106, None)]);
-    // The same in one batch: what came before the window was set is judged without it.
-    let raised_before = [incident(5, 5), incident(6, 6), window(8, 100)];
+    // The same in one batch: what came before a window of the past was set is judged without it.
+    let raised_before = [incident(5, 5), incident(6, 6), window(3, 100, 8)];
     for lengths in [1, 3] {
         let mut world = World::start(&[gauges()], Held::default());
         for (batch, first) in raised_before.chunks(lengths).zip((2_u64..).step_by(lengths)) {
