@@ -22,7 +22,7 @@ fn messages(world: &World) -> Vec<String> {
 
 #[test]
 fn series_of_an_agent_that_are_strange_together_are_one_alert_until_all_is_quiet() {
-    let mut world = World::start(&[gauges()], Held::default());
+    let mut world = World::start(&[gauges()], Contents::default());
     world.take(incident(10, 5));
     assert_eq!(alerts_of(&world, SOURCE), [], "one series is not enough");
     world.take(incident(15, 6));
@@ -50,7 +50,7 @@ fn series_of_an_agent_that_are_strange_together_are_one_alert_until_all_is_quiet
 
 #[test]
 fn agents_are_apart_and_other_detectors_do_not_count() {
-    let mut world = World::start(&[gauges()], Held::default());
+    let mut world = World::start(&[gauges()], Contents::default());
     // Agent 0 and agent 1 have one series each; the detector of single values finds both of agent 0.
     world.take(incident(10, 5));
     world.take(reported(11, &[(4, 11, INCIDENT)]));
@@ -60,7 +60,7 @@ fn agents_are_apart_and_other_detectors_do_not_count() {
 
 #[test]
 fn no_alert_on_outliers_begins_in_planned_maintenance() {
-    let mut world = World::start(&[gauges()], Held::default());
+    let mut world = World::start(&[gauges()], Contents::default());
     let window = |start, end, set| {
         let Record::Maintenance { by, .. } = planned(0, 0, 0) else { unreachable!() };
         Record::Maintenance { agent: AgentId(0), start: at(start), end: at(end), by, at: at(set) }
@@ -74,7 +74,7 @@ fn no_alert_on_outliers_begins_in_planned_maintenance() {
     // The same in one batch: what came before a window of the past was set is judged without it.
     let raised_before = [incident(5, 5), incident(6, 6), window(3, 100, 8)];
     for lengths in [1, 3] {
-        let mut world = World::start(&[gauges()], Held::default());
+        let mut world = World::start(&[gauges()], Contents::default());
         for (batch, first) in raised_before.chunks(lengths).zip((2_u64..).step_by(lengths)) {
             let deliver = |(record, position): (&Record, u64)| Delivery {
                 position: Position(position),
@@ -89,7 +89,7 @@ fn no_alert_on_outliers_begins_in_planned_maintenance() {
 
 #[test]
 fn an_alert_of_a_policy_that_is_gone_is_over() {
-    let mut world = World::start(&[gauges()], Held::default());
+    let mut world = World::start(&[gauges()], Contents::default());
     world.take(incident(10, 5));
     world.take(incident(11, 6));
     world.shard.reload(Arc::new(EvaluateConfig { outlier_alerts: Vec::new(), ..config() }), false);
@@ -101,7 +101,7 @@ fn an_alert_of_a_policy_that_is_gone_is_over() {
 
 #[test]
 fn derived_series_count_with_the_record_of_their_source() {
-    let mut world = World::start(&[gauges()], Held::default());
+    let mut world = World::start(&[gauges()], Contents::default());
     world.take(samples(10, &[(1, 10, 0.0), (5, 10, INCIDENT)]));
     // The rate of the counter is the second incident.
     world.take(samples(11, &[(1, 11, INCIDENT)]));
