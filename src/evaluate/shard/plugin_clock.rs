@@ -3,10 +3,10 @@
 
 use super::Shard;
 use super::derived::DeriverInput;
+use super::outliers;
 use super::replies::BatchProgress;
 use std::sync::Arc;
 use vitals_core::ids::UnixNanos;
-use vitals_core::verdict::{Verdict, VerdictBody};
 
 /// One step.
 const STEP: i64 = 10 * UnixNanos::SECOND;
@@ -57,33 +57,23 @@ impl Shard {
 
     /// Calls a tenant's plugins without data: the derivers, the detectors about what these made, then the detectors.
     fn tick_plugins(&mut self, tenant: usize, now: UnixNanos) {
-        let Self { rows_by_tenant, series, derived, plugins, tenants, shared, .. } = self;
+        let Self { rows_by_tenant, series, derived, incidents, plugins, tenants, shared, .. } = self;
         let tenant = tenants.at(tenant);
         let mut loaded = plugins.load(tenant.index);
         let input = DeriverInput::Tick(now);
         let made = derived.derive(&tenant.id, input, &mut loaded, (series, rows_by_tenant.sorter()), shared);
-        let mut found = Vec::new();
+        let mut standing = Vec::new();
         if !made.is_empty() {
-            for finding in loaded.plugins.detect(&made) {
-                let evidence = finding.evidence;
-                let at = |row: usize| made.times.get(row).copied().map(UnixNanos);
-                let rows = finding.rows.into_iter().filter_map(|(row, outlier)| Some((at(row)?, outlier)));
-                found.extend(rows.map(|(time, outlier)| (evidence.clone(), time, outlier)));
-            }
+            let findings = loaded.plugins.detect(&made);
+            // Nobody waits for an answer about what was made at a tick.
+            let mut answers = Vec::new();
+            standing = outliers::verdicts_of(findings, &made, (&tenant, series), (incidents, &mut answers), shared);
             shared.out.samples.push(Arc::new(made));
         }
-        for finding in loaded.plugins.tick_detectors(now) {
-            found.extend(finding.found.into_iter().map(|outlier| (finding.evidence.clone(), now, outlier)));
-        }
-        for (evidence, time, outlier) in found {
-            let Some(desc) = shared.registry.series(outlier.series) else { continue };
-            shared.out.verdicts.push(Verdict {
-                tenant: tenant.id.clone(),
-                agent: desc.agent,
-                time,
-                evidence,
-                body: VerdictBody::Outlier(outlier),
-            });
+        let findings = loaded.plugins.tick_detectors(now);
+        standing.extend(outliers::verdicts_of_tick(findings, now, &tenant, shared));
+        if !standing.is_empty() {
+            self.alert_on_outliers(&tenant, &standing);
         }
     }
 }
