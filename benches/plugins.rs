@@ -108,7 +108,7 @@ fn detectors(c: &mut Criterion, cache: &Path) {
         });
         let without = PluginConfig { name: other.to_owned(), disabled: true, ..PluginConfig::default() };
         let set = PluginSet::load(&PluginLimits::default(), None, &[without], Some(cache)).expect("it starts");
-        let mut plugins = set.instances(&TenantId::default_tenant());
+        let mut plugins = set.instances(&TenantId::default_tenant(), &Arc::new(Registry::new(Quota::default())));
         (0..SERIES).for_each(|id| plugins.open(&desc(id, Shape::Gauge)));
         let mut rows = Rows { next: 0, rise };
         (0..SERIES * rounds / ROWS).for_each(|_| drop(plugins.detect(&rows.batch())));
