@@ -1,6 +1,9 @@
 //! Serving over the network: what the listeners for OTLP/gRPC, OTLP/HTTP and REST share.
 //!
 //! - `listener`: the accept loop, with the limits of a listener and the end of its service
+//! - `admission`: which connections are accepted, and which make room for them
+//! - `activity`: the requests under way on a connection
+//! - `files`: the limit on open files, and what connections get of it
 //! - `connection`: one connection from its first byte to its last, with its time limits
 //! - `lingering`: ends a connection without cutting off the last answer
 //! - `stalled`: ends a connection whose client does not read
@@ -9,9 +12,12 @@
 //! - `refusal`: why a request is not served, and what that is in gRPC, in OTLP/HTTP and in REST
 //! - `cors`: pages of other origins
 
+mod activity;
+mod admission;
 mod budget;
 mod connection;
 mod cors;
+mod files;
 mod head;
 mod lingering;
 mod listener;
@@ -21,6 +27,7 @@ mod stalled;
 pub use budget::{ByteBudget, Permit};
 pub use connection::ConnectionFailure;
 pub use cors::{CorsConfig, CorsError};
+pub use files::{ConnectionLimits, raise_open_file_limit};
 pub use head::{CORRELATION, MOST_HEAD_BYTES, head_bytes, waits_for_continue};
 pub use listener::{ConnectionSlot, ListenerLimits, Protocols, RequestHandler, serve};
 pub use refusal::{Refusal, RestAnswer};

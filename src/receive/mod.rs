@@ -48,14 +48,22 @@ pub struct ReceiveConfig {
     pub max_message_bytes: usize,
     /// Bytes of requests in the process at once, of both ports together; past that requests are refused.
     pub max_in_flight_bytes: usize,
-    /// Most connections of each port; more wait to be accepted.
+    /// Most connections of each port; a further one takes the place of one that is idle, or waits.
     pub max_connections: usize,
+    /// Most connections of each port from one peer address; 0 is no limit.
+    pub max_connections_per_peer: usize,
     /// Most requests at once on one HTTP/2 connection.
     pub max_streams_per_connection: u32,
+    /// The longest time for the first byte of a connection to arrive.
+    pub first_byte_timeout_seconds: u64,
     /// The longest time for the head of a request to arrive; also how long an HTTP/1 connection may be idle.
     pub header_timeout_seconds: u64,
     /// The longest time for the body of a request to arrive.
     pub body_timeout_seconds: u64,
+    /// How long a connection may have no request under way, also one that answers pings.
+    pub idle_timeout_seconds: u64,
+    /// How long a connection may live; requests under way finish.
+    pub max_connection_age_seconds: u64,
     /// The time between pings of an HTTP/2 connection.
     pub keepalive_seconds: u64,
     /// Which pages of other origins may send to OTLP/HTTP.
@@ -70,6 +78,10 @@ impl ReceiveConfig {
                 keepalive: Duration::from_secs(self.keepalive_seconds),
             },
             max_connections: self.max_connections,
+            max_connections_per_peer: self.max_connections_per_peer,
+            first_byte_timeout: Duration::from_secs(self.first_byte_timeout_seconds),
+            idle_timeout: Duration::from_secs(self.idle_timeout_seconds),
+            max_age: Duration::from_secs(self.max_connection_age_seconds),
             head_timeout: Duration::from_secs(self.header_timeout_seconds),
             write_timeout: WRITE_TIMEOUT,
             shutdown_grace: SHUTDOWN_GRACE,
@@ -86,6 +98,10 @@ impl Default for ReceiveConfig {
             max_message_bytes: 64 << 20,
             max_in_flight_bytes: 256 << 20,
             max_connections: 1024,
+            max_connections_per_peer: 256,
+            first_byte_timeout_seconds: 10,
+            idle_timeout_seconds: 300,
+            max_connection_age_seconds: 3_600,
             max_streams_per_connection: 128,
             header_timeout_seconds: 90,
             body_timeout_seconds: 30,

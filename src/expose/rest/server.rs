@@ -18,14 +18,15 @@ use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 /// Answers connections of `listener` until `shutdown` resolves, then finishes what is under way. Requests see the stage
-/// that is current when they come.
+/// that is current when they come. `max_connections` holds instead of the configured number.
 pub async fn serve(
     listener: TcpListener,
+    max_connections: usize,
     mut rest: watch::Receiver<Arc<Rest>>,
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let first = rest.borrow_and_update().clone();
-    let limits = listener_limits(&first.config);
+    let limits = ListenerLimits { max_connections, ..listener_limits(&first.config) };
     let streams = first.streams.clone();
     let shutdown = async {
         shutdown.await;
@@ -56,6 +57,10 @@ fn listener_limits(config: &ExposeConfig) -> ListenerLimits {
     ListenerLimits {
         protocols: Protocols::Http1,
         max_connections: config.max_connections,
+        max_connections_per_peer: config.max_connections_per_peer,
+        first_byte_timeout: Duration::from_secs(config.first_byte_seconds),
+        idle_timeout: Duration::from_secs(config.header_seconds),
+        max_age: Duration::from_secs(config.max_connection_age_seconds),
         head_timeout: Duration::from_secs(config.header_seconds),
         write_timeout: Duration::from_secs(config.write_seconds),
         shutdown_grace: Duration::from_secs(config.shutdown_seconds),

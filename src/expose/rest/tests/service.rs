@@ -94,7 +94,7 @@ impl Service {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let (rest, current) = tokio::sync::watch::channel(Arc::new(rest));
-        tokio::spawn(serve(listener, current, async {
+        tokio::spawn(serve(listener, 1_024, current, async {
             let _ = stopped.await;
         }));
         Self { address, auth, store, evaluation, registry, streams, rest, _stop: stop }
