@@ -3,6 +3,8 @@
 //! - `listener`: the accept loop, with the limits of a listener and the end of its service
 //! - `admission`: which connections are accepted, and which make room for them
 //! - `activity`: the requests under way on a connection
+//! - `peer`: what counts as one peer
+//! - `workers`: threads for what a request costs before it is answered
 //! - `files`: the limit on open files, and what connections get of it
 //! - `connection`: one connection from its first byte to its last, with its time limits
 //! - `lingering`: ends a connection without cutting off the last answer
@@ -21,8 +23,10 @@ mod files;
 mod head;
 mod lingering;
 mod listener;
+mod peer;
 mod refusal;
 mod stalled;
+mod workers;
 
 pub use budget::{ByteBudget, Permit};
 pub use connection::ConnectionFailure;
@@ -31,3 +35,4 @@ pub use files::{ConnectionLimits, raise_open_file_limit};
 pub use head::{CORRELATION, MOST_HEAD_BYTES, head_bytes, waits_for_continue};
 pub use listener::{ConnectionSlot, ListenerLimits, Protocols, RequestHandler, serve};
 pub use refusal::{Refusal, RestAnswer};
+pub use workers::{Length, Workers};

@@ -56,6 +56,9 @@ pub enum Refusal {
         /// The most that it may have.
         limit: usize,
     },
+    /// Reading the request takes more memory than any request may have.
+    #[error("reading the request takes more memory than a request may have; send smaller batches")]
+    TooMuchToRead,
     /// The request holds more items of one kind than it may.
     #[error("{count} {items}, at most {limit} are taken at once")]
     TooManyItems {
@@ -149,7 +152,7 @@ impl Refusal {
             Self::UnsupportedSignal(_) => (StatusCode::NOT_FOUND, Code::Unimplemented),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented),
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded),
-            Self::BodyTooLarge { .. } | Self::TooManyItems { .. } => {
+            Self::BodyTooLarge { .. } | Self::TooMuchToRead | Self::TooManyItems { .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted)
             }
             Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument),

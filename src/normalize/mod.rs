@@ -5,6 +5,7 @@
 //! - `attributes`: attributes of what is seen for the first time
 //! - `agents`: which agent a resource is
 //! - `kinds`: the rules table from metric names to typed kinds
+//! - `memory`: the bound on what a request becomes
 //! - `buckets`: quantiles and stable buckets of histograms
 //! - `tally`: what was not taken, and why
 //!
@@ -16,6 +17,7 @@ mod agents;
 mod attributes;
 mod buckets;
 mod kinds;
+mod memory;
 #[cfg(test)]
 mod oracle;
 mod tally;
@@ -25,10 +27,22 @@ mod wire;
 pub use kinds::RulesError;
 pub use wire::Malformed;
 
+/// Why nothing of a request was taken.
+#[derive(Debug, thiserror::Error)]
+pub enum NormalizeError {
+    /// No protobuf decoder could read it.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// There is no memory for what it becomes.
+    #[error("there is no memory to read the request in")]
+    NoMemory,
+}
+
 use agents::EntityRef;
 use attributes::Limits;
 use hashbrown::{HashMap, HashSet};
 use kinds::Rules;
+use memory::Memory;
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -189,25 +203,35 @@ impl Normalizer {
         body: &[u8],
     ) -> Result<Normalized, Malformed> {
         let caller = Caller { tenant: tenant.clone(), ..Caller::anonymous() };
-        self.otlp_as(&caller, fallback_agent, now, body)
+        match self.otlp_as(&caller, fallback_agent, now, body, &mut |_| true) {
+            Ok(normalized) => Ok(normalized),
+            Err(NormalizeError::Malformed(malformed)) => Err(malformed),
+            // All memory is allowed.
+            Err(NormalizeError::NoMemory) => Err(Malformed::Truncated),
+        }
     }
 
-    /// As [`Self::otlp`]; points of agents that the caller may not touch are rejected.
+    /// As [`Self::otlp`]; points of agents that the caller may not touch are rejected. `may_use` is asked before memory is
+    /// allocated, with all bytes in use beside the body.
     ///
     /// # Errors
-    /// When no protobuf decoder could read it; nothing of it is taken then.
+    /// When no protobuf decoder could read it, or `may_use` does not allow the memory; nothing of it is taken then.
     pub fn otlp_as(
         &self,
         caller: &Caller,
         fallback_agent: &str,
         now: UnixNanos,
         body: &[u8],
-    ) -> Result<Normalized, Malformed> {
+        may_use: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Normalized, NormalizeError> {
         let tenant = self.registry.tenant(&caller.tenant);
         let known = tenant.wire();
-        let mut walk = Walk::new(self, caller, fallback_agent, now, body, &known);
+        let mut walk = Walk::new(self, caller, fallback_agent, now, body, &known, Memory::new(may_use));
         walk.request()?;
-        let Walk { mut batches, new_series, unresolved, mut tally, .. } = walk;
+        let Walk { mut batches, new_series, unresolved, mut tally, memory, .. } = walk;
+        if memory.is_used_up() {
+            return Err(NormalizeError::NoMemory);
+        }
         let full = known.len() + new_series.len() > self.config.max_known_identities;
         drop(known);
         if !new_series.is_empty() {

@@ -8,7 +8,7 @@ use crate::auth::Auth;
 use crate::clock::now;
 use crate::config::Config;
 use crate::expose::{self, Rest};
-use crate::net::{ByteBudget, ConnectionLimits, raise_open_file_limit};
+use crate::net::{ByteBudget, ConnectionLimits, Workers, raise_open_file_limit};
 use crate::receive;
 use crate::store;
 use std::net::SocketAddr;
@@ -23,6 +23,7 @@ pub(super) struct Listeners {
     http: TcpListener,
     rest: TcpListener,
     connections: ConnectionLimits,
+    workers: Arc<Workers>,
 }
 
 impl Listeners {
@@ -41,6 +42,7 @@ impl Listeners {
             http: listen("receive.http", &config.receive.http).await?,
             rest: listen("expose.rest", &config.expose.rest).await?,
             connections,
+            workers: Workers::start().map_err(StartError::Workers)?,
         })
     }
 
@@ -75,12 +77,14 @@ impl Stages {
         let receive = Arc::new(receive::ReceiveConfig { max_connections, ..config.receive.clone() });
         let over_grpc = {
             let (receive, budget, otlp, auth) = (receive.clone(), budget.clone(), otlp.clone(), otlp_auth.clone());
+            let workers = listeners.workers.clone();
             let stop = until(stopped);
-            async move { receive::serve_grpc(listeners.grpc, &receive, budget, otlp, auth, stop).await }
+            async move { receive::serve_grpc(listeners.grpc, &receive, budget, workers, otlp, auth, stop).await }
         };
         let stop = until(stopped);
+        let workers = listeners.workers;
         let over_http =
-            async move { receive::serve_http(listeners.http, &receive, budget, otlp, otlp_auth, stop).await };
+            async move { receive::serve_http(listeners.http, &receive, budget, workers, otlp, otlp_auth, stop).await };
         let stop = until(stopped);
         let over_rest = async move { expose::serve(listeners.rest, most_of_rest, rest, stop).await };
         let maintenance = store::maintain_regularly(self.store.clone(), now, until(stopped));

@@ -3,6 +3,7 @@
 //! - `http`, `grpc`: the two protocols
 //! - `health`: the health service on the gRPC port
 //! - `body`: reads a body within the limits
+//! - `decode`: decompression and JSON, on threads of their own
 //! - `compression`: decompresses with a bound
 //! - `json`: turns OTLP/JSON into wire bytes
 //!
@@ -11,6 +12,7 @@
 
 mod body;
 mod compression;
+mod decode;
 mod grpc;
 mod health;
 mod http;
@@ -19,11 +21,12 @@ mod json;
 mod tests;
 
 use crate::auth::Auth;
-use crate::net::{self, ByteBudget, CorsConfig, ListenerLimits, Protocols, Refusal};
+use crate::net::{self, ByteBudget, CorsConfig, ListenerLimits, Permit, Protocols, Refusal, Workers};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -120,17 +123,17 @@ pub struct Accepted {
     pub reason: String,
 }
 
+/// Waits until a request is durable.
+pub type Committing = Pin<Box<dyn Future<Output = Result<Accepted, Refusal>> + Send>>;
+
 /// Takes the requests that were received.
 pub trait ExportHandler: Send + Sync + 'static {
-    /// Takes the protobuf bytes of an `ExportMetricsServiceRequest`. The answer leaves when this is done;
-    /// `permit` is the request's share of the bytes in flight, to be dropped when it is evaluated.
-    fn ingest(
-        &self,
-        caller: Caller,
-        peer: SocketAddr,
-        body: Bytes,
-        permit: Box<dyn Send>,
-    ) -> impl Future<Output = Result<Accepted, Refusal>> + Send;
+    /// Takes the protobuf bytes of an `ExportMetricsServiceRequest`, on a thread that may work for long. The answer leaves when
+    /// what is given back is done; `permit` is the request's share of the bytes in flight, to be dropped when it is evaluated.
+    ///
+    /// # Errors
+    /// When nothing of the request is taken.
+    fn ingest(&self, caller: Caller, peer: SocketAddr, body: Bytes, permit: Permit) -> Result<Committing, Refusal>;
 
     /// Whether requests are taken now. May look at the disk.
     fn ready(&self) -> bool;
@@ -141,12 +144,13 @@ pub async fn serve_grpc<H: ExportHandler>(
     listener: TcpListener,
     config: &ReceiveConfig,
     budget: Arc<ByteBudget>,
+    workers: Arc<Workers>,
     handler: Arc<H>,
     auth: Option<Arc<Auth>>,
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let health = health::Health::new(&handler).await;
-    let service = Arc::new(grpc::Grpc::new(config, budget, handler.clone(), auth, health.reporter()));
+    let service = Arc::new(grpc::Grpc::new(config, budget, workers, handler.clone(), auth, health.reporter()));
     let (ended, ending) = tokio::sync::oneshot::channel::<()>();
     // Watchers are let go first: their streams would keep connections open.
     let following = health.follow(handler, async {
@@ -165,11 +169,12 @@ pub async fn serve_http<H: ExportHandler>(
     listener: TcpListener,
     config: &ReceiveConfig,
     budget: Arc<ByteBudget>,
+    workers: Arc<Workers>,
     handler: Arc<H>,
     auth: Option<Arc<Auth>>,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let service = Arc::new(http::Http::new(config, budget, handler, auth));
+    let service = Arc::new(http::Http::new(config, budget, workers, handler, auth));
     net::serve(listener, config.listener_limits(), service, shutdown).await;
 }
 

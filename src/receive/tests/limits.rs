@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn bytes_in_flight_are_bounded() {
-    let config = ReceiveConfig { max_in_flight_bytes: 25_000, ..small() };
+    let config = ReceiveConfig { max_in_flight_bytes: 50_000, ..small() };
     let ports = start_with(config, Ok(Accepted::default()), None, true).await;
     let body = request(10_000).encode_to_vec();
     for _ in 0..2 {
@@ -136,4 +136,67 @@ async fn heads_are_large_and_bounded() {
     let longer = "m".repeat(160 * 1024);
     assert_eq!(post(ports.http, "/v1/metrics", &[JSON, ("x-long", &longer)], "{}").await.status, 431);
     assert_eq!(call(ports.grpc, &[("x-metadata", &longer)], body).await.0, 431);
+}
+
+#[tokio::test]
+async fn slow_bodies_give_their_bytes_back_when_others_need_them() {
+    let half = vec![0x0a; 100_000];
+    let head = b"POST /v1/metrics HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 200000\r\n\r\n";
+    let start_of_body = async |ports: &Ports| {
+        let mut stream = TcpStream::connect(ports.http).await.unwrap();
+        stream.write_all(head).await.unwrap();
+        stream.write_all(&half).await.unwrap();
+        while ports.budget.used() < half.len() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stream
+    };
+    // With room for others it may take its time.
+    let calm = start(ReceiveConfig::default()).await;
+    let mut patient = start_of_body(&calm).await;
+    let needed = start(ReceiveConfig { max_in_flight_bytes: 300_000, ..ReceiveConfig::default() }).await;
+    let mut slow = start_of_body(&needed).await;
+    let mut answer = String::new();
+    tokio::time::timeout(Duration::from_secs(25), slow.read_to_string(&mut answer)).await.expect("an answer").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 429") && answer.contains("retry-after: 1"), "{answer}");
+    while needed.budget.used() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The other body was there for as long.
+    patient.write_all(&half).await.unwrap();
+    let mut status = [0; 12];
+    patient.read_exact(&mut status).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&status), "HTTP/1.1 400", "it was read to its end");
+}
+
+#[tokio::test]
+async fn one_peer_does_not_hold_all_bytes_in_flight() {
+    let config = ReceiveConfig { max_in_flight_bytes: 400_000, ..ReceiveConfig::default() };
+    let ports = start(config).await;
+    let head = b"POST /v1/metrics HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 60000\r\n\r\n";
+    let mut holding = Vec::new();
+    // As many as it can, none of which ends.
+    for _ in 0..17 {
+        let mut stream = TcpStream::connect(ports.http).await.unwrap();
+        stream.write_all(head).await.unwrap();
+        stream.write_all(&[0x0a; 50_000]).await.unwrap();
+        holding.push(stream);
+    }
+    while ports.budget.used() < 150_000 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(ports.budget.used() <= 200_000, "{}", ports.budget.used());
+    // Another address of this machine is another peer.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = socket.connect(ports.http).await.unwrap();
+    let body = request(50_000).encode_to_vec();
+    let head = format!(
+        "POST /v1/metrics HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    other.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+    let mut status = [0; 12];
+    other.read_exact(&mut status).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&status), "HTTP/1.1 200");
 }
