@@ -51,7 +51,7 @@ use tally::{Reason, Tally};
 use vitals_core::caller::Caller;
 use vitals_core::ids::{AgentId, Partition, SeriesId, TenantId, UnixNanos};
 use vitals_core::record::Samples;
-use vitals_core::registry::{IdentityHash, Registry};
+use vitals_core::registry::{IdentityHash, Registry, RegistryError};
 use vitals_core::series::Attributes;
 use walk::{ColumnBatch, NewSeries, UNKNOWN, UnresolvedRow, Walk};
 
@@ -135,6 +135,9 @@ impl Resource {
         }
     }
 }
+
+/// A new series with its id, or why it has none.
+type Learned = (IdentityHash, Result<SeriesId, Reason>);
 
 /// Turns requests into columns. One for the process; every method can be called from many threads at once.
 pub struct Normalizer {
@@ -240,7 +243,7 @@ impl Normalizer {
             if full {
                 tenant.forget_wire();
             }
-            tenant.remember_wire(learned.into_iter().filter_map(|(hash, id)| Some((hash, id?))));
+            tenant.remember_wire(learned.into_iter().filter_map(|(hash, id)| Some((hash, id.ok()?))));
         }
         tally.publish();
         Ok(Normalized {
@@ -250,10 +253,9 @@ impl Normalizer {
         })
     }
 
-    /// Registers new series, agent by agent; in the order of `new_series`, `None` where the quota is used up.
-    fn learn(&self, tenant: &TenantId, new_series: Vec<NewSeries>) -> Vec<(IdentityHash, Option<SeriesId>)> {
-        let mut learned: Vec<(IdentityHash, Option<SeriesId>)> =
-            new_series.iter().map(|miss| (miss.hash, None)).collect();
+    /// Registers new series, agent by agent; in the order of `new_series`, with the reason where a quota is used up.
+    fn learn(&self, tenant: &TenantId, new_series: Vec<NewSeries>) -> Vec<Learned> {
+        let mut learned: Vec<Learned> = new_series.iter().map(|miss| (miss.hash, Err(Reason::SeriesQuota))).collect();
         let mut by_agent: HashMap<AgentId, (Vec<usize>, Vec<_>)> = HashMap::new();
         for (at, miss) in new_series.into_iter().enumerate() {
             let (places, specs) = by_agent.entry(miss.agent).or_default();
@@ -261,13 +263,32 @@ impl Normalizer {
             specs.push(miss.spec);
         }
         for (agent, (places, specs)) in by_agent {
+            let mut refused = 0;
             for (at, id) in places.into_iter().zip(self.registry.intern_series(tenant, agent, specs)) {
-                if let Some(slot) = learned.get_mut(at) {
-                    slot.1 = id.ok();
-                }
+                let Some(slot) = learned.get_mut(at) else { continue };
+                slot.1 = id.map_err(|error| match error {
+                    RegistryError::TooManySeriesOfAgent { .. } => {
+                        refused += 1;
+                        Reason::AgentSeriesQuota
+                    }
+                    RegistryError::TooManySeries { .. } | RegistryError::TooManyAgents { .. } => Reason::SeriesQuota,
+                });
+            }
+            if refused > 0 {
+                self.name_offender(tenant, agent, refused);
             }
         }
         learned
+    }
+
+    /// Says which agent has used up its quota of series. There are few of those: each has many series.
+    #[cold]
+    fn name_offender(&self, tenant: &TenantId, agent: AgentId, refused: u64) {
+        let limit = self.registry.series_use(agent).limit;
+        let agent = self.registry.agent(agent).map_or_else(String::new, |agent| agent.key.clone());
+        tracing::warn!(%tenant, agent, refused, limit, "an agent has as many series as it may have; new ones are refused");
+        let labels = [("tenant", tenant.to_string()), ("agent", agent)];
+        metrics::counter!("vitals_agent_series_refused_total", &labels).increment(refused);
     }
 
     fn limits(&self) -> Limits {
@@ -335,23 +356,18 @@ fn seed() -> u64 {
 }
 
 /// Gives the waiting rows their series; rows whose series was not registered are taken out and their points counted.
-fn fill(
-    batches: &mut [ColumnBatch],
-    unresolved: &[UnresolvedRow],
-    learned: &[(IdentityHash, Option<SeriesId>)],
-    tally: &mut Tally,
-) {
+fn fill(batches: &mut [ColumnBatch], unresolved: &[UnresolvedRow], learned: &[Learned], tally: &mut Tally) {
     let mut last_rejected = None;
     for hole in unresolved {
-        let id = learned.get(hole.miss).and_then(|(_, id)| *id);
+        let id = learned.get(hole.miss).map_or(Err(Reason::SeriesQuota), |(_, id)| *id);
         let slot = batches.get_mut(hole.partition).and_then(|b| b.columns.series.get_mut(hole.row));
         match (id, slot) {
-            (Some(id), Some(slot)) => *slot = id.0,
-            _ => {
+            (Ok(id), Some(slot)) => *slot = id.0,
+            (id, _) => {
                 // A point of several rows is one point.
                 if last_rejected != Some(hole.point) {
                     last_rejected = Some(hole.point);
-                    tally.reject(Reason::SeriesQuota);
+                    tally.reject(id.err().unwrap_or(Reason::SeriesQuota));
                 }
             }
         }

@@ -35,9 +35,11 @@ pub enum Reason {
     AgentQuota,
     /// The tenant's limit of series.
     SeriesQuota,
+    /// The agent's limit of series.
+    AgentSeriesQuota,
 }
 
-const REASONS: [(Reason, &str, &str); 16] = [
+const REASONS: [(Reason, &str, &str); 17] = [
     (Reason::NoTime, "no_time", "without a time (time_unix_nano is 0)"),
     (Reason::Future, "future", "too far in the future; check the sender's clock"),
     (Reason::Retention, "retention", "older than the retention of samples (telemetry.metrics_retention_days)"),
@@ -62,6 +64,7 @@ const REASONS: [(Reason, &str, &str); 16] = [
     (Reason::ForeignAgent, "foreign_agent", "of agents that the token may not touch"),
     (Reason::AgentQuota, "agent_quota", "of new agents past the tenant's limit"),
     (Reason::SeriesQuota, "series_quota", "of new series past the tenant's limit"),
+    (Reason::AgentSeriesQuota, "agent_series_quota", "of new series past the agent's limit (quota.series_per_agent)"),
 ];
 
 /// Counts of one request.

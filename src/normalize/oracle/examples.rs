@@ -31,7 +31,7 @@ fn good(value: f64) -> NumberDataPoint {
 }
 
 fn taken(request: &ExportMetricsServiceRequest) -> super::super::Normalized {
-    let (_, normalizer) = normalizer(Quota { series: 2, agents: 2 });
+    let (_, normalizer) = normalizer(Quota { series: 2, agents: 2, ..Quota::default() });
     let bytes = request.encode_to_vec();
     normalizer.otlp(&TenantId::default_tenant(), "sender", UnixNanos(NOW), &bytes).unwrap()
 }
@@ -60,6 +60,25 @@ fn only(data: metric::Data) -> ExportMetricsServiceRequest {
     let mut request = gauge(Vec::new());
     request.resource_metrics[0].scope_metrics[0].metrics[0].data = Some(data);
     request
+}
+
+#[test]
+fn an_agent_past_its_quota_is_told_and_others_are_taken() {
+    let (registry, normalizer) = normalizer(Quota { series_per_agent: 2, ..Quota::default() });
+    let of = |host: &str, values: &[&str]| {
+        let points = values.iter().map(|at| NumberDataPoint { attributes: vec![attribute("at", at)], ..good(1.0) });
+        let mut request = gauge(points.collect());
+        request.resource_metrics[0].resource =
+            Some(Resource { attributes: vec![attribute("host.name", host)], ..Resource::default() });
+        normalizer.otlp(&TenantId::default_tenant(), "sender", UnixNanos(NOW), &request.encode_to_vec()).unwrap()
+    };
+    let greedy = of("greedy", &["1", "2", "3", "4"]);
+    assert_eq!(greedy.rejected, 2);
+    assert!(greedy.reason.contains("past the agent's limit"), "{}", greedy.reason);
+    assert_eq!(of("greedy", &["2", "5"]).rejected, 1, "known ones are taken");
+    assert_eq!(of("other", &["1", "2"]).rejected, 0);
+    let id = registry.agent_by_key(&TenantId::default_tenant(), "greedy").unwrap().id;
+    assert_eq!((registry.series_use(id).series, registry.series_use(id).limit), (2, 2));
 }
 
 #[test]
