@@ -47,6 +47,8 @@ pub struct ExposeConfig {
     pub max_connections_per_peer: usize,
     /// The first byte of a connection must arrive within this time.
     pub first_byte_seconds: u64,
+    /// Names by which `/metrics` may be asked on loopback, beside addresses and `localhost`.
+    pub allowed_hosts: Vec<String>,
     /// How long a connection may live; requests under way finish.
     pub max_connection_age_seconds: u64,
     /// A client must send a request's head within this time; an idle connection is closed after it.
@@ -142,6 +144,7 @@ impl Default for ExposeConfig {
             max_connections: 1024,
             max_connections_per_peer: 256,
             first_byte_seconds: 10,
+            allowed_hosts: Vec::new(),
             max_connection_age_seconds: 3_600,
             header_seconds: 30,
             request_seconds: 30,

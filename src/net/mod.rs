@@ -5,6 +5,7 @@
 //! - `activity`: the requests under way on a connection
 //! - `peer`: what counts as one peer
 //! - `workers`: threads for what a request costs before it is answered
+//! - `host`: whether a request names a host that this service has
 //! - `files`: the limit on open files, and what connections get of it
 //! - `connection`: one connection from its first byte to its last, with its time limits
 //! - `lingering`: ends a connection without cutting off the last answer
@@ -21,6 +22,7 @@ mod connection;
 mod cors;
 mod files;
 mod head;
+mod host;
 mod lingering;
 mod listener;
 mod peer;
@@ -33,6 +35,7 @@ pub use connection::ConnectionFailure;
 pub use cors::{CorsConfig, CorsError};
 pub use files::{ConnectionLimits, raise_open_file_limit};
 pub use head::{CORRELATION, MOST_HEAD_BYTES, head_bytes, waits_for_continue};
+pub use host::HostCheck;
 pub use listener::{ConnectionSlot, ListenerLimits, Protocols, RequestHandler, serve};
 pub use refusal::{Refusal, RestAnswer};
 pub use workers::{Length, Workers};

@@ -35,6 +35,9 @@ pub enum Refusal {
     /// The token does not cover this agent or system.
     #[error("the token may not touch {0}")]
     AgentForbidden(String),
+    /// The request names a host that is not this one.
+    #[error("the request is for the host {0:?}, which this listener on loopback does not have; add it to {1}")]
+    ForeignHost(String, &'static str),
     /// There is no such path, or no such thing for this caller.
     #[error("{0}")]
     NotFound(String),
@@ -148,6 +151,7 @@ impl Refusal {
             Self::SeveralMessages => (StatusCode::BAD_REQUEST, Code::Unimplemented),
             Self::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, Code::Unauthenticated),
             Self::MissingScope(_) | Self::AgentForbidden(_) => (StatusCode::FORBIDDEN, Code::PermissionDenied),
+            Self::ForeignHost(..) => (StatusCode::MISDIRECTED_REQUEST, Code::PermissionDenied),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, Code::NotFound),
             Self::UnsupportedSignal(_) => (StatusCode::NOT_FOUND, Code::Unimplemented),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented),

@@ -8,12 +8,12 @@ use super::body::Limits;
 use super::compression::Encoding;
 use super::decode::{Arrived, Decoder, Form};
 use super::http::response;
-use super::{Accepted, ExportHandler, ReceiveConfig, count, permitted};
+use super::{Accepted, ExportHandler, ReceiveConfig, count, foreign, permitted};
 use crate::auth::Auth;
-use crate::net::{ByteBudget, Refusal, RequestHandler, Workers};
+use crate::net::{ByteBudget, HostCheck, Refusal, RequestHandler, Workers};
 use bytes::{Bytes, BytesMut};
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use prost::Message as _;
@@ -40,12 +40,14 @@ pub struct Grpc<H> {
     budget: Arc<ByteBudget>,
     limits: Limits,
     health: HealthServer<HealthService>,
+    hosts: HostCheck,
 }
 
 impl<H: ExportHandler> Grpc<H> {
     /// A service with the limits of `config`.
     pub fn new(
         config: &ReceiveConfig,
+        address: Option<SocketAddr>,
         budget: Arc<ByteBudget>,
         workers: Arc<Workers>,
         handler: Arc<H>,
@@ -53,12 +55,18 @@ impl<H: ExportHandler> Grpc<H> {
         health: HealthReporter,
     ) -> Self {
         let health = HealthServer::new(HealthService::from_health_reporter(health));
-        let limits = Limits::new(config);
-        Self { decoder: Decoder::new(handler, workers, limits), auth, budget, limits, health }
+        let (limits, hosts) = (Limits::new(config), HostCheck::new(address, &config.allowed_hosts));
+        Self { decoder: Decoder::new(handler, workers, limits), auth, budget, limits, health, hosts }
     }
 
     async fn export(&self, peer: SocketAddr, request: Request<Incoming>) -> Result<Accepted, Refusal> {
         let (head, mut body) = request.into_parts();
+        // A browser speaks HTTP/2 over TLS only; what clients of gRPC call a host need not be one.
+        if let (true, Some(refusal)) =
+            (head.version < Version::HTTP_2, foreign(&self.hosts, self.auth.as_deref(), &head))
+        {
+            return Err(refusal);
+        }
         let token = head.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
         let caller = permitted(self.auth.as_deref(), token)?;
         let encoding = encoding(&head.headers)?;

@@ -3,9 +3,11 @@
 use super::body::{Limits, drain};
 use super::compression::Encoding;
 use super::decode::{Arrived, Decoder, Form};
-use super::{Accepted, ExportHandler, ReceiveConfig, count, permitted};
+use super::{Accepted, ExportHandler, ReceiveConfig, count, foreign, permitted};
 use crate::auth::Auth;
-use crate::net::{ByteBudget, MOST_HEAD_BYTES, Refusal, RequestHandler, Workers, head_bytes, waits_for_continue};
+use crate::net::{
+    ByteBudget, HostCheck, MOST_HEAD_BYTES, Refusal, RequestHandler, Workers, head_bytes, waits_for_continue,
+};
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
@@ -58,6 +60,7 @@ pub struct Http<H> {
     budget: Arc<ByteBudget>,
     limits: Limits,
     cors: Option<CorsLayer>,
+    hosts: HostCheck,
 }
 
 /// The outcome of a request.
@@ -78,13 +81,15 @@ impl<H: ExportHandler> Http<H> {
     /// A service with the limits of `config`.
     pub fn new(
         config: &ReceiveConfig,
+        address: Option<SocketAddr>,
         budget: Arc<ByteBudget>,
         workers: Arc<Workers>,
         handler: Arc<H>,
         auth: Option<Arc<Auth>>,
     ) -> Self {
         let (limits, cors) = (Limits::new(config), config.cors.layer("receive.cors"));
-        Self { decoder: Decoder::new(handler, workers, limits), auth, budget, limits, cors }
+        let hosts = HostCheck::new(address, &config.allowed_hosts);
+        Self { decoder: Decoder::new(handler, workers, limits), auth, budget, limits, cors, hosts }
     }
 
     async fn metrics(&self, peer: SocketAddr, head: &Parts, body: &mut Incoming) -> Outcome {
@@ -109,6 +114,9 @@ impl<H: ExportHandler> Http<H> {
 
     /// Reads the head of a request: who sends it, and what its body is.
     fn admitted(&self, head: &Parts) -> Result<(Caller, MediaType, Vec<Encoding>), Refusal> {
+        if let Some(refusal) = foreign(&self.hosts, self.auth.as_deref(), head) {
+            return Err(refusal);
+        }
         if head.method != Method::POST {
             return Err(Refusal::MethodNotAllowed("use POST"));
         }

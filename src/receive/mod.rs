@@ -21,7 +21,9 @@ mod json;
 mod tests;
 
 use crate::auth::Auth;
-use crate::net::{self, ByteBudget, CorsConfig, ListenerLimits, Permit, Protocols, Refusal, Workers};
+use crate::net::{self, ByteBudget, CorsConfig, HostCheck, ListenerLimits, Permit, Protocols, Refusal, Workers};
+use ::http::header::HOST;
+use ::http::request::Parts;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
@@ -32,6 +34,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use vitals_core::caller::{Caller, Scope};
 
+/// Most characters of a host that are told.
+const MOST_TOLD: usize = 100;
 /// How long a client may read nothing of its answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest time for open connections to finish once the service stops.
@@ -69,6 +73,8 @@ pub struct ReceiveConfig {
     pub max_connection_age_seconds: u64,
     /// The time between pings of an HTTP/2 connection.
     pub keepalive_seconds: u64,
+    /// Names by which a listener on loopback may be asked, beside addresses and `localhost`, when it asks for no token.
+    pub allowed_hosts: Vec<String>,
     /// Which pages of other origins may send to OTLP/HTTP.
     pub cors: CorsConfig,
 }
@@ -109,6 +115,7 @@ impl Default for ReceiveConfig {
             header_timeout_seconds: 90,
             body_timeout_seconds: 30,
             keepalive_seconds: 60,
+            allowed_hosts: Vec::new(),
             cors: CorsConfig::default(),
         }
     }
@@ -150,7 +157,15 @@ pub async fn serve_grpc<H: ExportHandler>(
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let health = health::Health::new(&handler).await;
-    let service = Arc::new(grpc::Grpc::new(config, budget, workers, handler.clone(), auth, health.reporter()));
+    let service = Arc::new(grpc::Grpc::new(
+        config,
+        listener.local_addr().ok(),
+        budget,
+        workers,
+        handler.clone(),
+        auth,
+        health.reporter(),
+    ));
     let (ended, ending) = tokio::sync::oneshot::channel::<()>();
     // Watchers are let go first: their streams would keep connections open.
     let following = health.follow(handler, async {
@@ -174,7 +189,7 @@ pub async fn serve_http<H: ExportHandler>(
     auth: Option<Arc<Auth>>,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let service = Arc::new(http::Http::new(config, budget, workers, handler, auth));
+    let service = Arc::new(http::Http::new(config, listener.local_addr().ok(), budget, workers, handler, auth));
     net::serve(listener, config.listener_limits(), service, shutdown).await;
 }
 
@@ -185,12 +200,21 @@ fn permitted(auth: Option<&Auth>, authorization: Option<&str>) -> Result<Caller,
     if caller.may(Scope::Write) { Ok(caller) } else { Err(Refusal::MissingScope(Scope::Write)) }
 }
 
+/// The refusal of a request for another host than `hosts` has, where no token tells who sends it.
+fn foreign(hosts: &HostCheck, auth: Option<&Auth>, head: &Parts) -> Option<Refusal> {
+    if auth.is_some() || hosts.admits(&head.uri, &head.headers) {
+        return None;
+    }
+    let named = head.headers.get(HOST).and_then(|value| value.to_str().ok()).or_else(|| head.uri.host());
+    Some(Refusal::ForeignHost(named.unwrap_or_default().chars().take(MOST_TOLD).collect(), "receive.allowed_hosts"))
+}
+
 /// Counts a request by protocol and outcome.
 fn count(protocol: &'static str, refusal: Option<&Refusal>) {
     let outcome = match refusal.map(|refusal| refusal.status().as_u16()) {
         None => "ok",
         Some(400 | 408) => "malformed",
-        Some(401 | 403) => "unauthorized",
+        Some(401 | 403 | 421) => "unauthorized",
         Some(413 | 431) => "too_large",
         Some(405 | 415) => "unsupported",
         Some(429 | 503) => "overloaded",

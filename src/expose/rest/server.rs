@@ -34,12 +34,13 @@ pub async fn serve(
     };
     // One over all reloads: a body that is held by a request of before counts against the requests after it.
     let bodies = ByteBudget::new(first.config.max_body_bytes);
-    let routes = Arc::new(CurrentRouter(RwLock::new(router(first, BodyBudget(bodies.clone())))));
+    let address = listener.local_addr().ok();
+    let routes = Arc::new(CurrentRouter(RwLock::new(router(first, address, BodyBudget(bodies.clone())))));
     let reloads = async {
         while rest.changed().await.is_ok() {
             let rest = rest.borrow_and_update().clone();
             bodies.set_limit(rest.config.max_body_bytes);
-            *routes.0.write() = router(rest, BodyBudget(bodies.clone()));
+            *routes.0.write() = router(rest, address, BodyBudget(bodies.clone()));
         }
         // Nobody changes anything any more.
         std::future::pending::<()>().await;

@@ -29,10 +29,10 @@ async fn slow_clients_are_cut_off() {
     let config = ReceiveConfig { header_timeout_seconds: 1, body_timeout_seconds: 1, ..small() };
     let ports = start(config).await;
     let mut head = TcpStream::connect(ports.http).await.unwrap();
-    head.write_all(b"POST /v1/metrics HTTP/1.1\r\nhost: x\r\n").await.unwrap();
+    head.write_all(b"POST /v1/metrics HTTP/1.1\r\nhost: localhost\r\n").await.unwrap();
     let mut body = TcpStream::connect(ports.http).await.unwrap();
     let start =
-        b"POST /v1/metrics HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 9\r\n\r\nabc";
+        b"POST /v1/metrics HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\ncontent-length: 9\r\n\r\nabc";
     body.write_all(start).await.unwrap();
     let mut text = String::new();
     tokio::time::timeout(Duration::from_secs(5), body.read_to_string(&mut text)).await.unwrap().unwrap();
@@ -45,7 +45,7 @@ async fn slow_clients_are_cut_off() {
 async fn many_requests_on_one_connection_and_a_graceful_end() {
     let mut ports = start(small()).await;
     let mut stream = TcpStream::connect(ports.http).await.unwrap();
-    let one = b"POST /v1/metrics HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+    let one = b"POST /v1/metrics HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
     for _ in 0..10 {
         stream.write_all(one).await.unwrap();
         let mut seen = Vec::new();
@@ -67,7 +67,7 @@ async fn many_requests_on_one_connection_and_a_graceful_end() {
 #[tokio::test]
 async fn a_body_that_is_cut_short_is_not_taken() {
     let ports = start(small()).await;
-    let begin = "POST /v1/metrics HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+    let begin = "POST /v1/metrics HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
     for rest in ["transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n", "content-length: 3\r\n\r\n{}"] {
         let mut stream = TcpStream::connect(ports.http).await.unwrap();
         stream.write_all(format!("{begin}{rest}").as_bytes()).await.unwrap();
@@ -86,8 +86,9 @@ async fn a_body_that_is_cut_short_is_not_taken() {
 async fn who_waits_for_continue_gets_the_final_answer_without_a_body() {
     let config = ReceiveConfig { body_timeout_seconds: 1, ..small() };
     let ports = start(config).await;
-    let head =
-        |path: &str, more: &str| format!("POST {path} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n{more}\r\n");
+    let head = |path: &str, more: &str| {
+        format!("POST {path} HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\n{more}\r\n")
+    };
     let json = "content-type: application/json\r\n";
     for (path, more, status) in [
         ("/wrong", format!("{json}content-length: 2\r\n"), 404),
@@ -141,7 +142,7 @@ async fn heads_are_large_and_bounded() {
 #[tokio::test]
 async fn slow_bodies_give_their_bytes_back_when_others_need_them() {
     let half = vec![0x0a; 100_000];
-    let head = b"POST /v1/metrics HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 200000\r\n\r\n";
+    let head = b"POST /v1/metrics HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\ncontent-length: 200000\r\n\r\n";
     let start_of_body = async |ports: &Ports| {
         let mut stream = TcpStream::connect(ports.http).await.unwrap();
         stream.write_all(head).await.unwrap();
@@ -173,7 +174,7 @@ async fn slow_bodies_give_their_bytes_back_when_others_need_them() {
 async fn one_peer_does_not_hold_all_bytes_in_flight() {
     let config = ReceiveConfig { max_in_flight_bytes: 400_000, ..ReceiveConfig::default() };
     let ports = start(config).await;
-    let head = b"POST /v1/metrics HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 60000\r\n\r\n";
+    let head = b"POST /v1/metrics HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\ncontent-length: 60000\r\n\r\n";
     let mut holding = Vec::new();
     // As many as it can, none of which ends.
     for _ in 0..17 {
@@ -192,7 +193,7 @@ async fn one_peer_does_not_hold_all_bytes_in_flight() {
     let mut other = socket.connect(ports.http).await.unwrap();
     let body = request(50_000).encode_to_vec();
     let head = format!(
-        "POST /v1/metrics HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: {}\r\n\r\n",
+        "POST /v1/metrics HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     other.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();

@@ -133,7 +133,7 @@ impl Service {
 
     pub async fn send(&self, method: &str, path: &str, token: &str, body: &str) -> Answer {
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
              content-length: {}\r\n\r\n{body}",
             body.len()
         );
