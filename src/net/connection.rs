@@ -256,14 +256,14 @@ impl Watched<'_> {
             end = self.end() => end,
         };
         finish(connection.as_mut());
-        let patience = match end {
+        let closing_time = match end {
             End::Stopping => return connection.await.map_err(Into::into),
             // What tells the client that nothing is lost is written if it can be, and nobody waits for it.
             End::Shed => Duration::ZERO,
             End::Late | End::Idle | End::Aged => CLOSING_GRACE,
         };
         let latest = Instant::now() + REQUESTS_GRACE;
-        let mut ended = timeout(patience, connection.as_mut()).await;
+        let mut ended = timeout(closing_time, connection.as_mut()).await;
         // Requests under way go on for a while; an answer without an end that has left its place, for as long as it likes.
         while ended.is_err() && self.activity.idle_since().is_none() && (Instant::now() < latest || self.slot.is_left())
         {

@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn only_names_of_this_machine_are_taken_on_loopback() {
-        let loopback = HostCheck::new(Some(([127, 0, 0, 1], 4318).into()), &["Vitals.example.com".to_owned()]);
+        let loopback = HostCheck::new(Some(([127, 0, 0, 1], 4318).into()), &["Metrics.example.com".to_owned()]);
         let elsewhere = HostCheck::new(Some(([0, 0, 0, 0], 4318).into()), &[]);
         let all = HostCheck::new(Some(([127, 0, 0, 1], 4318).into()), &["*".to_owned()]);
         for (host, ours) in [
@@ -76,7 +76,7 @@ mod tests {
             ("127.0.0.1", true),
             ("192.0.2.1:80", true),
             ("[::1]:4318", true),
-            ("vitals.example.com:4318", true),
+            ("metrics.example.com:4318", true),
             ("attacker.example", false),
             ("attacker.example:4318", false),
             ("localhost.attacker.example", false),

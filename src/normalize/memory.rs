@@ -5,7 +5,7 @@ pub const ROW_BYTES: usize = 32;
 /// A new series without its names and attributes: its description, its place in the maps, and the row that waits for it.
 pub const NEW_SERIES_BYTES: usize = 640;
 /// Asked for at a time, at least.
-const STEP: usize = 256 << 10;
+const STEP: usize = 16 << 10;
 
 /// The memory of one request.
 pub struct Memory<'m> {

@@ -72,7 +72,7 @@ pub struct NormalizeConfig {
     pub max_future_seconds: u64,
     /// Most byte strings remembered for each tenant's series; past that they are learned anew.
     pub max_known_identities: usize,
-    /// Most resources remembered; past that they are learned anew.
+    /// Most resources remembered; past that, or past 128 MiB of their attributes, they are learned anew.
     pub max_known_resources: usize,
     /// A rules table of your own (TOML, like the built-in one); its rules come before the built-in ones.
     pub rules: Option<PathBuf>,
@@ -113,6 +113,9 @@ pub struct Normalized {
     pub reason: String,
 }
 
+/// Most bytes of attributes of the resources that are remembered.
+const MOST_RESOURCE_BYTES: usize = 128 << 20;
+
 /// What is known of a resource by its bytes.
 struct Resource {
     hash: IdentityHash,
@@ -136,6 +139,27 @@ impl Resource {
     }
 }
 
+/// Resources by their bytes.
+#[derive(Default)]
+struct KnownResources {
+    by_bytes: HashMap<IdentityHash, Arc<Resource>>,
+    /// Bytes of their attributes.
+    attribute_bytes: usize,
+}
+
+impl KnownResources {
+    /// Remembers `resource`; all others are forgotten when they are `most`, or when their attributes are too many bytes.
+    fn remember(&mut self, resource: Arc<Resource>, most: usize) {
+        let bytes = resource.attributes.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        self.attribute_bytes += bytes;
+        if self.by_bytes.len() >= most || self.attribute_bytes > MOST_RESOURCE_BYTES {
+            self.by_bytes.clear();
+            self.attribute_bytes = bytes;
+        }
+        self.by_bytes.insert(resource.hash, resource);
+    }
+}
+
 /// A new series with its id, or why it has none.
 type Learned = (IdentityHash, Result<SeriesId, Reason>);
 
@@ -148,7 +172,7 @@ pub struct Normalizer {
     seed: u64,
     rules: Rules,
     identity: agents::Identity,
-    resources: RwLock<HashMap<IdentityHash, Arc<Resource>>>,
+    resources: RwLock<KnownResources>,
     /// Fallback names that were told about resource detection.
     hinted: Mutex<HashSet<String>>,
 }
@@ -296,7 +320,7 @@ impl Normalizer {
     }
 
     fn resource(&self, key: IdentityHash) -> Option<Arc<Resource>> {
-        self.resources.read().get(&key).cloned()
+        self.resources.read().by_bytes.get(&key).cloned()
     }
 
     /// Finds out which agent a new resource is, and remembers it.
@@ -326,11 +350,7 @@ impl Normalizer {
             attributes: Arc::new(attributes),
             reject: None,
         });
-        let mut resources = self.resources.write();
-        if resources.len() >= self.config.max_known_resources {
-            resources.clear();
-        }
-        resources.insert(hash, resource.clone());
+        self.resources.write().remember(resource.clone(), self.config.max_known_resources);
         Ok(resource)
     }
 
@@ -397,4 +417,32 @@ fn finished(batches: Vec<ColumnBatch>, tenant: &TenantId, now: UnixNanos) -> Vec
             (partition, Samples { tenant: tenant.clone(), received_at: now, alive, columns, starts })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remembered_resources_are_bounded_in_number_and_in_bytes() {
+        let resource = |hash: u32, bytes: usize| {
+            let attributes = Attributes::new(vec![("k".to_owned(), "x".repeat(bytes))], "s", 0);
+            let mut resource = Resource::rejected(Reason::NoName);
+            (resource.hash, resource.attributes) = (hash.into(), Arc::new(attributes));
+            Arc::new(resource)
+        };
+        let mut known = KnownResources::default();
+        for hash in 0..100 {
+            known.remember(resource(hash, 10), 30);
+            assert!(known.by_bytes.len() <= 30 && known.by_bytes.contains_key(&hash.into()));
+        }
+        let mut known = KnownResources::default();
+        let large = MOST_RESOURCE_BYTES / 3;
+        for hash in 0..10 {
+            known.remember(resource(hash, large), 1_000);
+            let held: usize = known.by_bytes.values().map(|one| one.attributes[0].1.len() + 1).sum();
+            assert_eq!(known.attribute_bytes, held);
+            assert!(held <= MOST_RESOURCE_BYTES && known.by_bytes.contains_key(&hash.into()));
+        }
+    }
 }
