@@ -434,7 +434,7 @@ mod tests {
         let mut known = KnownResources::default();
         for hash in 0..100 {
             known.remember(resource(hash, 10), 30);
-            assert!(known.by_bytes.len() <= 30 && known.by_bytes.contains_key(&hash.into()));
+            assert!(known.by_bytes.len() <= 30 && known.by_bytes.contains_key(&u128::from(hash)));
         }
         let mut known = KnownResources::default();
         let large = MOST_RESOURCE_BYTES / 3;
@@ -442,7 +442,7 @@ mod tests {
             known.remember(resource(hash, large), 1_000);
             let held: usize = known.by_bytes.values().map(|one| one.attributes[0].1.len() + 1).sum();
             assert_eq!(known.attribute_bytes, held);
-            assert!(held <= MOST_RESOURCE_BYTES && known.by_bytes.contains_key(&hash.into()));
+            assert!(held <= MOST_RESOURCE_BYTES && known.by_bytes.contains_key(&u128::from(hash)));
         }
     }
 }
