@@ -17,6 +17,8 @@ mod plugins;
 mod reload;
 mod service;
 mod sizes;
+#[cfg(target_os = "linux")]
+mod strangers;
 mod stream;
 mod tenant_isolation;
 mod tokens;
