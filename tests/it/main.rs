@@ -19,6 +19,8 @@ mod plugins;
 mod reload;
 mod service;
 mod sizes;
+#[cfg(target_os = "linux")]
+mod strangers;
 mod stream;
 mod tenant_isolation;
 mod tokens;
