@@ -30,6 +30,22 @@ pub struct DerivedSeries {
     pub unit: String,
 }
 
+/// How many series each deriver may make for a tenant, counted over all that it ever made.
+#[derive(Clone, Copy, Debug)]
+pub struct DerivedLimits {
+    /// From one series.
+    pub per_series: usize,
+    /// On one shard.
+    pub per_plugin: usize,
+}
+
+impl Default for DerivedLimits {
+    /// As many as it likes.
+    fn default() -> Self {
+        Self { per_series: usize::MAX, per_plugin: usize::MAX }
+    }
+}
+
 /// Findings of one outlier detector in one batch.
 #[derive(Clone, Debug)]
 pub struct Findings {
@@ -82,6 +98,12 @@ pub trait TenantPlugins {
     fn close(&mut self, series: &[SeriesId]);
     /// New samples from cumulative series.
     fn derive(&mut self, batch: &Columns) -> Vec<Derived>;
+    /// How many series derivers may make.
+    fn derived_limits(&self) -> DerivedLimits {
+        DerivedLimits::default()
+    }
+    /// Hears that series of a deriver were not taken because they are too many.
+    fn refused_derived(&mut self, _plugin: &str, _series: usize) {}
     /// Outliers among `batch`.
     fn detect(&mut self, batch: &Columns) -> Vec<Findings>;
     /// A health score for each row of `views` (by its number there), from each scorer that answered. An agent may stand in

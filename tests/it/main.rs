@@ -12,6 +12,7 @@ mod glossary;
 mod hostile;
 mod modules;
 mod notify;
+mod outputs;
 mod permissive_host;
 mod plugins;
 mod reload;

@@ -33,8 +33,17 @@ pub struct PluginLimits {
     pub table_elements: usize,
     /// What it may print during one call, bytes.
     pub log_bytes: usize,
-    /// How many series a metric deriver may make from one series.
+    /// What of that goes to the log of the service, bytes a second, for each plugin and tenant; more is counted only.
+    pub log_bytes_per_second: usize,
+    /// How many series a metric deriver may make from one series, whatever restarts.
     pub outputs_per_series: usize,
+    /// How many series a metric deriver may make for a tenant on an evaluation thread, whatever restarts.
+    pub derived_series: usize,
+    /// How many findings of a detector are taken, a second, for each tenant and evaluation thread; more are counted only. What is
+    /// not used may be used within ten seconds.
+    pub findings_per_second: usize,
+    /// Bytes of reasons and recommendations of one score; more are cut off and counted.
+    pub reason_bytes: usize,
     /// After so many failures among its last `failure_turns` turns the plugin is quarantined.
     pub failures: u32,
     /// How many turns are looked at, at most 64. A quarantined plugin is trusted again after as many good turns.
@@ -60,7 +69,11 @@ impl Default for PluginLimits {
             state_bytes_per_series: 8192,
             table_elements: 65_536,
             log_bytes: 65_536,
+            log_bytes_per_second: 4096,
             outputs_per_series: 16,
+            derived_series: 100_000,
+            findings_per_second: 1000,
+            reason_bytes: 2048,
             failures: 3,
             failure_turns: 20,
             quarantine_seconds: 10,

@@ -9,6 +9,7 @@
 //! - `running`: one instance and its calls
 //! - `cpu_time`, `memory_pool`: what instances use of the machine
 //! - `guest`: what an instance can reach, which is nothing, and its limits
+//! - `trap`: what can be said of a trap
 //! - `abi`: the contract's types on this side
 //! - `call_columns`: what plugins are shown of agents and objectives, by columns
 //! - `answers`: what is checked before an answer is believed
@@ -29,6 +30,7 @@ mod refused;
 mod running;
 pub mod set;
 mod tenant;
+mod trap;
 
 pub use component::PluginKind;
 pub use config::{PluginConfig, PluginLimits};

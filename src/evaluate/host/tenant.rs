@@ -4,12 +4,14 @@
 //! - `turns`: the turns that it lost, and its quarantine
 //! - `cpu_budget`: the share of CPU that it may have
 //! - `input`: the numbers of series, and the rows of a call
+//! - `output_budget`: how much it may answer and print
 //! - `outputs`: the series that a deriver declares
 //! - `snapshot`: the state that a checkpoint keeps
 
 mod cpu_budget;
 mod input;
 mod instance;
+mod output_budget;
 mod outputs;
 mod snapshot;
 mod turns;
@@ -20,7 +22,7 @@ use super::config::PluginLimits;
 use super::error::Failure;
 use super::plugin::Plugin;
 use super::running::Running;
-use crate::evaluate::tenant_plugins::{AgentView, Derived, Findings, SlaView, TenantPlugins};
+use crate::evaluate::tenant_plugins::{AgentView, Derived, DerivedLimits, Findings, SlaView, TenantPlugins};
 pub(super) use cpu_budget::time_for_rows;
 use input::{CallInput, SeriesNumbers};
 use instance::PluginInstance;
@@ -112,7 +114,9 @@ impl TenantPlugins for WasmPlugins {
             self.each(PluginKind::MetricDeriver, self.input.series.len(), |instance, running, series, input| {
                 instance.open_new(running, series, &input.series)?;
                 let answer = running.derive(&input.series, &input.times, &input.values)?;
-                instance.outputs.take(answer, input, series, instance.limits.outputs_per_series)
+                let derived = instance.outputs.take(answer, input, series, instance.limits.outputs_per_series)?;
+                instance.plugin.count_taken("derived samples", derived.1.len());
+                Ok(derived)
             });
         let answers = answers.into_iter().filter(|(_, (_, rows))| !rows.is_empty());
         answers.map(|(evidence, (series, rows))| Derived { evidence, series, rows }).collect()
@@ -123,10 +127,12 @@ impl TenantPlugins for WasmPlugins {
         if self.input.series.is_empty() {
             return Vec::new();
         }
+        let arrival = self.arrival;
         let answers =
             self.each(PluginKind::OutlierDetector, self.input.series.len(), |instance, running, series, input| {
                 instance.open_new(running, series, &input.series)?;
-                running.detect(&input.series, &input.times, &input.values)
+                let answer = running.detect(&input.series, &input.times, &input.values)?;
+                Ok(instance.take_findings(answer, arrival))
             });
         let answers = answers.into_iter().filter(|(_, answer)| !answer.rows.is_empty());
         answers.map(|(evidence, answer)| self.input.findings(evidence, &answer, batch)).collect()
@@ -137,8 +143,9 @@ impl TenantPlugins for WasmPlugins {
             return Vec::new();
         }
         let columns = AgentColumns::new(views);
-        let answers =
-            self.each(PluginKind::HealthScorer, views.len(), |_, running, _, _| running.score(&columns.lower()));
+        let answers = self.each(PluginKind::HealthScorer, views.len(), |instance, running, _, _| {
+            running.score(&columns.lower()).map(|answer| instance.take_scores(answer))
+        });
         let mut out = Vec::new();
         for (evidence, answer) in answers {
             let texts = answer.reasons.into_iter().zip(answer.recommendations);
@@ -157,8 +164,11 @@ impl TenantPlugins for WasmPlugins {
             return Vec::new();
         }
         let columns = ObjectiveColumns::new(views);
-        let answers =
-            self.each(PluginKind::SlaEvaluator, views.len(), |_, running, _, _| running.evaluate(&columns.lower()));
+        let answers = self.each(PluginKind::SlaEvaluator, views.len(), |instance, running, _, _| {
+            let answer = running.evaluate(&columns.lower())?;
+            instance.plugin.count_taken("reports", answer.rows.len());
+            Ok(answer)
+        });
         let mut out = Vec::new();
         for (evidence, answer) in answers {
             for (i, &row) in answer.rows.iter().enumerate() {
@@ -174,6 +184,21 @@ impl TenantPlugins for WasmPlugins {
             }
         }
         out
+    }
+
+    fn derived_limits(&self) -> DerivedLimits {
+        let limits = self.instances.first().map(|instance| instance.limits.as_ref());
+        limits.map_or_else(DerivedLimits::default, |limits| DerivedLimits {
+            per_series: limits.outputs_per_series,
+            per_plugin: limits.derived_series,
+        })
+    }
+
+    fn refused_derived(&mut self, plugin: &str, series: usize) {
+        let instance = self.instances.iter().find(|instance| instance.plugin.evidence.plugin == plugin);
+        if let Some(instance) = instance {
+            instance.plugin.count_dropped("derived series", series);
+        }
     }
 
     fn snapshot(&mut self) -> Vec<u8> {
