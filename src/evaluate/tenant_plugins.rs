@@ -98,6 +98,10 @@ pub trait TenantPlugins {
     fn close(&mut self, series: &[SeriesId]);
     /// New samples from cumulative series.
     fn derive(&mut self, batch: &Columns) -> Vec<Derived>;
+    /// Whether there would be more live instances than there may be, over all tenants, if one more tenant's plugins were started.
+    fn are_too_many(&self) -> bool {
+        false
+    }
     /// How many series derivers may make.
     fn derived_limits(&self) -> DerivedLimits {
         DerivedLimits::default()

@@ -25,6 +25,9 @@ pub struct PluginLimits {
     pub memory_mb: usize,
     /// Memory of all instances together, megabytes. Half of it is divided among the plugins, the rest is for who comes first.
     pub total_memory_mb: usize,
+    /// Live instances of all plugins, tenants and evaluation threads; those of the tenant that was used longest ago are put away
+    /// with their state.
+    pub live_instances: usize,
     /// A plugin's state, megabytes before compression, for each tenant and evaluation thread.
     pub state_mb: usize,
     /// How much larger a state may be for each series that the plugin was told of, bytes.
@@ -65,6 +68,7 @@ impl Default for PluginLimits {
             cpu_window_ms: 1000,
             memory_mb: 512,
             total_memory_mb: 4096,
+            live_instances: 8192,
             state_mb: 16,
             state_bytes_per_series: 8192,
             table_elements: 65_536,

@@ -186,6 +186,13 @@ impl TenantPlugins for WasmPlugins {
         out
     }
 
+    fn are_too_many(&self) -> bool {
+        let Some(instance) = self.instances.first() else { return false };
+        let (live, own) = (instance.plugin.compiled.memory.0.instances(), self.instances.len());
+        metrics::gauge!("vitals_plugin_instances").set(live as f64);
+        live + own > instance.limits.live_instances
+    }
+
     fn derived_limits(&self) -> DerivedLimits {
         let limits = self.instances.first().map(|instance| instance.limits.as_ref());
         limits.map_or_else(DerivedLimits::default, |limits| DerivedLimits {
