@@ -17,6 +17,7 @@
 //! - [`auth`]: who asks, from their token
 //! - [`net`]: what all listeners share: connections, limits, refusals
 //! - [`clock`], [`file_lock`]: the time, and the lock on a file of the data folder
+//! - [`workers`]: threads and tasks, whose death is noticed
 //! - [`commands`]: what a user types
 
 // In the order of the tour; the blank lines keep the formatter from sorting them.
@@ -42,3 +43,4 @@ pub mod pipeline;
 pub mod reload;
 #[cfg(test)]
 mod testing;
+pub mod workers;

@@ -27,6 +27,7 @@ use crate::evaluate::host::PluginSet;
 use crate::expose::alerts::Notifier;
 use crate::expose::otlp::Exporter;
 use crate::expose::{Rest, own_metrics};
+use crate::workers::Workers;
 use build::Stages;
 use parking_lot::RwLock;
 use serve::Listeners;
@@ -76,6 +77,7 @@ pub struct Service {
     notifier: Arc<Notifier>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+    workers: Workers,
 }
 
 impl Service {
@@ -91,9 +93,10 @@ impl Service {
         // Ports before the log: a second service on them should fail before it waits for a replay.
         let listeners = Listeners::bind(&config).await?;
         let addresses = listeners.addresses(&config)?;
-        let auth = Arc::new(Auth::load(&config.auth, data)?);
+        let workers = Workers::default();
+        let auth = Arc::new(workers.within(|| Auth::load(&config.auth, data))?);
 
-        let stages = Stages::build_on_blocking_thread(&config, data).await?;
+        let stages = Stages::build_on_blocking_thread(&config, data, &workers).await?;
         let (stop, stopped) = watch::channel(false);
         let processing_timeout = Arc::new(AtomicU64::new(config.telemetry.processing_timeout_ms));
         let (rest, rest_in_force) = watch::channel(Arc::new(stages.rest(&config, &auth, processing_timeout.clone())));
@@ -113,12 +116,18 @@ impl Service {
             notifier: stages.notifier,
             stop,
             tasks,
+            workers,
         })
     }
 
     /// Where the service listens.
     pub fn addresses(&self) -> Addresses {
         self.addresses
+    }
+
+    /// Its threads and tasks. When one of them has died, the service is not ready and should be stopped.
+    pub fn workers(&self) -> &Workers {
+        &self.workers
     }
 
     /// The tokens' keys, to issue one.

@@ -2,6 +2,7 @@
 
 use super::config::{AuthConfig, AuthError};
 use super::key_set::KeySet;
+use crate::workers;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use jsonwebtoken::{DecodingKey, Header};
 use parking_lot::{Mutex, RwLock};
@@ -88,9 +89,7 @@ impl KeyUrl {
         let (url, target) = (url.to_owned(), keys.clone());
         let (refresh, least) =
             (Duration::from_secs(config.jwks_refresh_seconds.max(1)), Duration::from_secs(config.jwks_least_seconds));
-        std::thread::Builder::new()
-            .name("keys".to_owned())
-            .spawn(move || fetch_loop(&url, &target, (refresh, least), &asked, &tried))
+        workers::spawn("keys", move || fetch_loop(&url, &target, (refresh, least), &asked, &tried))
             .map_err(AuthError::Thread)?;
         if first.recv_timeout(FETCH_TIMEOUT + Duration::from_secs(1)).is_err() {
             tracing::warn!("the key set has not come yet; it is tried again");

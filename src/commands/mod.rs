@@ -120,6 +120,9 @@ pub enum CommandError {
     /// The configuration would not work.
     #[error("{}", listed(.0))]
     Problems(Vec<String>),
+    /// A thread or task of the service ended in a panic.
+    #[error("the service stopped because {0}")]
+    Died(String),
     /// The process cannot have what it needs.
     #[error("cannot start: {0}")]
     System(std::io::Error),

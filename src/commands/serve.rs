@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::pipeline::Service;
 use crate::reload;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What `vitals serve` takes.
@@ -26,6 +27,11 @@ pub struct Args {
     data: PathBuf,
 }
 
+/// How long a service in which something died says so before it stops.
+const BEFORE_THE_END: Duration = Duration::from_secs(2);
+/// How long it may take to stop then.
+const LONGEST_STOP: Duration = Duration::from_secs(90);
+
 /// Runs the service.
 ///
 /// # Errors
@@ -38,12 +44,29 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
     println!("OTLP/HTTP  http://{}/v1/metrics", at.http);
     println!("REST       http://{}", at.rest);
     println!("data       {}", args.data.display());
-    tokio::select! {
-        signal = stop_signal() => signal?,
-        () = reload::follow(&service, args.config.as_deref()) => {}
+    until_stopped(service, args.config.as_deref()).await
+}
+
+/// Runs a service until it is told to stop, or one of its threads or tasks has died; then stops it.
+///
+/// # Errors
+/// When something of it has died: which and why.
+pub async fn until_stopped(service: Service, file: Option<&Path>) -> Result<(), CommandError> {
+    let died = tokio::select! {
+        signal = stop_signal() => { signal?; None }
+        () = reload::follow(&service, file) => None,
+        died = service.workers().wait_for_death() => Some(died),
+    };
+    let Some(died) = died else {
+        stop(service).await;
+        return Ok(());
+    };
+    // Whoever asks for its health sees that it takes nothing more, and why, before it is gone.
+    tokio::time::sleep(BEFORE_THE_END).await;
+    if tokio::time::timeout(LONGEST_STOP, stop(service)).await.is_err() {
+        tracing::error!("the service does not stop by itself; what was acknowledged is in the log");
     }
-    stop(service).await;
-    Ok(())
+    Err(CommandError::Died(died))
 }
 
 /// Starts the service, and shows what it is doing if that takes longer than a second.

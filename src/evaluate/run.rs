@@ -4,6 +4,7 @@ use super::config::EvaluateConfig;
 use super::shard::{Observe, PluginFactory, Settle, Shard, ShardContext};
 use super::state::StateError;
 use crate::clock::now;
+use crate::workers;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, select, unbounded};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -120,21 +121,19 @@ impl Evaluator {
             let (control, orders) = unbounded();
             let (ready, is_ready) = bounded(1);
             let (config, context, log, settle) = (config.clone(), context.clone(), log.clone(), settle.clone());
-            let thread = std::thread::Builder::new()
-                .name(format!("evaluate-{}", partition.0))
-                .spawn(move || {
-                    let mut shard = Shard::new(partition, config.clone(), context.clone());
-                    let replayed = replay(&mut shard, partition, &checkpoint, log.as_ref());
-                    if replayed.is_ok() {
-                        shard.resume_after_pause(now());
-                    }
-                    let go_on = replayed.is_ok();
-                    let _ = ready.send(replayed);
-                    if go_on {
-                        Runner { shard, partition, config, log, store: context.store, settle, input, orders }.run();
-                    }
-                })
-                .map_err(StartError::Thread)?;
+            let evaluate = move || {
+                let mut shard = Shard::new(partition, config.clone(), context.clone());
+                let replayed = replay(&mut shard, partition, &checkpoint, log.as_ref());
+                if replayed.is_ok() {
+                    shard.resume_after_pause(now());
+                }
+                let go_on = replayed.is_ok();
+                let _ = ready.send(replayed);
+                if go_on {
+                    Runner { shard, partition, config, log, store: context.store, settle, input, orders }.run();
+                }
+            };
+            let thread = workers::spawn(&format!("evaluate-{}", partition.0), evaluate).map_err(StartError::Thread)?;
             evaluator.shards.push((control, thread));
             waiting.push((partition, is_ready));
         }

@@ -41,6 +41,22 @@ pub struct TickFindings {
     pub found: Vec<OutlierVerdict>,
 }
 
+/// How many series each deriver may make for a tenant, counted over all that it ever made.
+#[derive(Clone, Copy, Debug)]
+pub struct DerivedLimits {
+    /// From one series.
+    pub per_series: usize,
+    /// On one shard.
+    pub per_plugin: usize,
+}
+
+impl Default for DerivedLimits {
+    /// As many as it likes.
+    fn default() -> Self {
+        Self { per_series: usize::MAX, per_plugin: usize::MAX }
+    }
+}
+
 /// Findings of one outlier detector in one batch.
 #[derive(Clone, Debug)]
 pub struct Findings {
@@ -105,6 +121,16 @@ pub trait TenantPlugins {
     fn derive(&mut self, batch: &Columns) -> Vec<Derived> {
         (0..self.derivers()).filter_map(|deriver| self.derive_with(deriver, batch)).collect()
     }
+    /// Whether there would be more live instances than there may be, over all tenants, if one more tenant's plugins were started.
+    fn are_too_many(&self) -> bool {
+        false
+    }
+    /// How many series derivers may make.
+    fn derived_limits(&self) -> DerivedLimits {
+        DerivedLimits::default()
+    }
+    /// Hears that series of a deriver were not taken because they are too many.
+    fn refused_derived(&mut self, _plugin: &str, _series: usize) {}
     /// Outliers among `batch`.
     fn detect(&mut self, batch: &Columns) -> Vec<Findings>;
     /// Whether a plugin asks to be called without data.

@@ -4,6 +4,7 @@ use super::codec;
 use super::committer::{Committer, Counters, Cut, Message, prepare};
 use super::{Durability, LogConfig};
 use crate::file_lock::FileLock;
+use crate::workers;
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -94,10 +95,7 @@ impl LogFile {
             carried: Vec::new(),
             cuts: VecDeque::new(),
         };
-        let thread = std::thread::Builder::new()
-            .name("log".into())
-            .spawn(move || committer.run())
-            .map_err(|error| LogError::Io(error.to_string()))?;
+        let thread = workers::spawn("log", move || committer.run()).map_err(|error| LogError::Io(error.to_string()))?;
         Ok(SqliteLog {
             queue,
             registrations,

@@ -16,6 +16,7 @@ use crate::log::LogFile;
 use crate::net::ByteBudget;
 use crate::normalize::Normalizer;
 use crate::store;
+use crate::workers::Workers;
 use crossbeam_channel::Sender;
 use parking_lot::RwLock;
 use std::path::Path;
@@ -44,13 +45,18 @@ pub(super) struct Stages {
     pub(super) notifier: Arc<Notifier>,
     pub(super) streams: Arc<Hub>,
     pub(super) shards: Vec<Sender<Delivery>>,
+    pub(super) workers: Workers,
 }
 
 impl Stages {
     /// As [`Stages::build`], on a thread that may wait for disks and compilers.
-    pub(super) async fn build_on_blocking_thread(config: &Config, data: &Path) -> Result<Self, StartError> {
-        let (config, data) = (config.clone(), data.to_owned());
-        match tokio::task::spawn_blocking(move || Self::build(&config, &data)).await {
+    pub(super) async fn build_on_blocking_thread(
+        config: &Config,
+        data: &Path,
+        workers: &Workers,
+    ) -> Result<Self, StartError> {
+        let (config, data, workers) = (config.clone(), data.to_owned(), workers.clone());
+        match tokio::task::spawn_blocking(move || workers.within(|| Self::build(&config, &data, &workers))).await {
             Ok(stages) => stages,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
@@ -58,7 +64,7 @@ impl Stages {
 
     /// Opens and starts every stage but the listeners. Blocks while plugins compile and the log is replayed. Must run inside a
     /// tokio runtime.
-    fn build(config: &Config, data: &Path) -> Result<Self, StartError> {
+    fn build(config: &Config, data: &Path, workers: &Workers) -> Result<Self, StartError> {
         let log_file = LogFile::open(&data.join("log.db"), &config.log)?;
         let partitions = log_file.partitions();
         let (shards, inputs): (Vec<_>, Vec<_>) = (0..partitions).map(|_| crossbeam_channel::unbounded()).unzip();
@@ -103,6 +109,7 @@ impl Stages {
             notifier,
             streams,
             shards,
+            workers: workers.clone(),
         })
     }
 
@@ -134,7 +141,14 @@ impl Stages {
     /// How the service is whenever it is asked.
     pub(super) fn status(&self) -> Arc<dyn Fn() -> ServiceStatus + Send + Sync> {
         let (log, store, shards) = (self.log.clone(), self.store.clone(), self.shards.clone());
-        Arc::new(move || ServiceStatus::read(log.as_ref(), store.as_ref(), delivered(&shards), now()))
+        let workers = self.workers.clone();
+        Arc::new(move || {
+            let status = ServiceStatus::read(log.as_ref(), store.as_ref(), delivered(&shards), now());
+            match workers.death() {
+                None => status,
+                Some(death) => ServiceStatus { ready: false, processing_queue_status: death, ..status },
+            }
+        })
     }
 
     fn metrics(&self) -> Arc<dyn Fn() -> String + Send + Sync> {

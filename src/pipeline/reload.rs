@@ -55,7 +55,7 @@ impl Service {
         let Prepared { plugins, channels } = self.prepare(&config, new_plugins).await?;
         // From here on nothing can fail, and nothing waits: a caller that gives up in between cannot leave half of it.
         let expose = config.live_expose(&settings.at_start);
-        self.notifier.reload(channels);
+        self.workers.within(|| self.notifier.reload(channels));
         if let Some(plugins) = plugins {
             replace(&self.plugins, plugins);
         }
@@ -94,7 +94,9 @@ impl Service {
     /// Compiles the plugins where that may block.
     async fn compile(&self, config: &Config) -> Result<Option<PluginSet>, HostError> {
         let (config, data) = (config.clone(), self.data.clone());
-        match spawn_blocking(move || super::build::load_plugins(&config, Some(&data))).await {
+        let workers = self.workers.clone();
+        let load = move || workers.within(|| super::build::load_plugins(&config, Some(&data)));
+        match spawn_blocking(load).await {
             Ok(plugins) => plugins.map(Some),
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }

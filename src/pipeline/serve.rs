@@ -11,6 +11,7 @@ use crate::expose::{self, Rest};
 use crate::net::{ByteBudget, ConnectionLimits, Workers, raise_open_file_limit};
 use crate::receive;
 use crate::store;
+use crate::workers;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -88,7 +89,14 @@ impl Stages {
         let stop = until(stopped);
         let over_rest = async move { expose::serve(listeners.rest, most_of_rest, rest, stop).await };
         let maintenance = store::maintain_regularly(self.store.clone(), now, until(stopped));
-        vec![tokio::spawn(over_grpc), tokio::spawn(over_http), tokio::spawn(over_rest), tokio::spawn(maintenance)]
+        self.workers.within(|| {
+            vec![
+                workers::spawn_task("receive.grpc", over_grpc),
+                workers::spawn_task("receive.http", over_http),
+                workers::spawn_task("expose.rest", over_rest),
+                workers::spawn_task("maintenance", maintenance),
+            ]
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use super::seal::{Job, Message, Sealer};
 use super::shared::Shared;
 use super::writer::Writer;
 use crate::file_lock::{FileLock, with_ending};
+use crate::workers;
 use crossbeam_channel::Sender;
 use parking_lot::{Mutex, RwLock};
 use std::path::{Path, PathBuf};
@@ -67,10 +68,8 @@ impl EmbeddedStore {
         });
         let (jobs, queue) = crossbeam_channel::unbounded();
         let sealer = Sealer { shared: shared.clone(), queue };
-        let thread = std::thread::Builder::new()
-            .name("store".into())
-            .spawn(move || sealer.run())
-            .map_err(|error| StoreError::Io(error.to_string()))?;
+        let thread =
+            workers::spawn("store", move || sealer.run()).map_err(|error| StoreError::Io(error.to_string()))?;
         Ok(Self { shared, jobs, sealer: Mutex::new(Some(thread)), maintaining: Mutex::default(), _lock: lock })
     }
 }

@@ -2,14 +2,16 @@
 
 use crate::hostile::{Stage, config, limits};
 use crate::plugins::{desc, load, registry, tenant};
-use crate::service::{Client, eventually, local};
+use crate::service::{Client, eventually, export_http, gauge, local, now};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vitals::auth::TokenRequest;
+use vitals::commands::serve::until_stopped;
 use vitals::config::Config;
 use vitals::evaluate::host::{PluginConfig, PluginLimits, PluginState};
 use vitals::pipeline::Service;
+use vitals::workers;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{SeriesId, TenantId, UnixNanos};
 use vitals_core::series::{Part, Shape};
@@ -235,4 +237,73 @@ fn who_takes_more_cpu_than_its_budget_is_skipped_and_then_quarantined() {
     let calls = |name: &str| stage.set.list().iter().find(|plugin| plugin.name == name).map(|plugin| plugin.calls);
     assert_eq!(calls("rate"), Some(turns), "the others were called each time");
     assert!(info.calls < turns, "it was not");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_dies_makes_the_service_not_ready_and_then_ends_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let service = Service::start(local(), folder.path()).await.expect("the service starts");
+    assert_eq!(health(&service).await.0, 200);
+    let dies = service.workers().within(|| workers::spawn("doomed", || panic!("on purpose")));
+    assert!(dies.expect("a thread").join().is_err());
+    let (status, probe) = health(&service).await;
+    let reason = "the worker doomed ended in a panic: on purpose";
+    assert_eq!((status, &probe["ready"], &probe["reason"]), (503, &json!(false), &json!(reason)), "{probe}");
+    let error = until_stopped(service, None).await.expect_err("it died").to_string();
+    assert_eq!(error, format!("the service stopped because {reason}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_number_of_live_instances_is_bounded_and_all_tenants_are_served() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut settings = local();
+    settings.log.partitions = 1;
+    settings.plugin_limits.live_instances = 12;
+    let service = Service::start(settings, folder.path()).await.expect("the service starts");
+    for round in 0..2 {
+        for tenant in 0..20 {
+            let client = Client::of(&service, Some(&format!("tenant-{tenant}")), None);
+            let (status, answer) = client.post("/heartbeat", &heartbeat("web-1")).await;
+            assert_eq!((status, &answer["calculated_health"]), (201, &json!("healthy")), "{round}, {tenant}: {answer}");
+        }
+    }
+    let metrics = reqwest::get(format!("http://{}/metrics", service.addresses().rest)).await.expect("an answer");
+    let text = metrics.text().await.expect("text");
+    let value = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        line.rsplit(' ').next()?.parse::<f64>().ok()
+    };
+    assert!(value("vitals_plugin_evictions_total").is_some_and(|evictions| evictions >= 20.0), "{text}");
+    let list = operator(&service).get("/plugins").await.1;
+    let scorer = list["plugins"].as_array().expect("a list").iter().find(|plugin| plugin["name"] == "health-score");
+    // An instance has a megabyte or two.
+    let bytes = scorer.and_then(|plugin| plugin["memory_bytes"].as_u64()).expect("a number");
+    assert!(bytes < 13 * (2 << 20), "{bytes}");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_heartbeats_nor_a_stop_nor_a_restart_wait_for_a_plugin_that_burns_cpu() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut settings = local();
+    settings.plugins = vec![config("burn")];
+    settings.plugin_limits.quarantine_seconds = 3600;
+    for round in 0..2 {
+        let service = Service::start(settings.clone(), folder.path()).await.expect("the service starts");
+        let client = operator(&service);
+        let burns = async || {
+            export_http(&service, &gauge("web-1", "load", &[(now(), 1.0)])).await;
+            let (status, answer) = client.post("/heartbeat", &heartbeat("web-1")).await;
+            assert_eq!((status, &answer["calculated_health"]), (201, &json!("healthy")), "{round}: {answer}");
+            let (_, list) = client.get("/plugins").await;
+            list["plugins"].as_array().cloned().unwrap_or_default()
+        };
+        let of = |list: &[Value]| list.iter().find(|plugin| plugin["name"] == "burn").cloned().unwrap_or_default();
+        let list = eventually(burns, |list| of(list)["quarantined"] == 1).await;
+        let (error, skipped) = (of(&list)["last_error"].clone(), &of(&list)["skipped_rows"]);
+        assert!(error.as_str().is_some_and(|error| error.contains("CPU")), "{error}, {skipped} rows skipped");
+        let others = list.iter().filter(|plugin| plugin["name"] != "burn");
+        assert!(others.clone().count() == 5 && others.clone().all(|plugin| plugin["failures"] == 0), "{list:?}");
+        service.stop().await;
+    }
 }

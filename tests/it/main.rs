@@ -13,6 +13,7 @@ mod glossary;
 mod hostile;
 mod modules;
 mod notify;
+mod outputs;
 mod permissive_host;
 mod plugin_contract;
 mod plugins;

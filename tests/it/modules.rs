@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 const STAGES: [&str; 6] = ["receive", "normalize", "log", "evaluate", "store", "expose"];
 
 /// What a stage may name of this crate beside itself: whose request it serves is told by the token, and what all
-/// listeners have in common, the clock, the lock on a file, and for tests the store and the log in memory.
-const SHARED: [&str; 5] = ["auth", "clock", "file_lock", "net", "testing"];
+/// listeners have in common, the clock, the lock on a file, who notices that a thread died, and for tests the store and the log in
+/// memory.
+const SHARED: [&str; 6] = ["auth", "clock", "file_lock", "net", "testing", "workers"];
 
 #[test]
 fn modules_do_not_import_each_other() {
@@ -28,6 +29,26 @@ fn modules_do_not_import_each_other() {
         "stages import vitals_core, the shared modules and themselves only:\n{}",
         wrong.join("\n")
     );
+}
+
+/// Where threads and tasks are started whose end is no end of the service: of one connection, one command, one test.
+const SHORT_LIVED: [&str; 4] = ["src/net/", "src/commands/", "src/workers.rs", "/tests"];
+
+#[test]
+fn the_death_of_no_thread_goes_unnoticed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut wrong = Vec::new();
+    for file in rust_files(&root.join("src")) {
+        let name = file.strip_prefix(root).unwrap().display().to_string();
+        let text = code(&fs::read_to_string(&file).unwrap());
+        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let starts = ["thread::Builder", "thread::spawn(", "tokio::spawn(", "tokio::task::spawn("];
+        let found = starts.iter().any(|start| text.contains(start));
+        if found && !SHORT_LIVED.iter().any(|part| name.contains(part)) {
+            wrong.push(name);
+        }
+    }
+    assert!(wrong.is_empty(), "threads and tasks of the service are started by crate::workers:\n{}", wrong.join("\n"));
 }
 
 #[test]

@@ -25,6 +25,9 @@ pub struct PluginLimits {
     pub memory_mb: usize,
     /// Memory of all instances together, megabytes. Half of it is divided among the plugins, the rest is for who comes first.
     pub total_memory_mb: usize,
+    /// Live instances of all plugins, tenants and evaluation threads; those of the tenant that was used longest ago are put away
+    /// with their state.
+    pub live_instances: usize,
     /// A plugin's state, megabytes before compression, for each tenant and evaluation thread.
     pub state_mb: usize,
     /// How much larger a state may be for each series that the plugin was told of, bytes.
@@ -33,8 +36,17 @@ pub struct PluginLimits {
     pub table_elements: usize,
     /// What it may print during one call, bytes.
     pub log_bytes: usize,
-    /// How many series a metric deriver may make from one series.
+    /// What of that goes to the log of the service, bytes a second, for each plugin and tenant; more is counted only.
+    pub log_bytes_per_second: usize,
+    /// How many series a metric deriver may make from one series, whatever restarts.
     pub outputs_per_series: usize,
+    /// How many series a metric deriver may make for a tenant on an evaluation thread, whatever restarts.
+    pub derived_series: usize,
+    /// How many findings of a detector are taken, a second, for each tenant and evaluation thread; more are counted only. What is
+    /// not used may be used within ten seconds.
+    pub findings_per_second: usize,
+    /// Bytes of reasons and recommendations of one score; more are cut off and counted.
+    pub reason_bytes: usize,
     /// After so many failures among its last `failure_turns` turns the plugin is quarantined.
     pub failures: u32,
     /// How many turns are looked at, at most 64. A quarantined plugin is trusted again after as many good turns.
@@ -56,11 +68,16 @@ impl Default for PluginLimits {
             cpu_window_ms: 1000,
             memory_mb: 512,
             total_memory_mb: 4096,
+            live_instances: 8192,
             state_mb: 16,
             state_bytes_per_series: 8192,
             table_elements: 65_536,
             log_bytes: 65_536,
+            log_bytes_per_second: 4096,
             outputs_per_series: 16,
+            derived_series: 100_000,
+            findings_per_second: 1000,
+            reason_bytes: 2048,
             failures: 3,
             failure_turns: 20,
             quarantine_seconds: 10,

@@ -25,7 +25,7 @@ impl Moment {
     }
 
     /// The time since an earlier moment, by the clock that went further.
-    fn since(self, earlier: Self) -> Duration {
+    pub(super) fn since(self, earlier: Self) -> Duration {
         let arrivals = u64::try_from(self.arrival.since(earlier.arrival)).unwrap_or_default();
         self.machine.saturating_duration_since(earlier.machine).max(Duration::from_nanos(arrivals))
     }

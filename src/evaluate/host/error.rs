@@ -127,8 +127,19 @@ pub enum Failure {
         total: f64,
     },
     /// It trapped; a panic in the plugin does that.
-    #[error("the plugin trapped: {0}")]
-    Trap(String),
+    #[error("the plugin trapped: {message}{}", at(.functions))]
+    Trap {
+        /// What the plugin said last, or what the trap is.
+        message: String,
+        /// The functions that were under way, the innermost first.
+        functions: Vec<String>,
+    },
+    /// It called functions within functions until its stack was full.
+    #[error("the plugin's recursion is too deep for its stack{}", at(.functions))]
+    Recursion {
+        /// The functions that were under way, the innermost first.
+        functions: Vec<String>,
+    },
     /// Its functions do not have the types of the contract.
     #[error("the plugin does not keep the contract: {0}")]
     Contract(String),
@@ -138,6 +149,11 @@ pub enum Failure {
     /// It does not accept its configuration.
     #[error("the plugin refuses its configuration: {0}")]
     Configuration(String),
+}
+
+/// A backtrace as text, if there is one.
+fn at(functions: &[String]) -> String {
+    if functions.is_empty() { String::new() } else { format!(" (in {})", functions.join(", called by ")) }
 }
 
 /// A limit that a plugin went over.

@@ -2,6 +2,7 @@
 
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What all instances of all plugins may have together. Half of it is divided among the plugins, so that one that takes all it can
 /// get leaves the others enough to go on; the other half is for who comes first.
@@ -10,18 +11,29 @@ pub(super) struct MemoryPool {
     reserved: usize,
     /// Bytes in use, by the number of the plugin.
     used: Mutex<Vec<usize>>,
+    instances: AtomicUsize,
 }
 
 impl MemoryPool {
     /// A pool of `total` bytes for so many plugins.
     pub(super) fn new(total: usize, plugins: usize) -> Arc<Self> {
         let plugins = plugins.max(1);
-        Arc::new(Self { total, reserved: total / 2 / plugins, used: Mutex::new(vec![0; plugins]) })
+        Arc::new(Self {
+            total,
+            reserved: total / 2 / plugins,
+            used: Mutex::new(vec![0; plugins]),
+            instances: AtomicUsize::new(0),
+        })
     }
 
     /// Bytes that all instances of a plugin have.
     pub(super) fn used_by(&self, plugin: usize) -> usize {
         self.used.lock().get(plugin).copied().unwrap_or_default()
+    }
+
+    /// How many instances there are.
+    pub(super) fn instances(&self) -> usize {
+        self.instances.load(Ordering::Relaxed)
     }
 
     /// Gives a plugin more, if there is enough.
@@ -55,6 +67,7 @@ pub(super) struct MemoryLease {
 impl MemoryLease {
     /// Nothing yet, for an instance of a plugin.
     pub(super) fn new(pool: Arc<MemoryPool>, plugin: usize) -> Self {
+        pool.instances.fetch_add(1, Ordering::Relaxed);
         Self { pool, plugin, bytes: 0 }
     }
 
@@ -76,6 +89,7 @@ impl MemoryLease {
 impl Drop for MemoryLease {
     fn drop(&mut self) {
         self.pool.shrink(self.plugin, self.bytes);
+        self.pool.instances.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -12,6 +12,7 @@
 //! - `ground`: what stands in for the clock and the entropy of the machine
 //! - `plugin_log`: the log that plugins write to
 //! - `settings`, `selection`: a plugin's configuration, and which agents and series it is shown
+//! - `trap`: what can be said of a trap
 //! - `abi`: the contract's types on this side
 //! - `call_columns`: what plugins are shown of agents and objectives, by columns
 //! - `answers`: what is checked before an answer is believed
@@ -36,6 +37,7 @@ mod selection;
 pub mod set;
 mod settings;
 mod tenant;
+mod trap;
 
 pub use abi::{Part, Selector, SeriesOrigin, Shape};
 pub use component::PluginKind;

@@ -50,6 +50,10 @@ pub struct PluginInfo {
     pub failures: u64,
     /// Instances in quarantine now.
     pub quarantined: u64,
+    /// Findings, scores, reports and derived samples of it that were taken since then.
+    pub verdicts: u64,
+    /// What of its answers and of what it printed was not taken since then, because it was too much: findings, derived series, bytes.
+    pub dropped_outputs: u64,
     /// Rows that were not shown to it since then, because it was over its budget of CPU or quarantined.
     pub skipped_rows: u64,
     /// CPU time of its calls since then, seconds.
@@ -78,6 +82,8 @@ pub(super) struct Stats {
     pub(super) quarantined: u64,
     /// Instances whose last turn was lost.
     pub(super) stale: u64,
+    pub(super) verdicts: u64,
+    pub(super) dropped_outputs: u64,
     pub(super) skipped_rows: u64,
     pub(super) cpu: Duration,
     pub(super) last_error: Option<String>,
@@ -119,6 +125,24 @@ impl Plugin {
         Self { compiled, settings, manifest, selection, schema, state_generation, evidence, source, stats }
     }
 
+    /// Counts what was taken of an answer.
+    pub(super) fn count_taken(&self, output: &'static str, count: usize) {
+        self.stats.lock().verdicts += count as u64;
+        let name = self.evidence.plugin.clone();
+        metrics::counter!("vitals_plugin_outputs_total", "plugin" => name, "output" => output).increment(count as u64);
+    }
+
+    /// Counts what was not taken because it was too much.
+    pub(super) fn count_dropped(&self, output: &'static str, count: usize) {
+        if count == 0 {
+            return;
+        }
+        self.stats.lock().dropped_outputs += count as u64;
+        let name = self.evidence.plugin.clone();
+        metrics::counter!("vitals_plugin_outputs_dropped_total", "plugin" => name, "output" => output)
+            .increment(count as u64);
+    }
+
     pub(super) fn info(&self) -> PluginInfo {
         let stats = self.stats.lock();
         PluginInfo {
@@ -133,6 +157,8 @@ impl Plugin {
             calls: stats.calls,
             failures: stats.failures,
             quarantined: stats.quarantined,
+            verdicts: stats.verdicts,
+            dropped_outputs: stats.dropped_outputs,
             skipped_rows: stats.skipped_rows,
             cpu_seconds: stats.cpu.as_secs_f64(),
             memory_bytes: self.compiled.memory.0.used_by(self.compiled.memory.1) as u64,

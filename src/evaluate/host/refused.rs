@@ -43,6 +43,8 @@ impl RefusedPlugin {
             calls: 0,
             failures: 0,
             quarantined: 0,
+            verdicts: 0,
+            dropped_outputs: 0,
             skipped_rows: 0,
             cpu_seconds: 0.0,
             memory_bytes: 0,

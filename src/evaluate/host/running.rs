@@ -9,6 +9,7 @@ use super::ground::Ground;
 use super::guest::Guest;
 use super::memory_pool::MemoryLease;
 use super::tenant::time_for_rows;
+use super::trap;
 use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::component::{ComponentNamedList, Func, Instance, Lift, Lower};
@@ -27,7 +28,8 @@ const BYTES_PER_AGENT: usize = 16 << 10;
 /// An instance, configured.
 pub(super) struct Running {
     store: Store<Guest>,
-    name: String,
+    /// Printed and not yet taken: of one turn, each call of which is bounded.
+    printed: Vec<u8>,
     deadline: Duration,
     limits: Arc<PluginLimits>,
     describe: Func,
@@ -102,7 +104,7 @@ impl Running {
         });
         store.set_epoch_deadline(ticks(start));
         store.data_mut().call.start(start);
-        let instance = compiled.pre.instantiate(&mut store).map_err(|error| failure(&error, start, 0))?;
+        let instance = compiled.pre.instantiate(&mut store).map_err(|error| failure(&error, start, 0, &[]))?;
         let lifecycle = |store: &mut Store<Guest>, name| export(&instance, store, abi::LIFECYCLE, name);
         let configure = lifecycle(&mut store, "configure")?;
         let (interface, work) = compiled.kind.function();
@@ -116,7 +118,7 @@ impl Running {
             None
         };
         let running = Self {
-            name,
+            printed: Vec::new(),
             deadline,
             limits: limits.clone(),
             describe: lifecycle(&mut store, "describe")?,
@@ -270,10 +272,14 @@ impl Running {
         self.store.set_hostcall_fuel(room);
         let answer = typed.call(&mut self.store, params);
         let printed = self.store.data().log.take();
-        if !printed.is_empty() {
-            tracing::debug!(plugin = self.name, text = %String::from_utf8_lossy(&printed), "a plugin printed");
-        }
-        answer.map_err(|error| failure(&error, deadline, room))
+        let answer = answer.map_err(|error| failure(&error, deadline, room, &printed));
+        self.printed.extend_from_slice(&printed);
+        answer
+    }
+
+    /// What was printed since this was called last.
+    pub(super) fn take_printed(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.printed)
     }
 }
 
@@ -291,16 +297,16 @@ fn ticks(deadline: Duration) -> u64 {
 }
 
 /// What happened, as far as the error tells.
-fn failure(error: &wasmtime::Error, deadline: Duration, room: usize) -> Failure {
+fn failure(error: &wasmtime::Error, deadline: Duration, room: usize, printed: &[u8]) -> Failure {
     if let Some(limit) = error.downcast_ref::<Limit>() {
         return Failure::Limit(*limit);
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => Failure::Deadline(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)),
-        Some(trap) => Failure::Trap(trap.to_string()),
+        Some(trap) => trap::failure(*trap, error, printed),
         // Reading the answer stopped: the engine has no type for this, but the words are its own and stable for the
         // version that is pinned; a test holds them.
         None if error.to_string().contains("fuel allocated for hostcalls") => Limit::Output(room).into(),
-        None => Failure::Trap(format!("{error:#}")),
+        None => Failure::Trap { message: format!("{error:#}"), functions: Vec::new() },
     }
 }

@@ -13,6 +13,7 @@ use super::running::{Running, TICK};
 use super::settings::Settings;
 use super::tenant::WasmPlugins;
 use crate::evaluate::tenant_plugins::TenantPlugins;
+use crate::workers;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -297,16 +298,14 @@ fn engine(cache_dir: Option<&Path>) -> Result<Engine, HostError> {
     }
     let engine = Engine::new(&config).map_err(|error| HostError::Engine(format!("{error:#}")))?;
     let weak = engine.weak();
-    std::thread::Builder::new()
-        .name("plugin-clock".to_owned())
-        .spawn(move || {
-            while let Some(engine) = weak.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                std::thread::sleep(TICK);
-            }
-        })
-        .map_err(|error| HostError::Engine(error.to_string()))?;
+    let tick = move || {
+        while let Some(engine) = weak.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(TICK);
+        }
+    };
+    workers::spawn("plugin-clock", tick).map_err(|error| HostError::Engine(error.to_string()))?;
     Ok(engine)
 }
 
@@ -344,6 +343,11 @@ fn read(path: &Path) -> Result<Vec<u8>, HostError> {
 
 /// Runs `f` on a thread of its own.
 fn apart<T: Send>(f: impl FnOnce() -> Result<T, HostError> + Send) -> Result<T, HostError> {
+    let workers = workers::current();
+    let f = || match workers {
+        Some(workers) => workers.within(f),
+        None => f(),
+    };
     std::thread::scope(|scope| {
         scope.spawn(f).join().unwrap_or_else(|_| Err(HostError::Engine("loading plugins panicked".to_owned())))
     })

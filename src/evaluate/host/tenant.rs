@@ -4,6 +4,7 @@
 //! - `turns`: the turns that it lost, and its quarantine
 //! - `cpu_budget`: the share of CPU that it may have
 //! - `input`: the numbers of series, and the rows of a call; `selected`: which plugins select a series
+//! - `output_budget`: how much a plugin may answer and print
 //! - `told_agents`: what an instance was told of agents
 //! - `ticks`: when a plugin is called without data
 //! - `outputs`: the series that a deriver declares
@@ -12,6 +13,7 @@
 mod cpu_budget;
 mod input;
 mod instance;
+mod output_budget;
 mod outputs;
 mod selected;
 mod snapshot;
@@ -27,7 +29,9 @@ use super::error::Failure;
 use super::ground::PluginClock;
 use super::plugin::Plugin;
 use super::running::Running;
-use crate::evaluate::tenant_plugins::{AgentView, Derived, Findings, SlaView, TenantPlugins, TickFindings};
+use crate::evaluate::tenant_plugins::{
+    AgentView, Derived, DerivedLimits, Findings, SlaView, TenantPlugins, TickFindings,
+};
 pub(super) use cpu_budget::time_for_rows;
 use input::{CallInput, NumberedRows, SeriesNumbers};
 use instance::PluginInstance;
@@ -138,7 +142,7 @@ impl WasmPlugins {
         kind: PluginKind,
         views: &[V],
         agent_of: fn(&V) -> AgentId,
-        call: impl Fn(&mut Running, &[V]) -> Result<T, Failure>,
+        call: impl Fn(&mut PluginInstance, &mut Running, &[V]) -> Result<T, Failure>,
     ) -> Vec<(Arc<Evidence>, T, Vec<usize>)> {
         let mut out = Vec::new();
         for place in self.of_kind(kind) {
@@ -160,7 +164,7 @@ impl WasmPlugins {
             let answer = instance.call(tenant, (rows.len(), *arrival), |instance, running| {
                 let plugin = instance.plugin.clone();
                 instance.told_agents.open_new(running, &plugin, registry, picked.iter().map(agent_of))?;
-                call(running, &picked)
+                call(instance, running, &picked)
             });
             out.extend(answer.map(|answer| (evidence, answer, rows)));
         }
@@ -210,7 +214,10 @@ impl TenantPlugins for WasmPlugins {
         let answer = self.watch(place, |instance, running, series, rows| {
             let answer = running.derive(&rows.series, &rows.times, &rows.values)?;
             instance.newest = instance.newest.max(rows.newest());
-            instance.outputs.take(answer, instance.newest, (series, place), instance.limits.outputs_per_series)
+            let limit = instance.limits.outputs_per_series;
+            let derived = instance.outputs.take(answer, instance.newest, (series, place), limit)?;
+            instance.plugin.count_taken("derived samples", derived.1.len());
+            Ok(derived)
         });
         let (evidence, (series, rows)) = answer.filter(|(_, (_, rows))| !rows.is_empty())?;
         Some(Derived { evidence, series, rows })
@@ -218,11 +225,12 @@ impl TenantPlugins for WasmPlugins {
 
     fn detect(&mut self, batch: &Columns) -> Vec<Findings> {
         self.input.number(&self.series, batch);
+        let arrival = self.arrival;
         let mut out = Vec::new();
         for place in self.of_kind(PluginKind::OutlierDetector) {
-            let found = self.watch(place, |_, running, _, rows| {
+            let found = self.watch(place, |instance, running, _, rows| {
                 let answer = running.detect(&rows.series, &rows.times, &rows.values)?;
-                Ok(rows.findings(&answer, batch))
+                Ok(rows.findings(&instance.take_findings(answer, arrival), batch))
             });
             out.extend(found.filter(|(_, rows)| !rows.is_empty()).map(|(evidence, rows)| Findings { evidence, rows }));
         }
@@ -246,7 +254,10 @@ impl TenantPlugins for WasmPlugins {
         let place = *self.derivers.get(deriver)?;
         let answer = self.tick(place, now, |instance, running, series| {
             let answer = running.tick_deriver(now.0, series.len())?;
-            instance.outputs.take(answer, now.0, (series, place), instance.limits.outputs_per_series)
+            let limit = instance.limits.outputs_per_series;
+            let derived = instance.outputs.take(answer, now.0, (series, place), limit)?;
+            instance.plugin.count_taken("derived samples", derived.1.len());
+            Ok(derived)
         });
         let (evidence, (series, rows)) = answer.filter(|(_, (_, rows))| !rows.is_empty())?;
         Some(Derived { evidence, series, rows })
@@ -255,9 +266,10 @@ impl TenantPlugins for WasmPlugins {
     fn tick_detectors(&mut self, now: UnixNanos) -> Vec<TickFindings> {
         let mut out = Vec::new();
         for place in self.of_kind(PluginKind::OutlierDetector) {
-            let found = self.tick(place, now, |_, running, series| {
+            let found = self.tick(place, now, |instance, running, series| {
                 let answer = running.tick_detector(now.0, series.len())?;
                 answers::findings_of_tick(&answer, |number| series.is_shown(number, place))?;
+                let answer = instance.take_findings(answer, now);
                 let subjects = answer.subjects.iter().enumerate();
                 let found = subjects.filter_map(|(at, &number)| {
                     series.description(number).map(|desc| input::outlier(&answer, at, desc.id, f64::NAN))
@@ -275,7 +287,9 @@ impl TenantPlugins for WasmPlugins {
             PluginKind::HealthScorer,
             views,
             |view| view.agent,
-            |running, views| running.score(&AgentColumns::new(views).lower()),
+            |instance, running, views| {
+                running.score(&AgentColumns::new(views).lower()).map(|answer| instance.take_scores(answer))
+            },
         );
         let mut out = Vec::new();
         for (evidence, answer, shown) in answers {
@@ -295,7 +309,11 @@ impl TenantPlugins for WasmPlugins {
             PluginKind::SlaEvaluator,
             views,
             |view| view.agent,
-            |running, views| running.evaluate(&ObjectiveColumns::new(views).lower()),
+            |instance, running, views| {
+                let answer = running.evaluate(&ObjectiveColumns::new(views).lower())?;
+                instance.plugin.count_taken("reports", answer.rows.len());
+                Ok(answer)
+            },
         );
         let mut out = Vec::new();
         for (evidence, answer, shown) in answers {
@@ -312,6 +330,28 @@ impl TenantPlugins for WasmPlugins {
             }
         }
         out
+    }
+
+    fn are_too_many(&self) -> bool {
+        let Some(instance) = self.instances.first() else { return false };
+        let (live, own) = (instance.plugin.compiled.memory.0.instances(), self.instances.len());
+        metrics::gauge!("vitals_plugin_instances").set(live as f64);
+        live + own > instance.limits.live_instances
+    }
+
+    fn derived_limits(&self) -> DerivedLimits {
+        let limits = self.instances.first().map(|instance| instance.limits.as_ref());
+        limits.map_or_else(DerivedLimits::default, |limits| DerivedLimits {
+            per_series: limits.outputs_per_series,
+            per_plugin: limits.derived_series,
+        })
+    }
+
+    fn refused_derived(&mut self, plugin: &str, series: usize) {
+        let instance = self.instances.iter().find(|instance| instance.plugin.evidence.plugin == plugin);
+        if let Some(instance) = instance {
+            instance.plugin.count_dropped("derived series", series);
+        }
     }
 
     fn snapshot(&mut self) -> Vec<u8> {

@@ -4,10 +4,12 @@ use super::plugins::LoadedPlugins;
 use super::shared::Shared;
 use crate::evaluate::series_tracker::{NO_CHILDREN, SeriesTracker};
 use crate::evaluate::sort::{self, Sorter};
-use crate::evaluate::tenant_plugins::{Derived, DerivedSeries};
+use crate::evaluate::tenant_plugins::{Derived, DerivedLimits, DerivedSeries};
+use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 use vitals_core::columns::Columns;
-use vitals_core::ids::{SeriesId, TenantId, UnixNanos};
+use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
+use vitals_core::registry::Registry;
 use vitals_core::series::{Attributes, MetricKind, Origin, Part, SeriesSpec, Shape};
 use vitals_core::verdict::Evidence;
 
@@ -15,14 +17,30 @@ use vitals_core::verdict::Evidence;
 #[derive(Default)]
 pub(super) struct DerivedSeriesTable {
     by_source: Vec<Vec<DerivedChild>>,
+    /// The agents whose derived series of earlier runs are in the table.
+    recalled: HashSet<AgentId>,
+    /// How many series each plugin has made for each tenant.
+    made: HashMap<(TenantId, String), usize>,
 }
 
 /// A series that was derived from another.
 struct DerivedChild {
     plugin: String,
     series: DerivedSeries,
+    /// Whether it was made before this run. Of its sources only the first one is known then.
+    is_recalled: bool,
     /// `None` when the tenant's quota was used up.
     id: Option<SeriesId>,
+}
+
+impl DerivedChild {
+    fn is(&self, output: &DerivedSeries) -> bool {
+        let DerivedSeries { from, also, metric, unit } = &self.series;
+        *from == output.from
+            && *metric == output.metric
+            && *unit == output.unit
+            && (self.is_recalled || *also == output.also)
+    }
 }
 
 /// What the derivers are called with.
@@ -80,8 +98,11 @@ impl DerivedSeriesTable {
         series: &mut SeriesTracker,
         shared: &mut Shared,
     ) -> Columns {
-        let ids: Vec<Option<SeriesId>> =
-            answer.series.iter().map(|output| self.id_of(tenant, &answer.evidence, output, series, shared)).collect();
+        let limits = loaded.plugins.derived_limits();
+        let of = |output| self.id_of((tenant, limits), &answer.evidence, output, series, shared);
+        let ids: Vec<Option<SeriesId>> = answer.series.iter().map(of).collect();
+        let refused = ids.iter().filter(|id| id.is_none()).count();
+        loaded.plugins.refused_derived(&answer.evidence.plugin, refused);
         for &id in ids.iter().flatten() {
             // Known before its first row, so that what follows can index.
             let _ = series.advance(id, i64::MIN);
@@ -102,25 +123,59 @@ impl DerivedSeriesTable {
     /// The id of a derived series, registered when it is asked for first.
     fn id_of(
         &mut self,
-        tenant: &TenantId,
+        (tenant, limits): (&TenantId, DerivedLimits),
         evidence: &Evidence,
         output: &DerivedSeries,
         series: &mut SeriesTracker,
         shared: &mut Shared,
     ) -> Option<SeriesId> {
-        let source = series.series.get_mut(output.from.0 as usize)?;
+        let agent = series.series.get(output.from.0 as usize)?.agent;
+        if self.recalled.insert(agent) {
+            self.recall(tenant, agent, series, &shared.registry);
+        }
+        let children = self.children(output.from, series)?;
+        let of_plugin = || children.iter().filter(|child| child.plugin == evidence.plugin);
+        if let Some(child) = of_plugin().find(|child| child.is(output)) {
+            return child.id;
+        }
+        let from_series = of_plugin().count();
+        let made = self.made.entry((tenant.clone(), evidence.plugin.clone())).or_default();
+        if from_series >= limits.per_series || *made >= limits.per_plugin {
+            return None;
+        }
+        *made += 1;
+        let id = register(tenant, evidence, output, shared);
+        let child = DerivedChild { plugin: evidence.plugin.clone(), series: output.clone(), is_recalled: false, id };
+        self.children(output.from, series)?.push(child);
+        id
+    }
+
+    /// The table's entry of a source series.
+    fn children(&mut self, source: SeriesId, series: &mut SeriesTracker) -> Option<&mut Vec<DerivedChild>> {
+        let source = series.series.get_mut(source.0 as usize)?;
         if source.children == NO_CHILDREN {
             source.children = u32::try_from(self.by_source.len()).ok()?;
             self.by_source.push(Vec::new());
         }
-        let children = &mut self.by_source[source.children as usize];
-        let known = children.iter().find(|child| child.plugin == evidence.plugin && child.series == *output);
-        if let Some(child) = known {
-            return child.id;
+        self.by_source.get_mut(source.children as usize)
+    }
+
+    /// Takes in what was derived for an agent before this run, so that a restart gives no plugin a new allowance.
+    fn recall(&mut self, tenant: &TenantId, agent: AgentId, series: &mut SeriesTracker, registry: &Registry) {
+        for desc in registry.series_of(agent) {
+            let Origin::Derived { plugin, from } = &desc.spec.origin else { continue };
+            let (metric, unit) = (desc.spec.metric.clone(), desc.spec.unit.clone());
+            let child = DerivedChild {
+                plugin: plugin.clone(),
+                series: DerivedSeries { from: *from, also: Vec::new(), metric, unit },
+                is_recalled: true,
+                id: Some(desc.id),
+            };
+            if let Some(children) = self.children(*from, series) {
+                children.push(child);
+                *self.made.entry((tenant.clone(), plugin.clone())).or_default() += 1;
+            }
         }
-        let id = register(tenant, evidence, output, shared);
-        children.push(DerivedChild { plugin: evidence.plugin.clone(), series: output.clone(), id });
-        id
     }
 }
 

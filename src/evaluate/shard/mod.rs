@@ -306,7 +306,7 @@ impl Shard {
 
     /// Calls the scorers about everything that waits for them, and applies their answers in order of the records.
     fn apply_scores(&mut self, progress: &mut BatchProgress) {
-        for (PendingScore { view, cause, .. }, scores) in self.scores.score_all(&mut self.plugins) {
+        for (PendingScore { view, cause, .. }, scores) in self.scores.score_all(&mut self.plugins, &mut self.series) {
             match cause {
                 ScoreCause::Reading { received, is_planned } => {
                     self.agents.apply_reading_scores(&view, scores, (received, is_planned), &mut self.shared);
@@ -325,6 +325,7 @@ impl Shard {
         let Self { rows_by_tenant, series, derived, incidents, plugins, tenants, shared, .. } = self;
         let Some(sorted) = rows_by_tenant.take_sorted(tenant, shared) else { return };
         let tenant = tenants.at(tenant);
+        plugins.make_room(tenant.index, series);
         let mut loaded = plugins.load_for_samples(tenant.index, shared.latest_arrival);
         rows_by_tenant.show(&sorted, &mut loaded, series, shared);
         let (rows, sorter) = rows_by_tenant.for_derivers();
@@ -403,7 +404,8 @@ impl Shard {
         let due = self.sla.due_views(&mut self.agents.agents.all, now, &self.shared.config);
         for (tenant, views) in due {
             let tenant = self.tenant(&tenant);
-            let Some(loaded) = self.plugins.load_for_report(tenant.index, now, &self.shared) else { continue };
+            let loaded = self.plugins.load_for_report(tenant.index, now, &mut self.series, &self.shared);
+            let Some(loaded) = loaded else { continue };
             for (evidence, agent, report) in loaded.plugins.report(&views) {
                 let Shared { config, out, .. } = &mut self.shared;
                 self.agents.agents.apply_sla_report(agent, (&evidence, report), now, config, out);

@@ -52,7 +52,7 @@ impl Shard {
     }
 
     fn next_tick(&mut self, tenant: usize) -> Option<UnixNanos> {
-        self.plugins.load_for_tick(tenant)?.plugins.next_tick()
+        self.plugins.load_for_tick(tenant, &mut self.series)?.plugins.next_tick()
     }
 
     /// Calls a tenant's plugins without data: the derivers, the detectors about what these made, then the detectors.

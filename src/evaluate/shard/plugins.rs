@@ -10,12 +10,16 @@ use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use vitals_core::registry::Registry;
 use vitals_core::time::nanos;
 
+/// After which time without samples a report may resume plugins that were suspended to make room, nanoseconds.
+const REPORT_PAUSE: i64 = 300 * UnixNanos::SECOND;
+
 /// The plugins of each tenant of a shard.
 pub(super) struct PluginInstances {
     factory: PluginFactory,
     by_tenant: Vec<TenantInstances>,
     /// How far time has come, as plugins are told it.
     clock: UnixNanos,
+    uses: u64,
 }
 
 /// One tenant's plugins, in memory or suspended.
@@ -26,6 +30,8 @@ struct TenantInstances {
     /// Their state while they are suspended.
     snapshot: Vec<u8>,
     last_used: UnixNanos,
+    /// When they were used last, by the number of uses of all tenants.
+    use_number: u64,
     /// While they are suspended, no SLA report before this.
     report_from: UnixNanos,
     /// The series that they were told of.
@@ -75,7 +81,7 @@ impl TenantInstances {
 
 impl PluginInstances {
     pub(super) fn new(factory: PluginFactory) -> Self {
-        Self { factory, by_tenant: Vec::new(), clock: UnixNanos(0) }
+        Self { factory, by_tenant: Vec::new(), clock: UnixNanos(0), uses: 0 }
     }
 
     /// Adds a tenant behind the others, without plugins so far.
@@ -85,6 +91,7 @@ impl PluginInstances {
             plugins: None,
             snapshot: Vec::new(),
             last_used: now,
+            use_number: 0,
             report_from: UnixNanos(0),
             opened: Vec::new(),
             wants_ticks: None,
@@ -105,17 +112,38 @@ impl PluginInstances {
     }
 
     /// A tenant's plugins, if a call without data may be due. Those that ask for none are not loaded for this.
-    pub(super) fn load_for_tick(&mut self, tenant: usize) -> Option<LoadedPlugins<'_>> {
-        let instances = &mut self.by_tenant[tenant];
+    pub(super) fn load_for_tick(&mut self, tenant: usize, series: &mut SeriesTracker) -> Option<LoadedPlugins<'_>> {
+        let instances = &self.by_tenant[tenant];
         let is_nothing = instances.plugins.is_none() && instances.snapshot.is_empty();
         if is_nothing || instances.wants_ticks == Some(false) {
             return None;
         }
-        Some(instances.load(&self.factory, self.clock))
+        self.make_room(tenant, series);
+        Some(self.by_tenant[tenant].load(&self.factory, self.clock))
+    }
+
+    /// Suspends the plugins of tenants that were used longest ago, until there is room for those of `tenant`.
+    pub(super) fn make_room(&mut self, tenant: usize, series: &mut SeriesTracker) {
+        if self.by_tenant[tenant].plugins.is_some() {
+            return;
+        }
+        loop {
+            let loaded = self.by_tenant.iter_mut().filter(|instances| instances.plugins.is_some());
+            let Some(oldest) = loaded.min_by_key(|instances| instances.use_number) else { return };
+            if !oldest.plugins.as_ref().is_some_and(|plugins| plugins.are_too_many()) {
+                return;
+            }
+            metrics::counter!("vitals_plugin_evictions_total").increment(1);
+            // Not resumed for a report alone before this: others would be suspended for it.
+            oldest.report_from = oldest.last_used.plus(REPORT_PAUSE);
+            oldest.suspend(series);
+        }
     }
 
     /// A tenant's plugins, resumed if they were suspended.
     pub(super) fn load(&mut self, tenant: usize) -> LoadedPlugins<'_> {
+        self.uses += 1;
+        self.by_tenant[tenant].use_number = self.uses;
         self.by_tenant[tenant].load(&self.factory, self.clock)
     }
 
@@ -132,6 +160,7 @@ impl PluginInstances {
         &mut self,
         tenant: usize,
         now: UnixNanos,
+        series: &mut SeriesTracker,
         shared: &Shared,
     ) -> Option<LoadedPlugins<'_>> {
         let instances = &mut self.by_tenant[tenant];
@@ -143,7 +172,8 @@ impl PluginInstances {
             let rounds = nanos(2 * shared.config.sla_seconds);
             instances.last_used = now.plus(rounds - nanos(shared.config.idle_seconds));
         }
-        Some(instances.load(&self.factory, self.clock))
+        self.make_room(tenant, series);
+        Some(self.load(tenant))
     }
 
     /// Suspends all plugins, so that their next use makes them anew.
@@ -204,5 +234,86 @@ impl PluginInstances {
     /// Takes the state of a checkpoint.
     pub(super) fn restore(&mut self, tenant: usize, snapshot: Vec<u8>) {
         self.by_tenant[tenant].snapshot = snapshot;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::tenant_plugins::{AgentView, Derived, Findings, SlaView};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use vitals_core::columns::Columns;
+    use vitals_core::registry::Quota;
+    use vitals_core::series::SeriesDesc;
+    use vitals_core::verdict::{AgentHealth, Evidence, SlaVerdict};
+
+    /// Plugins that are too many when more than three tenants have some; their state is how often they were restored.
+    struct Counted(Arc<AtomicUsize>, u8);
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    impl TenantPlugins for Counted {
+        fn open(&mut self, _: &Arc<SeriesDesc>) {}
+        fn close(&mut self, _: &[SeriesId]) {}
+        fn derive_with(&mut self, _: usize, _: &Columns) -> Option<Derived> {
+            None
+        }
+        fn detect(&mut self, _: &Columns) -> Vec<Findings> {
+            Vec::new()
+        }
+        fn assess(&mut self, _: &[AgentView]) -> Vec<(Arc<Evidence>, usize, AgentHealth)> {
+            Vec::new()
+        }
+        fn report(&mut self, _: &[SlaView]) -> Vec<(Arc<Evidence>, AgentId, SlaVerdict)> {
+            Vec::new()
+        }
+        fn snapshot(&mut self) -> Vec<u8> {
+            vec![self.1 + 1]
+        }
+        fn restore(&mut self, state: &[u8]) {
+            self.1 = state.first().copied().unwrap_or_default();
+        }
+        fn are_too_many(&self) -> bool {
+            self.0.load(Ordering::Relaxed) >= 3
+        }
+    }
+
+    #[test]
+    fn who_was_used_longest_ago_makes_room_and_keeps_its_state() {
+        let live = Arc::new(AtomicUsize::new(0));
+        let counter = live.clone();
+        let factory: PluginFactory = Arc::new(move |_: &TenantId| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            Box::new(Counted(counter.clone(), 0))
+        });
+        let mut series = SeriesTracker::new(Arc::new(Registry::new(Quota::default())));
+        let mut plugins = PluginInstances::new(factory);
+        (0..5).for_each(|name| plugins.add_tenant(TenantId::from(format!("t{name}").as_str()), UnixNanos(0)));
+        let loaded = |plugins: &PluginInstances| {
+            let all = plugins.by_tenant.iter().enumerate();
+            all.filter(|(_, one)| one.plugins.is_some()).map(|(tenant, _)| tenant).collect::<Vec<_>>()
+        };
+        for (tenant, expect) in [
+            (0, vec![0]),
+            (1, vec![0, 1]),
+            (2, vec![0, 1, 2]),
+            (0, vec![0, 1, 2]),
+            (3, vec![0, 2, 3]),
+            (4, vec![0, 3, 4]),
+            (1, vec![1, 3, 4]),
+        ] {
+            plugins.make_room(tenant, &mut series);
+            plugins.load(tenant);
+            assert_eq!(loaded(&plugins), expect, "after {tenant}");
+            assert!(live.load(Ordering::Relaxed) <= 3);
+        }
+        // Tenant 1 was put away once, with its state, and tenant 0, too.
+        assert_eq!(plugins.by_tenant[1].plugins.as_mut().map(|plugins| plugins.snapshot()), Some(vec![2]));
+        assert_eq!(plugins.by_tenant[0].snapshot, [1]);
     }
 }

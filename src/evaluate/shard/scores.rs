@@ -4,6 +4,7 @@ use super::agent_monitor::AgentMonitor;
 use super::plugins::PluginInstances;
 use super::replies::Reply;
 use super::shared::Shared;
+use crate::evaluate::series_tracker::SeriesTracker;
 use crate::evaluate::tenant_plugins::AgentView;
 use hashbrown::{HashMap, HashSet};
 use std::mem;
@@ -76,6 +77,7 @@ impl ScoreQueue {
     pub(super) fn score_all(
         &mut self,
         plugins: &mut PluginInstances,
+        series: &mut SeriesTracker,
     ) -> impl Iterator<Item = (PendingScore, Scores)> + use<> {
         let pending = mem::take(&mut self.pending);
         self.with_heartbeat.clear();
@@ -88,6 +90,7 @@ impl ScoreQueue {
         let mut answers: Vec<Scores> = Vec::new();
         answers.resize_with(pending.len(), Vec::new);
         for (tenant, (indices, views)) in by_tenant {
+            plugins.make_room(tenant, series);
             let plugins = plugins.load(tenant).plugins;
             for (indices, views) in indices.chunks(MOST_ROWS).zip(views.chunks(MOST_ROWS)) {
                 for (evidence, row, health) in plugins.assess(views) {

@@ -250,3 +250,24 @@ fn a_log_that_was_lost_goes_on_behind_the_store() {
     start(empty.clone()).unwrap().stop();
     assert_eq!(empty.last(Partition(0)), Ok(Position(story.len() as u64)), "a new record is taken for no old one");
 }
+
+#[test]
+fn the_death_of_a_shard_is_noticed_with_its_reason() {
+    let workers = crate::workers::Workers::default();
+    let died = workers.within(|| {
+        super::super::Evaluator::start(
+            &EvaluateConfig::default(),
+            Arc::new(|_| panic!("no plugin can be started")),
+            Arc::new(Registry::new(Quota::default())),
+            Arc::new(MemoryLog(Mutex::new(story()))),
+            Arc::new(MemoryStore::default()),
+            Arc::new(LiveAgents::default()),
+            vec![crossbeam_channel::never()],
+            Arc::new(|_| {}),
+            Arc::new(|| {}),
+        )
+    });
+    assert!(matches!(died, Err(super::super::StartError::Ended(0))));
+    let death = workers.death().expect("it is noticed");
+    assert_eq!(death, "the worker evaluate-0 ended in a panic: no plugin can be started");
+}

@@ -29,6 +29,7 @@ pub use config::{ChannelConfig, ChannelError, ChannelKind, problems, unusable};
 use super::otlp::Observer;
 use super::otlp::send::Backoff;
 use crate::clock::rfc3339;
+use crate::workers;
 use alertmanager::Alertmanager;
 use outbox::{Kept, Left, Outbox};
 use parking_lot::RwLock;
@@ -193,7 +194,10 @@ impl Notifier {
                     let _ = queue.send(kept);
                 }
                 post::queued(&channel.name, waiting.count());
-                let task = tokio::spawn(Webhook { endpoint: settings, waiting: waiting.clone() }.run(incoming, closed));
+                let task = workers::spawn_task(
+                    "notifications",
+                    Webhook { endpoint: settings, waiting: waiting.clone() }.run(incoming, closed),
+                );
                 (Sink::Webhook(Hook { queue, waiting, endpoint }), task)
             }
             Ready::Alertmanager(post) => {
@@ -201,7 +205,7 @@ impl Notifier {
                 let (queue, waiting) = mpsc::channel(channel.queue);
                 let repeat = Duration::from_secs(channel.repeat_seconds);
                 let manager = Alertmanager::new(post, self.registry.clone(), repeat, channel.queue);
-                (Sink::Alertmanager(queue), tokio::spawn(manager.run(waiting, closed)))
+                (Sink::Alertmanager(queue), workers::spawn_task("notifications", manager.run(waiting, closed)))
             }
         };
         tracing::info!(channel = channel.name, kind = channel.kind.name(), "notifying of alerts");

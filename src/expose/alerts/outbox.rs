@@ -6,6 +6,7 @@
 //! delivered are kept for a day, so that a replay does not send them twice.
 
 use crate::clock::now_seconds;
+use crate::workers;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 use rusqlite::{Connection, params};
@@ -122,10 +123,7 @@ impl Outbox {
         let state = Arc::new(State::default());
         let writer =
             Writer { connection, state: state.clone(), unwritten: Vec::new(), failed: None, tidied: Instant::now() };
-        let thread = std::thread::Builder::new()
-            .name("notices".to_owned())
-            .spawn(move || writer.run(&queue))
-            .map_err(|error| error.to_string())?;
+        let thread = workers::spawn("notices", move || writer.run(&queue)).map_err(|error| error.to_string())?;
         Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)), state })
     }
 

@@ -19,6 +19,7 @@ mod tests;
 mod verdicts;
 
 use crate::clock::now;
+use crate::workers;
 use forward::Forward;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use ring::Ring;
@@ -191,8 +192,11 @@ impl Exporter {
         };
         Ok(Some(Self {
             outputs,
-            collector: tokio::spawn(collector.run(Duration::from_secs(config.interval_seconds.max(1)))),
-            sender: tokio::spawn(sender.run(requests)),
+            collector: workers::spawn_task(
+                "export",
+                collector.run(Duration::from_secs(config.interval_seconds.max(1))),
+            ),
+            sender: workers::spawn_task("export", sender.run(requests)),
             grace_period: Duration::from_secs(config.timeout_seconds.max(1)),
         }))
     }

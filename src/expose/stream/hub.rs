@@ -8,6 +8,7 @@ use super::StreamConfig;
 use super::event::{Event, Kind, Subject};
 use super::produce::Seen;
 use super::ring::Ring;
+use crate::workers;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -123,7 +124,7 @@ impl Hub {
             closing: AtomicBool::new(false),
             freed: Notify::new(),
         });
-        tokio::spawn(wake_clients(Arc::downgrade(&hub)));
+        workers::spawn_task("streams", wake_clients(Arc::downgrade(&hub)));
         hub
     }
 

@@ -38,6 +38,7 @@ use super::embedded::EmbeddedStore;
 use super::outbox::Outbox;
 use super::read::{StepAggregator, verdict_key};
 use super::sorted::day_of;
+use crate::workers;
 use client::Client;
 use columns::Types;
 use feed::Feeder;
@@ -90,10 +91,8 @@ impl InfluxStore {
         let reader = Reader { client, names: Arc::new(Names::new(front.catalogue()?)), types: Arc::new(types) };
         let (status, stop): (Arc<Status>, Arc<Stop>) = Default::default();
         let feeder = Feeder::new(front.shared.clone(), reader.clone(), status.clone(), stop.clone(), wake, learnt);
-        let thread = std::thread::Builder::new()
-            .name("feeder".into())
-            .spawn(move || feeder.run())
-            .map_err(|error| StoreError::Io(error.to_string()))?;
+        let thread =
+            workers::spawn("feeder", move || feeder.run()).map_err(|error| StoreError::Io(error.to_string()))?;
         Ok(Self {
             front,
             config: config.clone(),

@@ -2,6 +2,7 @@
 
 use super::cpu_budget::{Allowed, CpuBudget};
 use super::input::SeriesNumbers;
+use super::output_budget::{OutputBudget, cut_findings, cut_texts};
 use super::outputs::DerivedOutputs;
 use super::snapshot::{compress, decompress};
 use super::ticks::Ticks;
@@ -51,6 +52,7 @@ pub(super) struct PluginInstance {
     /// Series that instances were told of so far.
     told: usize,
     budget: CpuBudget,
+    outputs_left: OutputBudget,
     turns: TurnHistory,
     /// Whether it is counted as stale, and as quarantined, among all instances of the plugin.
     counted_stale: bool,
@@ -75,6 +77,7 @@ impl PluginInstance {
             newest: i64::MIN,
             told: 0,
             budget: CpuBudget::new(),
+            outputs_left: OutputBudget::default(),
             turns: TurnHistory::default(),
             counted_stale: false,
             counted_quarantined: false,
@@ -109,6 +112,7 @@ impl PluginInstance {
         let rows = rows + (self.told - told) * ROWS_PER_SERIES;
         self.budget.spend(used, rows, &self.limits, Moment::now(arrival));
         self.plugin.stats.lock().cpu += used;
+        self.show_printed(tenant, &running.take_printed(), Moment::now(arrival));
         match answer {
             Ok(answer) => {
                 self.running = Some(running);
@@ -134,6 +138,40 @@ impl PluginInstance {
             }
         }
         false
+    }
+
+    /// Writes what the plugin printed to the log, as far as it may.
+    fn show_printed(&mut self, tenant: &TenantId, printed: &[u8], now: Moment) {
+        if printed.is_empty() {
+            return;
+        }
+        let shown = self.outputs_left.printed(printed.len(), &self.limits, now);
+        let (text, name) = (String::from_utf8_lossy(&printed[..shown]), &self.plugin.evidence.plugin);
+        metrics::counter!("vitals_plugin_printed_bytes_total", "plugin" => name.clone())
+            .increment(printed.len() as u64);
+        self.plugin.count_dropped("printed bytes", printed.len() - shown);
+        if shown > 0 {
+            tracing::debug!(%tenant, plugin = name, %text, "a plugin printed");
+        }
+    }
+
+    /// Of the findings of an answer, as many as the plugin may have now.
+    pub(super) fn take_findings(&mut self, mut answer: abi::Findings, arrival: UnixNanos) -> abi::Findings {
+        let wanted = answer.subjects.len();
+        let taken = self.outputs_left.findings(wanted, &self.limits, Moment::now(arrival));
+        cut_findings(&mut answer, taken);
+        self.plugin.count_taken("findings", taken);
+        self.plugin.count_dropped("findings", wanted - taken);
+        answer
+    }
+
+    /// The scores of an answer, with texts that are not too long.
+    pub(super) fn take_scores(&self, mut answer: abi::Scores) -> abi::Scores {
+        let texts = answer.reasons.iter_mut().zip(&mut answer.recommendations);
+        let cut = texts.map(|(reasons, advice)| cut_texts(reasons, advice, self.limits.reason_bytes)).sum();
+        self.plugin.count_taken("scores", answer.rows.len());
+        self.plugin.count_dropped("bytes of reasons", cut);
+        answer
     }
 
     /// Counts rows that the plugin is not shown.

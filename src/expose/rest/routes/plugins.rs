@@ -14,8 +14,17 @@ use utoipa::{OpenApi, ToSchema};
 use vitals_core::caller::Scope;
 
 /// What the host says of a plugin that comes from the data of every tenant.
-const OF_ALL_TENANTS: [&str; 7] =
-    ["calls", "failures", "quarantined", "skipped_rows", "cpu_seconds", "memory_bytes", "last_error"];
+const OF_ALL_TENANTS: [&str; 9] = [
+    "calls",
+    "failures",
+    "quarantined",
+    "verdicts",
+    "dropped_outputs",
+    "skipped_rows",
+    "cpu_seconds",
+    "memory_bytes",
+    "last_error",
+];
 
 #[derive(OpenApi)]
 #[openapi(paths(plugins))]
