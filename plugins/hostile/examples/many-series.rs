@@ -1,6 +1,6 @@
 //! It makes a new series for each row, named by the row's value, and panics at every tenth.
 
-use vitals_plugin::{Deriver, Plugin, Row, Samples};
+use vitals_plugin::{Deriver, Plugin, Row, Samples, Select, Shape, Wants};
 
 struct Guest;
 
@@ -11,6 +11,11 @@ impl Plugin for Guest {
 
     fn new(_: hostile::Nothing) -> Result<Self, String> {
         Ok(Self)
+    }
+
+    fn wants(&self) -> Wants {
+        // Without the rates, which are derived from the counters before.
+        Wants { selects: vec![Select { shapes: vec![Shape::Counter], ..Select::default() }], ..Wants::default() }
     }
 }
 

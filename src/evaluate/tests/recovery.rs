@@ -259,7 +259,7 @@ fn the_death_of_a_shard_is_noticed_with_its_reason() {
             &EvaluateConfig::default(),
             Arc::new(|_| panic!("no plugin can be started")),
             Arc::new(Registry::new(Quota::default())),
-            Arc::new(MemoryLog(Mutex::new(story()))),
+            Arc::new(MemoryLog::holding(&story())),
             Arc::new(MemoryStore::default()),
             Arc::new(LiveAgents::default()),
             vec![crossbeam_channel::never()],
