@@ -41,4 +41,6 @@ pub mod file_lock;
 pub mod net;
 pub mod pipeline;
 pub mod reload;
+#[cfg(test)]
+mod testing;
 pub mod workers;

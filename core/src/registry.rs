@@ -69,6 +69,14 @@ pub enum RegistryError {
         /// The limit.
         limit: usize,
     },
+    /// The agent has as many series as one may have.
+    #[error("the agent {agent} has reached its limit of {limit} series")]
+    TooManySeriesOfAgent {
+        /// Whose limit.
+        agent: String,
+        /// The limit.
+        limit: usize,
+    },
     /// The tenant has as many agents as it may have.
     #[error("the tenant {tenant} has reached its limit of {limit} agents")]
     TooManyAgents {
@@ -85,14 +93,25 @@ pub enum RegistryError {
 pub struct Quota {
     /// Series, derived ones included.
     pub series: usize,
+    /// Series of one agent, derived ones included, so that one agent cannot use up those of its tenant.
+    pub series_per_agent: usize,
     /// Agents.
     pub agents: usize,
 }
 
 impl Default for Quota {
     fn default() -> Self {
-        Self { series: 1_000_000, agents: 100_000 }
+        Self { series: 1_000_000, series_per_agent: 100_000, agents: 100_000 }
     }
+}
+
+/// How much of its quota an agent has used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeriesUse {
+    /// Its series, derived ones included.
+    pub series: usize,
+    /// Most that it may have.
+    pub limit: usize,
 }
 
 #[derive(Default)]
@@ -270,7 +289,7 @@ impl Registry {
     /// Ids for `specs` of one agent, in their order; what is new is registered and queued for the log once.
     ///
     /// # Errors
-    /// Each spec past the tenant's quota gets an error of its own; the others are registered.
+    /// Each spec past the agent's or the tenant's quota gets an error of its own; the others are registered.
     pub fn intern_series(
         &self,
         tenant: &TenantId,
@@ -286,6 +305,10 @@ impl Registry {
                 let hash = identity(agent, &spec);
                 if let Some(&id) = canonical.get(&hash) {
                     return Ok(id);
+                }
+                let of_agent = read(&self.descriptions).series_count_of(agent);
+                if of_agent >= self.quota.series_per_agent {
+                    return Err(self.too_many_series_of(agent));
                 }
                 if canonical.len() >= self.quota.series {
                     return Err(RegistryError::TooManySeries { tenant: tenant.clone(), limit: self.quota.series });
@@ -303,6 +326,18 @@ impl Registry {
             self.register(|| Registration::Series { agent, series: fresh });
         }
         ids
+    }
+
+    fn too_many_series_of(&self, agent: AgentId) -> RegistryError {
+        let agent = self.agent(agent).map_or_else(String::new, |agent| agent.key.clone());
+        RegistryError::TooManySeriesOfAgent { agent, limit: self.quota.series_per_agent }
+    }
+
+    /// The number of series of an agent, and how many it may have.
+    #[must_use]
+    pub fn series_use(&self, agent: AgentId) -> SeriesUse {
+        let series = read(&self.descriptions).series_count_of(agent);
+        SeriesUse { series, limit: self.quota.series_per_agent }
     }
 
     /// Puts back all that the store had; queues nothing.
@@ -366,6 +401,10 @@ impl AgentProfile {
 }
 
 impl Descriptions {
+    fn series_count_of(&self, agent: AgentId) -> usize {
+        self.agent_series.get(agent.0 as usize).map_or(0, Vec::len)
+    }
+
     fn put_agent(&mut self, desc: Arc<AgentDesc>) {
         let at = desc.id.0 as usize;
         if self.agents.len() <= at {

@@ -5,6 +5,7 @@ use super::series_tracker::SavedSeriesTracker;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use vitals_core::ids::{AgentId, TenantId, UnixNanos};
+use vitals_core::rules::incidents::IncidentGrouper;
 
 /// Goes up with every change of the types below.
 const FORMAT: u8 = 6;
@@ -15,6 +16,8 @@ pub(super) struct PluginState {
     pub(super) series_tracker: SavedSeriesTracker,
     /// When each agent was last heard of.
     pub(super) last_heard: Vec<(AgentId, UnixNanos)>,
+    /// Which incidents the series are in.
+    pub(super) incidents: IncidentGrouper,
     pub(super) tenants: Vec<(TenantId, Vec<u8>)>,
 }
 

@@ -5,26 +5,25 @@ use super::maintenance::MaintenanceWindow;
 use super::run::replay;
 use super::shard::{Shard, ShardContext};
 use super::tenant_plugins::{AgentView, Derived, DerivedSeries, Findings, SlaView, TenantPlugins};
+use crate::testing::{Contents, MemoryLog, MemoryStore};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use vitals_core::availability::{Interval, State, merged, planned_over};
+use vitals_core::availability::{Interval, State, merged};
 use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use vitals_core::live_agents::{LiveAgents, Liveness};
-use vitals_core::log::{Done, Log, LogError, LogStats};
+use vitals_core::log::Log;
 use vitals_core::record::{Delivery, Heartbeat, Measurements, Outcome, Record, Samples, Ticket};
 use vitals_core::registry::{Quota, Registry};
 use vitals_core::rules::alerts::AlertConfig;
-use vitals_core::rules::seasonal;
+use vitals_core::rules::outlier_alerts::OutlierAlertPolicy;
 use vitals_core::rules::thresholds::Threshold;
+use vitals_core::rules::{iqr, seasonal};
 use vitals_core::series::{AgentProfile, Attributes, MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
-use vitals_core::store::{
-    AlertQuery, Catalogue, Checkpoint, EvaluationOutput, SampleQuery, Store, StoreError, StoreStats, VerdictQuery,
-};
+use vitals_core::store::{Checkpoint, EvaluationOutput, Store};
 use vitals_core::verdict::{
-    AgentHealth, Alert, Event, Evidence, HealthStatus, Notice, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict,
-    VerdictBody,
+    AgentHealth, Alert, Event, Evidence, HealthStatus, Notice, OutlierVerdict, Risk, Severity, SlaVerdict, VerdictBody,
 };
 
 mod alerts;
@@ -32,14 +31,15 @@ mod clocks;
 mod forgetting;
 mod heartbeats;
 mod maintenance;
-mod memory;
+mod outlier_alerts;
 mod recovery;
 mod rows;
 mod streams;
 
 /// A value at which an incident begins.
 const INCIDENT: f64 = 77_777.0;
-use memory::{Held, MemoryLog, MemoryStore};
+/// What is this much or more is an outlier by the values just before it, too, with a score of so many times this.
+const FAR_OUTSIDE: f64 = 1e6;
 
 const S: i64 = UnixNanos::SECOND;
 
@@ -107,7 +107,13 @@ impl TenantPlugins for Fake {
         let incident = |(_, outlier): &&(usize, OutlierVerdict)| outlier.value == INCIDENT;
         let incidents = rows.iter().filter(incident).cloned().collect();
         let incidents = Findings { evidence: evidence(seasonal::PLUGIN), rows: incidents };
-        vec![Findings { evidence: evidence("outlier"), rows }, incidents]
+        let far_outside = |(row, outlier): &(usize, OutlierVerdict)| {
+            let score = outlier.value / FAR_OUTSIDE;
+            (score >= 1.0).then(|| (*row, OutlierVerdict { score, ..outlier.clone() }))
+        };
+        let each_value = rows.iter().filter_map(far_outside).collect();
+        let each_value = Findings { evidence: evidence(iqr::PLUGIN), rows: each_value };
+        vec![Findings { evidence: evidence("outlier"), rows }, incidents, each_value]
     }
 
     fn assess(&mut self, views: &[AgentView]) -> Vec<(Arc<Evidence>, usize, AgentHealth)> {
@@ -148,18 +154,32 @@ struct World {
     shard: Shard,
 }
 
-/// Everything that is at least a warning is told.
+/// Everything that is at least a warning is told, incidents in two series of an agent within ten minutes among it.
 fn config() -> EvaluateConfig {
-    EvaluateConfig { alerts: vec![AlertConfig::new("*", Severity::Warning)], ..EvaluateConfig::default() }
+    let together = OutlierAlertPolicy {
+        name: "together".into(),
+        plugin: seasonal::PLUGIN.into(),
+        least_score: 1.0,
+        metric_types: Vec::new(),
+        series: 2,
+        within_seconds: 600,
+        quiet_seconds: 20,
+        severity: Severity::Warning,
+    };
+    EvaluateConfig {
+        alerts: vec![AlertConfig::new("*", Severity::Warning)],
+        outlier_alerts: vec![together],
+        ..EvaluateConfig::default()
+    }
 }
 
 impl World {
     /// A shard on what `durable` kept, brought up to date with the log's records.
-    fn start(records: &[Record], durable: Held) -> Self {
+    fn start(records: &[Record], durable: Contents) -> Self {
         Self::with(config(), records, durable)
     }
 
-    fn with(config: EvaluateConfig, records: &[Record], durable: Held) -> Self {
+    fn with(config: EvaluateConfig, records: &[Record], durable: Contents) -> Self {
         let registry = Arc::new(Registry::new(Quota::default()));
         durable.agents.values().for_each(|a| registry.restore_agent(a.clone()));
         durable.series.values().for_each(|s| registry.restore_series(s.clone()));
@@ -169,8 +189,8 @@ impl World {
                 series.iter().for_each(|s| registry.restore_series(s.clone()));
             }
         }
-        let checkpoint = durable.checkpoint.clone();
-        let store = Arc::new(MemoryStore { now: Mutex::new(durable.clone()), durable: Mutex::new(durable) });
+        let checkpoint = durable.checkpoint(HOME);
+        let store = Arc::new(MemoryStore::write_only(durable));
         let (live_agents, notices) = (Arc::new(LiveAgents::default()), Arc::<Mutex<Vec<Notice>>>::default());
         let context = ShardContext {
             plugins: Arc::new(|_| Box::new(Fake::default())),
@@ -183,7 +203,7 @@ impl World {
             },
         };
         let mut shard = Shard::new(HOME, Arc::new(config), context);
-        let log = MemoryLog(Mutex::new(records.to_vec()));
+        let log = MemoryLog::holding(records);
         replay(&mut shard, HOME, &checkpoint, &log).unwrap();
         Self { registry, store, live_agents, notices, shard }
     }
@@ -217,8 +237,8 @@ impl World {
         seconds.for_each(|second| self.shard.tick(at(second)));
     }
 
-    fn held(&self) -> Held {
-        self.store.now.lock().unwrap().clone()
+    fn held(&self) -> Contents {
+        self.store.contents()
     }
 
     /// Samples by metric name, so that ids do not matter.

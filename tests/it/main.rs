@@ -1,6 +1,7 @@
 //! Tests at the boundary that users touch.
 
 mod agree;
+mod claims;
 mod commands;
 mod containment;
 mod contract;
@@ -18,6 +19,8 @@ mod plugins;
 mod reload;
 mod service;
 mod sizes;
+#[cfg(target_os = "linux")]
+mod strangers;
 mod stream;
 mod tenant_isolation;
 mod tokens;

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 const STAGES: [&str; 6] = ["receive", "normalize", "log", "evaluate", "store", "expose"];
 
 /// What a stage may name of this crate beside itself: whose request it serves is told by the token, and what all
-/// listeners have in common, the clock, the lock on a file, and who notices that a thread died.
-const SHARED: [&str; 5] = ["auth", "clock", "file_lock", "net", "workers"];
+/// listeners have in common, the clock, the lock on a file, who notices that a thread died, and for tests the store and the log in
+/// memory.
+const SHARED: [&str; 6] = ["auth", "clock", "file_lock", "net", "testing", "workers"];
 
 #[test]
 fn modules_do_not_import_each_other() {
@@ -31,7 +32,8 @@ fn modules_do_not_import_each_other() {
 }
 
 /// Where threads and tasks are started whose end is no end of the service: of one connection, one command, one test.
-const SHORT_LIVED: [&str; 4] = ["src/net/", "src/commands/", "src/workers.rs", "/tests"];
+const SHORT_LIVED: [&str; 5] =
+    ["src/net/listener.rs", "src/net/stalled.rs", "src/commands/", "src/workers.rs", "/tests"];
 
 #[test]
 fn the_death_of_no_thread_goes_unnoticed() {

@@ -307,31 +307,7 @@ async fn nothing_leaks_through_any_route() {
                         assert_eq!(status, 200, "{place}");
                         continue;
                     }
-                    let scope = if route.writes() { "telemetry:write" } else { "telemetry:read" };
-                    let expect: &[u16] = if !viewer.may(scope) {
-                        &[403]
-                    } else if route.id == "ws" {
-                        // It asks for no WebSocket.
-                        &[426]
-                    } else if route.id == "stream" {
-                        // Agents are a filter there: of none there is nothing to hear.
-                        &[200]
-                    } else if !named || viewer.sees(agent) {
-                        &[200, 201, 202]
-                    } else if route.id == "batch" {
-                        // Each of its items fails for itself.
-                        &[202]
-                    } else if ["samples", "acknowledge"].contains(&route.id.as_str()) {
-                        // What has no name but a number of ours is not there.
-                        &[404]
-                    } else if viewer.tenant == agent.tenant {
-                        &[403]
-                    } else if route.id == "dashboard" {
-                        // Names are filters there: none of its own fits.
-                        &[200, 403]
-                    } else {
-                        &[403, 404]
-                    };
+                    let expect = statuses(route, viewer, agent, named);
                     assert!(expect.contains(&status), "{place} about {}: {status} {answer}", agent.id);
                     if route.id == "batch" && status == 202 && !viewer.sees(agent) {
                         assert_eq!(answer["processed_heartbeats"], 0, "{place}");
@@ -350,6 +326,35 @@ async fn nothing_leaks_through_any_route() {
         assert_eq!(list["total"], 2, "{list}");
     }
     service.stop().await;
+}
+
+/// The statuses that `viewer` may get from a route of the API that is asked about `agent`.
+fn statuses(route: &Route, viewer: &Viewer, agent: &Agent, named: bool) -> &'static [u16] {
+    let scope = if route.writes() { "telemetry:write" } else { "telemetry:read" };
+    if !viewer.may(scope) {
+        &[403]
+    } else if route.id == "ws" {
+        // It asks for no WebSocket.
+        &[426]
+    } else if route.id == "stream" {
+        // Agents are a filter there: of none there is nothing to hear.
+        &[200]
+    } else if !named || viewer.sees(agent) {
+        &[200, 201, 202]
+    } else if route.id == "batch" {
+        // Each of its items fails for itself.
+        &[202]
+    } else if ["samples", "acknowledge"].contains(&route.id.as_str()) {
+        // What has no name but a number of ours is not there.
+        &[404]
+    } else if viewer.tenant == agent.tenant {
+        &[403]
+    } else if route.id == "dashboard" {
+        // Names are filters there: none of its own fits.
+        &[200, 403]
+    } else {
+        &[403, 404]
+    }
 }
 
 /// Numbers are of what the viewer sees.

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn otlp_vitals_raise_alerts_and_verdicts_only_when_they_change() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     for (second, cpu) in [(0, 50.0), (10, 50.0), (20, 97.0), (30, 97.0), (40, 50.0)] {
         world.take(samples(second, &[(3, second, cpu)]));
     }
@@ -26,7 +26,7 @@ fn an_alert_names_its_series() {
         ("latency", MetricKind::ResponseTime, "ms", &[("route", "/slow")]),
         ("latency", MetricKind::ResponseTime, "ms", &[("route", "/fast")]),
     ]);
-    let mut world = World::with(config(), &[all], Held::default());
+    let mut world = World::with(config(), &[all], Contents::default());
     world.take(samples(10, &[(5, 10, 50.0), (6, 10, 97.0), (7, 10, 9_000.0), (8, 10, 1.0)]));
     let of = |world: &World, source: &str| {
         let alert = world.held().alerts.values().find(|a| a.source == source).cloned().unwrap();
@@ -48,7 +48,7 @@ fn an_alert_names_its_series() {
 
 #[test]
 fn an_alert_that_nobody_acknowledges_is_escalated_once() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     for minute in 0..60 {
         world.take(samples(minutes(minute), &[(3, minutes(minute), 85.0)]));
         world.shard.tick(at(minutes(minute)));
@@ -61,7 +61,7 @@ fn an_alert_that_nobody_acknowledges_is_escalated_once() {
 
 #[test]
 fn new_thresholds_hold_from_the_next_value_and_alerts_without_one_are_over() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     assert_eq!(world.take(heartbeat(0, 85.0)).unwrap().alerts.len(), 1);
     let none = EvaluateConfig { thresholds: Vec::new(), ..config() };
     world.shard.reload(Arc::new(none), false);
@@ -75,10 +75,10 @@ fn new_thresholds_hold_from_the_next_value_and_alerts_without_one_are_over() {
 
 #[test]
 fn what_is_open_is_said_again_after_a_restart_and_a_reload() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     world.take(heartbeat(0, 97.0));
     world.checkpoint(true);
-    let durable = world.store.durable.lock().unwrap().clone();
+    let durable = world.store.durable();
     let mut again = World::start(&[describe()], durable);
     assert!(again.told().is_empty());
     again.shard.resume_after_pause(at(10));
@@ -92,9 +92,9 @@ fn what_is_open_is_said_again_after_a_restart_and_a_reload() {
 fn an_alert_that_is_over_is_acknowledged_without_reading_and_the_same_in_a_replay() {
     let mut records = vec![describe(), heartbeat(0, 97.0)];
     records.extend((1..10).map(|n| heartbeat(30 * n, 10.0)));
-    let mut world = World::start(&records, Held::default());
+    let mut world = World::start(&records, Contents::default());
     world.checkpoint(true);
-    let durable = world.store.durable.lock().unwrap().clone();
+    let durable = world.store.durable();
     let alert = world.held().alerts.into_values().find(|alert| alert.resolved.is_some()).unwrap();
     for (by, second) in [("ops", 300), ("dev", 310)] {
         let by = by.to_owned();
@@ -104,7 +104,7 @@ fn an_alert_that_is_over_is_acknowledged_without_reading_and_the_same_in_a_repla
     }
     let expect = Alert { acknowledged: Some(("ops".into(), at(300))), ..alert };
     assert_eq!(world.held().alerts[&expect.id], expect);
-    for kept in [Held::default(), durable, world.held()] {
+    for kept in [Contents::default(), durable, world.held()] {
         assert_eq!(World::start(&records, kept).held().alerts[&expect.id], expect);
     }
 }
