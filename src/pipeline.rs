@@ -27,7 +27,7 @@ use crate::evaluate::host::PluginSet;
 use crate::expose::alerts::Notifier;
 use crate::expose::otlp::Exporter;
 use crate::expose::{Rest, own_metrics};
-use crate::workers::Workers;
+use crate::workers::ServiceWorkers;
 use build::Stages;
 use parking_lot::RwLock;
 use serve::Listeners;
@@ -77,7 +77,7 @@ pub struct Service {
     notifier: Arc<Notifier>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
-    workers: Workers,
+    workers: ServiceWorkers,
 }
 
 impl Service {
@@ -91,9 +91,9 @@ impl Service {
         StartError::all(Self::refusals(&config, data))?;
         auth::make_folder(data).map_err(|source| StartError::Data { path: data.into(), source })?;
         // Ports before the log: a second service on them should fail before it waits for a replay.
-        let listeners = Listeners::bind(&config).await?;
+        let workers = ServiceWorkers::default();
+        let listeners = Listeners::bind(&config, &workers).await?;
         let addresses = listeners.addresses(&config)?;
-        let workers = Workers::default();
         let auth = Arc::new(workers.within(|| Auth::load(&config.auth, data))?);
 
         let stages = Stages::build_on_blocking_thread(&config, data, &workers).await?;
@@ -126,7 +126,7 @@ impl Service {
     }
 
     /// Its threads and tasks. When one of them has died, the service is not ready and should be stopped.
-    pub fn workers(&self) -> &Workers {
+    pub fn workers(&self) -> &ServiceWorkers {
         &self.workers
     }
 

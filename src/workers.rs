@@ -1,6 +1,6 @@
 //! The threads and tasks of a service: one that dies of a panic is noticed, and so ends the service rather than its work alone.
 //!
-//! [`Workers::within`] makes a set of workers that of the current thread; what is started there by [`spawn`] or [`spawn_task`], and
+//! [`ServiceWorkers::within`] makes a set of workers that of the current thread; what is started there by [`spawn`] or [`spawn_task`], and
 //! what those start in turn, belongs to it.
 
 use parking_lot::Mutex;
@@ -14,23 +14,23 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 
 thread_local! {
-    static CURRENT: RefCell<Option<Workers>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<ServiceWorkers>> = const { RefCell::new(None) };
 }
 
 /// The threads and tasks of one service.
 #[derive(Clone)]
-pub struct Workers {
+pub struct ServiceWorkers {
     died: Arc<Mutex<Option<String>>>,
     changed: watch::Sender<bool>,
 }
 
-impl Default for Workers {
+impl Default for ServiceWorkers {
     fn default() -> Self {
         Self { died: Arc::default(), changed: watch::Sender::new(false) }
     }
 }
 
-impl Workers {
+impl ServiceWorkers {
     /// What is started while `f` runs belongs to these workers.
     pub fn within<T>(&self, f: impl FnOnce() -> T) -> T {
         let before = CURRENT.replace(Some(self.clone()));
@@ -69,7 +69,7 @@ fn message(panic: &(dyn Any + Send)) -> String {
 
 /// The workers that the current thread belongs to.
 #[must_use]
-pub fn current() -> Option<Workers> {
+pub fn current() -> Option<ServiceWorkers> {
     CURRENT.with_borrow(Clone::clone)
 }
 
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn a_thread_that_dies_is_noted_and_so_is_one_that_it_started() {
         for is_nested in [false, true] {
-            let workers = Workers::default();
+            let workers = ServiceWorkers::default();
             let good = workers.within(|| spawn("good", || 7)).expect("a thread");
             assert_eq!(good.join().expect("it lives"), 7);
             assert_eq!(workers.death(), None);
@@ -135,7 +135,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_dies_is_noted() {
-        let workers = Workers::default();
+        let workers = ServiceWorkers::default();
         let task = workers.within(|| spawn_task("listener", async { panic!("on purpose") }));
         let task: tokio::task::JoinHandle<()> = task;
         assert!(task.await.is_err());

@@ -61,7 +61,7 @@ pub async fn until_stopped(service: Service, file: Option<&Path>) -> Result<(), 
         stop(service).await;
         return Ok(());
     };
-    // Whoever reads its health sees that it takes nothing more, and why, before it is gone.
+    // A probe sees that the service takes no requests any more, and why, before it is gone.
     tokio::time::sleep(BEFORE_THE_END).await;
     if tokio::time::timeout(LONGEST_STOP, stop(service)).await.is_err() {
         tracing::error!("the service does not stop by itself; what was acknowledged is in the log");

@@ -85,7 +85,7 @@ impl Lane {
         let lane = Self(Arc::default());
         for at in 0..threads.max(1) {
             let shared = lane.0.clone();
-            std::thread::Builder::new().name(format!("{name}-{at}")).spawn(move || shared.work())?;
+            crate::workers::spawn(&format!("{name}-{at}"), move || shared.work())?;
         }
         Ok(lane)
     }

@@ -16,7 +16,7 @@ use crate::log::LogFile;
 use crate::net::ByteBudget;
 use crate::normalize::Normalizer;
 use crate::store;
-use crate::workers::Workers;
+use crate::workers::ServiceWorkers;
 use crossbeam_channel::Sender;
 use parking_lot::RwLock;
 use std::path::Path;
@@ -45,7 +45,7 @@ pub(super) struct Stages {
     pub(super) notifier: Arc<Notifier>,
     pub(super) streams: Arc<Hub>,
     pub(super) shards: Vec<Sender<Delivery>>,
-    pub(super) workers: Workers,
+    pub(super) workers: ServiceWorkers,
 }
 
 impl Stages {
@@ -53,7 +53,7 @@ impl Stages {
     pub(super) async fn build_on_blocking_thread(
         config: &Config,
         data: &Path,
-        workers: &Workers,
+        workers: &ServiceWorkers,
     ) -> Result<Self, StartError> {
         let (config, data, workers) = (config.clone(), data.to_owned(), workers.clone());
         match tokio::task::spawn_blocking(move || workers.within(|| Self::build(&config, &data, &workers))).await {
@@ -64,7 +64,7 @@ impl Stages {
 
     /// Opens and starts every stage but the listeners. Blocks while plugins compile and the log is replayed. Must run inside a
     /// tokio runtime.
-    fn build(config: &Config, data: &Path, workers: &Workers) -> Result<Self, StartError> {
+    fn build(config: &Config, data: &Path, workers: &ServiceWorkers) -> Result<Self, StartError> {
         let log_file = LogFile::open(&data.join("log.db"), &config.log)?;
         let partitions = log_file.partitions();
         let (shards, inputs): (Vec<_>, Vec<_>) = (0..partitions).map(|_| crossbeam_channel::unbounded()).unzip();

@@ -11,7 +11,7 @@ use crate::expose::{self, Rest};
 use crate::net::{ByteBudget, ConnectionLimits, Workers, raise_open_file_limit};
 use crate::receive;
 use crate::store;
-use crate::workers;
+use crate::workers::{self, ServiceWorkers};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -29,7 +29,7 @@ pub(super) struct Listeners {
 
 impl Listeners {
     /// Binds the ports, when the process may open as many files as it can.
-    pub(super) async fn bind(config: &Config) -> Result<Self, StartError> {
+    pub(super) async fn bind(config: &Config, threads: &ServiceWorkers) -> Result<Self, StartError> {
         let streams = config.expose.stream.max_streams;
         let connections = raise_open_file_limit(ConnectionLimits {
             otlp: config.receive.max_connections,
@@ -43,7 +43,7 @@ impl Listeners {
             http: listen("receive.http", &config.receive.http).await?,
             rest: listen("expose.rest", &config.expose.rest).await?,
             connections,
-            workers: Workers::start().map_err(StartError::Workers)?,
+            workers: threads.within(Workers::start).map_err(StartError::Workers)?,
         })
     }
 

@@ -231,7 +231,7 @@ fn who_takes_more_cpu_than_its_budget_is_skipped_and_then_quarantined() {
     let info = stage.info();
     let error = info.last_error.clone().expect("an error");
     assert!(error.contains("of a CPU, its budget is 5 %"), "{error}");
-    assert!(info.skipped_rows > 0 && info.cpu_seconds > 0.05 && info.failures == 3, "{info:?}");
+    assert!(info.skipped_rows > 0 && info.cpu_seconds > 0.05 && info.failures == 2, "{info:?}");
     let others: Vec<_> = stage.set.list().into_iter().filter(|plugin| plugin.name != "burn").collect();
     assert!(others.iter().all(|plugin| (plugin.failures, plugin.skipped_rows) == (0, 0)), "{others:?}");
     let calls = |name: &str| stage.set.list().iter().find(|plugin| plugin.name == name).map(|plugin| plugin.calls);

@@ -8,6 +8,9 @@ use std::time::Duration;
 /// What each call may take without being counted: entering a plugin costs so much on a slow machine.
 const FREE_PER_CALL: Duration = Duration::from_micros(100);
 
+/// The part of its budget that a plugin has while it is on probation after a quarantine.
+const ON_PROBATION: f64 = 0.25;
+
 thread_local! {
     /// What all instances on this thread used. Each evaluation thread has its own, as it has its own instances.
     static ALL: RefCell<CpuWindow> = RefCell::new(CpuWindow::default());
@@ -46,12 +49,13 @@ impl CpuBudget {
     }
 
     /// Whether the plugin may be called now. Over the budget of all, those wait that have more than their fair part of it.
-    pub(super) fn check(&mut self, limits: &PluginLimits, now: Moment) -> Allowed {
+    pub(super) fn check(&mut self, limits: &PluginLimits, now: Moment, is_on_probation: bool) -> Allowed {
         let window = Duration::from_millis(limits.cpu_window_ms);
         let share = self.own.share(now, window) * 100.0;
         let all = ALL.with_borrow_mut(|all| all.share(now, window)) * 100.0;
         let fair = limits.total_cpu_percent / f64::from(INSTANCES.get().max(1));
-        let exceeded = share > limits.cpu_percent || (all > limits.total_cpu_percent && share > fair);
+        let most = if is_on_probation { limits.cpu_percent * ON_PROBATION } else { limits.cpu_percent };
+        let exceeded = share > most || (all > limits.total_cpu_percent && share > fair);
         match (std::mem::replace(&mut self.is_exceeded, exceeded), exceeded) {
             (_, false) => Allowed::Yes,
             (true, true) => Allowed::StillExceeded,
@@ -89,7 +93,7 @@ mod tests {
             for turn in 0..600 {
                 let now = Moment { machine: begin + Duration::from_millis(turn * 100), arrival: UnixNanos(0) };
                 for ((budget, got), &millis) in plugins.iter_mut().zip(&wanted) {
-                    if budget.check(&limits, now) == Allowed::Yes {
+                    if budget.check(&limits, now, false) == Allowed::Yes {
                         *got += 1;
                         budget.spend(Duration::from_millis(millis), rows, &limits, now);
                     }
@@ -122,10 +126,12 @@ mod tests {
         let begin = Instant::now();
         let at = |millis| Moment { machine: begin + Duration::from_millis(millis), arrival: UnixNanos(0) };
         let mut budget = CpuBudget::new();
-        assert_eq!(budget.check(&limits, at(0)), Allowed::Yes);
+        assert_eq!(budget.check(&limits, at(0), false), Allowed::Yes);
         budget.spend(Duration::from_millis(400), 0, &limits, at(0));
-        assert_eq!(budget.check(&limits, at(10)), Allowed::ExceededNow(39));
-        assert_eq!(budget.check(&limits, at(20)), Allowed::StillExceeded);
-        assert_eq!(budget.check(&limits, at(1_000)), Allowed::Yes);
+        assert_eq!(budget.check(&limits, at(10), false), Allowed::ExceededNow(39));
+        assert_eq!(budget.check(&limits, at(20), false), Allowed::StillExceeded);
+        assert_eq!(budget.check(&limits, at(1_000), false), Allowed::Yes);
+        // On probation a quarter of it is too much.
+        assert!(matches!(budget.check(&limits, at(1_001), true), Allowed::ExceededNow(_)));
     }
 }

@@ -129,12 +129,19 @@ impl PluginInstance {
 
     /// Whether the plugin is within its budget of CPU. Going over it is a failure, but does not end the instance.
     fn is_within_budget(&mut self, tenant: &TenantId, now: Moment) -> bool {
-        match self.budget.check(&self.limits, now) {
+        match self.budget.check(&self.limits, now, self.turns.is_on_probation()) {
             Allowed::Yes => return true,
             Allowed::StillExceeded => {}
             Allowed::ExceededNow(percent) => {
                 let (budget, total) = (self.limits.cpu_percent, self.limits.total_cpu_percent);
-                self.lost_a_turn(tenant, &Failure::CpuBudget { percent, budget, total });
+                let failure = Failure::CpuBudget { percent, budget, total };
+                if self.turns.is_on_probation() || self.turns.has_lost_any(&self.limits) {
+                    // Each further call would hold up everybody on this thread.
+                    let quarantine = self.turns.start_quarantine(&self.limits, Instant::now());
+                    self.count_failure(tenant, &failure, Some(quarantine));
+                } else {
+                    self.lost_a_turn(tenant, &failure);
+                }
             }
         }
         false

@@ -33,6 +33,16 @@ impl TurnHistory {
         self.lost & 1 == 1 || self.quarantine.is_some_and(|quarantine| quarantine.good_turns == 0)
     }
 
+    /// Whether the plugin was quarantined and has not proved itself since.
+    pub(super) fn is_on_probation(&self) -> bool {
+        self.quarantine.is_some()
+    }
+
+    /// Whether any of the turns that are looked at was lost.
+    pub(super) fn has_lost_any(&self, limits: &PluginLimits) -> bool {
+        self.lost & (u64::MAX >> (MOST_TURNS - turns(limits))) != 0
+    }
+
     /// A turn went well. A plugin on probation is trusted again after as many good turns as are looked at.
     pub(super) fn succeeded(&mut self, limits: &PluginLimits) {
         self.lost <<= 1;
