@@ -14,11 +14,13 @@
 //! - [`availability`]: from evidence of life to sessions and outages
 //! - [`live_agents`]: what is known of each agent right now
 //! - [`caller`]: who asks, and what they may touch
+//! - [`alert_command`]: what a person does to an alert
 //! - [`measurements`]: the table of an agent's measurements, and what is made of it
 //! - [`measurement_role`]: which series make up an agent's measurements
 //! - [`time`] converts durations
 //! - [`log`], [`store`]: the contracts of the log and of the store, as traits
 
+pub mod alert_command;
 pub mod attributes;
 pub mod availability;
 pub mod caller;

@@ -1,5 +1,6 @@
 //! What the log keeps and evaluation consumes.
 
+use crate::alert_command::AlertCommand;
 use crate::columns::{Columns, Starts};
 use crate::ids::{AgentId, Position, SeriesId, TenantId, UnixNanos};
 use crate::live_agents::LiveAgent;
@@ -38,16 +39,7 @@ pub enum Record {
         at: UnixNanos,
     },
     /// What a person did to an alert by REST.
-    Acknowledge {
-        /// The alert's id.
-        alert: String,
-        /// Its agent.
-        agent: AgentId,
-        /// The token's subject.
-        by: String,
-        /// When.
-        at: UnixNanos,
-    },
+    Alert(AlertCommand),
 }
 
 /// Samples of one tenant.
@@ -106,6 +98,8 @@ pub struct Outcome {
     pub outliers: Vec<OutlierVerdict>,
     /// Alerts of thresholds that this record raised.
     pub alerts: Vec<Alert>,
+    /// The alert as it is after a person's action on it; `None` when evaluation does not hold it any more.
+    pub alert: Option<Alert>,
     /// Thresholds breached by this record's own rows.
     pub breaches: Vec<Breach>,
     /// When the next evidence of life is expected.

@@ -1,11 +1,15 @@
 //! The contract of the store. Each implementation passes one conformance suite.
 
+use crate::alert_command::AlertCommand;
 use crate::availability::Interval;
 use crate::columns::Columns;
 use crate::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use crate::live_agents::StandingChange;
+use crate::rules::alerts::type_of;
 use crate::series::{AgentDesc, SeriesDesc};
-use crate::verdict::{Alert, Notice, Verdict};
+use crate::verdict::{Alert, AlertSeries, Notice, Severity, Verdict, VerdictBody};
+use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Why the store did not answer.
@@ -23,26 +27,6 @@ pub enum StoreError {
         /// Most points in one answer.
         limit: usize,
     },
-}
-
-/// A person has seen an alert.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Acknowledgement {
-    /// The alert's id.
-    pub alert: String,
-    /// The token's subject.
-    pub by: String,
-    /// When.
-    pub at: UnixNanos,
-}
-
-impl Acknowledgement {
-    /// Marks `alert`, unless someone acknowledged it before; whether that changed it.
-    pub fn apply(&self, alert: &mut Alert) -> bool {
-        let is_first = alert.acknowledged.is_none();
-        alert.acknowledged.get_or_insert_with(|| (self.by.clone(), self.at));
-        is_first
-    }
 }
 
 /// A maintenance window over a part of the past that only the store remembers.
@@ -71,9 +55,9 @@ pub struct EvaluationOutput {
     pub intervals: Vec<(AgentId, Interval)>,
     /// Alerts, new or changed; the key is the id.
     pub alerts: Vec<Alert>,
-    /// Acknowledgements of alerts that evaluation no longer holds. The store marks each alert that it has and that
-    /// nobody acknowledged before, and ignores other ids.
-    pub acknowledged: Vec<Acknowledgement>,
+    /// Actions of people on alerts that evaluation no longer holds. The store applies each, in order, to the alert if it has
+    /// it ([`AlertCommand::apply`]), and ignores other ids.
+    pub alert_commands: Vec<AlertCommand>,
     /// Maintenance of agents that evaluation no longer follows. The store applies [`planned_over`] to the agent's
     /// intervals.
     ///
@@ -154,8 +138,80 @@ pub struct VerdictQuery {
     pub start: UnixNanos,
     /// To here, exclusive.
     pub end: UnixNanos,
+    /// Only by this plugin; `None` is all.
+    pub plugin: Option<String>,
+    /// Only outliers of these series; `None` is all verdicts.
+    pub series: Option<HashSet<SeriesId>>,
+    /// Only those behind this one.
+    pub after: Option<VerdictKey>,
     /// At most so many.
     pub limit: usize,
+}
+
+/// What tells verdicts apart, in the order in which they are listed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VerdictKey {
+    /// The time of the data judged, the newest first.
+    pub time: Reverse<UnixNanos>,
+    /// The agent.
+    pub agent: AgentId,
+    /// `health`, `outlier` or `sla`.
+    pub kind: String,
+    /// The plugin's name.
+    pub plugin: String,
+    /// The series of an outlier.
+    pub series: Option<SeriesId>,
+}
+
+impl VerdictKey {
+    /// The key of `verdict`.
+    #[must_use]
+    pub fn of(verdict: &Verdict) -> Self {
+        let series = match &verdict.body {
+            VerdictBody::Outlier(outlier) => Some(outlier.series),
+            VerdictBody::Health(_) | VerdictBody::Sla(_) => None,
+        };
+        Self {
+            time: Reverse(verdict.time),
+            agent: verdict.agent,
+            kind: verdict.body.kind().to_owned(),
+            plugin: verdict.evidence.plugin.clone(),
+            series,
+        }
+    }
+}
+
+impl VerdictQuery {
+    /// All of a tenant.
+    #[must_use]
+    pub fn of(tenant: TenantId) -> Self {
+        let (start, end) = (UnixNanos(i64::MIN), UnixNanos(i64::MAX));
+        Self {
+            tenant,
+            agents: None,
+            kind: None,
+            start,
+            end,
+            plugin: None,
+            series: None,
+            after: None,
+            limit: usize::MAX,
+        }
+    }
+
+    /// Whether this verdict of the tenant's wanted agents is asked for.
+    #[must_use]
+    pub fn fits(&self, verdict: &Verdict) -> bool {
+        let is_of = |series: &HashSet<SeriesId>| match &verdict.body {
+            VerdictBody::Outlier(outlier) => series.contains(&outlier.series),
+            VerdictBody::Health(_) | VerdictBody::Sla(_) => false,
+        };
+        (self.start..self.end).contains(&verdict.time)
+            && self.kind.is_none_or(|kind| kind == verdict.body.kind())
+            && self.plugin.as_ref().is_none_or(|plugin| *plugin == verdict.evidence.plugin)
+            && self.series.as_ref().is_none_or(is_of)
+            && self.after.as_ref().is_none_or(|after| VerdictKey::of(verdict) > *after)
+    }
 }
 
 /// A question for alerts, newest first.
@@ -171,8 +227,76 @@ pub struct AlertQuery {
     pub start: UnixNanos,
     /// Begun before.
     pub end: UnixNanos,
+    /// Only those that are acknowledged, or only those that are not; `None` is all.
+    pub acknowledged: Option<bool>,
+    /// Only those at least so severe.
+    pub severity: Option<Severity>,
+    /// Only of this type: see [`type_of`].
+    pub alert_type: Option<String>,
+    /// Only those that a value of this metric raised.
+    pub metric: Option<String>,
+    /// Only those that a value of this series raised; its agent is among `agents`.
+    pub series: Option<AlertSeries>,
+    /// Only those behind this one.
+    pub after: Option<AlertKey>,
     /// At most so many.
     pub limit: usize,
+}
+
+/// What tells alerts apart, in the order in which they are listed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AlertKey {
+    /// When it began, the newest first.
+    pub started: Reverse<UnixNanos>,
+    /// Its id.
+    pub id: String,
+}
+
+impl AlertKey {
+    /// The key of `alert`.
+    #[must_use]
+    pub fn of(alert: &Alert) -> Self {
+        Self { started: Reverse(alert.started), id: alert.id.clone() }
+    }
+}
+
+impl AlertQuery {
+    /// All of a tenant.
+    #[must_use]
+    pub fn of(tenant: TenantId) -> Self {
+        Self {
+            tenant,
+            agents: None,
+            resolved: None,
+            start: UnixNanos(i64::MIN),
+            end: UnixNanos(i64::MAX),
+            acknowledged: None,
+            severity: None,
+            alert_type: None,
+            metric: None,
+            series: None,
+            after: None,
+            limit: usize::MAX,
+        }
+    }
+
+    /// Whether this alert of the tenant's wanted agents is asked for.
+    #[must_use]
+    pub fn fits(&self, alert: &Alert) -> bool {
+        // An alert names the attributes that the series behind its value have in common.
+        let is_of = |wanted: &AlertSeries, series: &AlertSeries| {
+            series.metric == wanted.metric && series.attributes.iter().all(|pair| wanted.attributes.contains(pair))
+        };
+        let series = alert.series.as_ref();
+        (self.start..self.end).contains(&alert.started)
+            && self.resolved.is_none_or(|resolved| resolved == alert.resolved.is_some())
+            && self.acknowledged.is_none_or(|acknowledged| acknowledged == alert.acknowledged.is_some())
+            && self.severity.is_none_or(|least| alert.severity >= least)
+            && self.alert_type.as_ref().is_none_or(|wanted| wanted == type_of(&alert.source))
+            && self.metric.as_ref().is_none_or(|metric| series.is_some_and(|series| series.metric == *metric))
+            && self.series.as_ref().is_none_or(|wanted| series.is_some_and(|series| is_of(wanted, series)))
+            && self.after.as_ref().is_none_or(|after| AlertKey::of(alert) > *after)
+    }
 }
 
 /// What the store holds.

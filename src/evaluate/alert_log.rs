@@ -2,7 +2,8 @@
 
 use crate::clock::rfc3339_seconds;
 use std::collections::HashSet;
-use vitals_core::ids::{AgentId, UnixNanos};
+use vitals_core::alert_command::{AlertAction, AlertCommand};
+use vitals_core::ids::UnixNanos;
 use vitals_core::registry::Registry;
 use vitals_core::rules::alerts::type_of;
 use vitals_core::series::AgentDesc;
@@ -52,11 +53,19 @@ impl AlertLog {
     }
 }
 
-/// Says that a person has seen an alert.
-pub(super) fn acknowledged(alert: &str, by: &str, agent: AgentId, registry: &Registry) {
-    let desc = registry.agent(agent);
+/// Says what a person did to an alert.
+pub(super) fn commanded(command: &AlertCommand, registry: &Registry) {
+    let desc = registry.agent(command.agent);
     let agent = desc.as_deref().map_or("", |desc| desc.key.as_str());
-    tracing::info!(alert, agent, by, "an alert was acknowledged");
+    let AlertCommand { alert, by, action, comment, .. } = command;
+    let why = comment.as_deref().unwrap_or_default();
+    match action {
+        AlertAction::Silence { until } => {
+            let until = rfc3339_seconds(*until);
+            tracing::info!(alert, agent, by, why, until, "an alert was silenced");
+        }
+        other => tracing::info!(alert, agent, by, why, "an alert was {}", other.done()),
+    }
 }
 
 /// Says that a maintenance window was set.

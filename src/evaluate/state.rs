@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use vitals_core::ids::{AgentId, TenantId, UnixNanos};
 
 /// Goes up with every change of the types below.
-const FORMAT: u8 = 5;
+const FORMAT: u8 = 6;
 
 /// The plugins' state, with what decides which rows they are shown next.
 #[derive(Serialize, Deserialize, Default)]

@@ -8,6 +8,7 @@ use super::tenant_plugins::{AgentView, Derived, DerivedSeries, Findings, SlaView
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use vitals_core::alert_command::{AlertAction, AlertCommand};
 use vitals_core::availability::{Interval, State, merged, planned_over};
 use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
@@ -314,6 +315,12 @@ fn started(received: i64, rows: &[(u32, i64, i64, f64)]) -> Record {
         record.starts.note(row, if start == NO_START { UnixNanos(0) } else { at(start) });
     }
     Record::Samples(record)
+}
+
+/// What a person does to an alert.
+fn on_alert(alert: &Alert, action: AlertAction, by: &str, second: i64) -> Record {
+    let (by, comment) = (by.to_owned(), None);
+    Record::Alert(AlertCommand { alert: alert.id.clone(), agent: alert.agent, action, by, at: at(second), comment })
 }
 
 /// A maintenance window of the agent that sends heartbeats.

@@ -10,7 +10,7 @@ use vitals_core::store::StoreError;
 use vitals_core::verdict::{Evidence, VerdictBody};
 
 /// The layout of the file; another number is refused.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 /// A block takes 10 to 40 KB.
 const PAGE_BYTES: u32 = 16 * 1024;
 /// Pages in the write-ahead file before it is copied back (64 MiB).

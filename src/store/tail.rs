@@ -3,11 +3,12 @@
 use hashbrown::HashMap;
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
+use vitals_core::alert_command::AlertCommand;
 use vitals_core::availability::Interval;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, UnixNanos};
 use vitals_core::series::{AgentDesc, SeriesDesc};
-use vitals_core::store::{Acknowledgement, EvaluationOutput, PastMaintenance};
+use vitals_core::store::{EvaluationOutput, PastMaintenance};
 use vitals_core::verdict::{Alert, Verdict};
 
 /// All that was written to a partition between two seals.
@@ -20,8 +21,8 @@ pub(super) struct Tail {
     pub(super) verdicts: Vec<Verdict>,
     pub(super) intervals: HashMap<(AgentId, UnixNanos), Interval>,
     pub(super) alerts: HashMap<String, Alert>,
-    /// By alert, the first of each. Applied to what the tails and the file say together.
-    pub(super) acknowledged: HashMap<String, Acknowledgement>,
+    /// In their order. Applied to what the tails and the file say together.
+    pub(super) alert_commands: Vec<AlertCommand>,
     /// Applied to what the tails and the file say together.
     pub(super) maintenance: Vec<PastMaintenance>,
 }
@@ -35,7 +36,7 @@ impl Tail {
             verdicts,
             intervals,
             alerts,
-            acknowledged,
+            alert_commands,
             maintenance,
             notices: _,
             standings: _,
@@ -47,9 +48,7 @@ impl Tail {
         self.verdicts.extend(verdicts);
         self.intervals.extend(intervals.into_iter().map(|(agent, interval)| ((agent, interval.start), interval)));
         self.alerts.extend(alerts.into_iter().map(|alert| (alert.id.clone(), alert)));
-        for one in acknowledged {
-            self.acknowledged.entry(one.alert.clone()).or_insert(one);
-        }
+        self.alert_commands.extend(alert_commands);
         self.maintenance.extend(maintenance);
     }
 

@@ -141,7 +141,7 @@ impl Writer {
         for verdict in &tail.verdicts {
             verdicts += write_verdict(&transaction, tenants, evidence, verdict)?;
         }
-        // In this order: maintenance and acknowledgements change what is stored, this tail's own part included.
+        // In this order: maintenance and what people did to alerts change what is stored, this tail's own part included.
         let mark = outbox.then_some(*next_seq);
         for ((agent, _), interval) in &tail.intervals {
             write_interval(&transaction, *agent, interval, mark)?;
@@ -155,7 +155,7 @@ impl Writer {
         for alert in tail.alerts.values() {
             write_alert(&transaction, tenants, alert, mark)?;
         }
-        for one in tail.acknowledged.values() {
+        for one in &tail.alert_commands {
             if let Some(mut alert) = stored_alert(&transaction, &one.alert)?
                 && one.apply(&mut alert)
             {

@@ -161,12 +161,49 @@ struct Route {
 
 impl Route {
     fn writes(&self) -> bool {
-        ["heartbeat", "system_metrics", "batch", "maintenance", "acknowledge"].contains(&self.id.as_str())
+        ["heartbeat", "system_metrics", "batch", "maintenance"].contains(&self.id.as_str()) || self.is_of_alert()
+    }
+
+    /// Whether it is about one alert.
+    fn is_of_alert(&self) -> bool {
+        self.path.contains("/alerts/{id}/")
     }
 
     /// Whether it makes what it speaks of: asked by another tenant, that is something of its own.
     fn makes(&self) -> bool {
         ["heartbeat", "system_metrics", "batch"].contains(&self.id.as_str())
+    }
+
+    /// With what it may be answered when `viewer` asks about `agent`.
+    fn expected(&self, viewer: &Viewer, agent: &Agent, named: bool) -> &'static [u16] {
+        let scope = if self.writes() { "telemetry:write" } else { "telemetry:read" };
+        if !viewer.may(scope) {
+            &[403]
+        } else if self.id == "ws" {
+            // It asks for no WebSocket.
+            &[426]
+        } else if self.id == "stream" {
+            // Agents are a filter there: of none there is nothing to hear.
+            &[200]
+        } else if self.id == "silence_alert" && viewer.sees(agent) {
+            // Another viewer may have closed it.
+            &[200, 409]
+        } else if !named || viewer.sees(agent) {
+            &[200, 201, 202]
+        } else if self.id == "batch" {
+            // Each of its items fails for itself.
+            &[202]
+        } else if self.id == "samples" || self.is_of_alert() {
+            // What has no name but a number of ours is not there.
+            &[404]
+        } else if viewer.tenant == agent.tenant {
+            &[403]
+        } else if self.id == "dashboard" {
+            // Names are filters there: none of its own fits.
+            &[200, 403]
+        } else {
+            &[403, 404]
+        }
     }
 
     /// The ways to ask it about `agent`, each with whether the agent is named.
@@ -307,31 +344,7 @@ async fn nothing_leaks_through_any_route() {
                         assert_eq!(status, 200, "{place}");
                         continue;
                     }
-                    let scope = if route.writes() { "telemetry:write" } else { "telemetry:read" };
-                    let expect: &[u16] = if !viewer.may(scope) {
-                        &[403]
-                    } else if route.id == "ws" {
-                        // It asks for no WebSocket.
-                        &[426]
-                    } else if route.id == "stream" {
-                        // Agents are a filter there: of none there is nothing to hear.
-                        &[200]
-                    } else if !named || viewer.sees(agent) {
-                        &[200, 201, 202]
-                    } else if route.id == "batch" {
-                        // Each of its items fails for itself.
-                        &[202]
-                    } else if ["samples", "acknowledge"].contains(&route.id.as_str()) {
-                        // What has no name but a number of ours is not there.
-                        &[404]
-                    } else if viewer.tenant == agent.tenant {
-                        &[403]
-                    } else if route.id == "dashboard" {
-                        // Names are filters there: none of its own fits.
-                        &[200, 403]
-                    } else {
-                        &[403, 404]
-                    };
+                    let expect = route.expected(viewer, agent, named);
                     assert!(expect.contains(&status), "{place} about {}: {status} {answer}", agent.id);
                     if route.id == "batch" && status == 202 && !viewer.sees(agent) {
                         assert_eq!(answer["processed_heartbeats"], 0, "{place}");

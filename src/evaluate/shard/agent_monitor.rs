@@ -1,15 +1,16 @@
-//! Follows the agents of a shard: evidence of life, silence, maintenance and acknowledgements.
+//! Follows the agents of a shard: evidence of life, silence, maintenance and what people do to alerts.
 
 use super::maintenance_plan::MaintenancePlan;
 use super::shared::Shared;
 use crate::evaluate::agents::{Agent, Agents, PlannedWindow};
 use crate::evaluate::config::EvaluateConfig;
+use vitals_core::alert_command::AlertCommand;
 use vitals_core::availability::{Beat, Interval};
 use vitals_core::ids::{AgentId, TenantId, UnixNanos};
 use vitals_core::live_agents::Liveness;
 use vitals_core::registry::Registry;
 use vitals_core::store::PastMaintenance;
-use vitals_core::verdict::AgentHealth;
+use vitals_core::verdict::{AgentHealth, Alert};
 
 /// The agents of a shard, with the configured maintenance windows that apply to them.
 pub(super) struct AgentMonitor {
@@ -185,15 +186,9 @@ impl AgentMonitor {
         self.plan_window(index, PlannedWindow { start, end, configured: false }, shared);
     }
 
-    /// Takes a person's acknowledgement (alert, subject, time); whether the alert is open.
-    pub(super) fn acknowledge(
-        &mut self,
-        agent: AgentId,
-        acknowledgement: (&str, &str, UnixNanos),
-        shared: &mut Shared,
-    ) -> bool {
+    /// Does what a person wants to an alert; the alert after it, or `None` when it is not open.
+    pub(super) fn command(&mut self, command: &AlertCommand, shared: &mut Shared) -> Option<Alert> {
         let now = shared.now();
-        let agent = self.agents.get_mut(agent);
-        agent.is_some_and(|agent| agent.acknowledge(acknowledgement, now, &shared.config, &mut shared.out))
+        self.agents.get_mut(command.agent)?.command(command, now, &shared.config, &mut shared.out)
     }
 }

@@ -48,6 +48,7 @@ use sla::SlaSchedule;
 use std::mem;
 use std::sync::Arc;
 use tenants::{ShardTenant, Tenants};
+use vitals_core::alert_command::AlertCommand;
 use vitals_core::availability::Beat;
 use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
@@ -55,8 +56,8 @@ use vitals_core::live_agents::LiveAgents;
 use vitals_core::record::{Delivery, Heartbeat, Outcome, Record, Samples, Ticket};
 use vitals_core::registry::Registry;
 use vitals_core::rules::seasonal;
-use vitals_core::store::{Acknowledgement, Checkpoint, EvaluationOutput, Store};
-use vitals_core::verdict::{Event, OutlierVerdict, Verdict, VerdictBody};
+use vitals_core::store::{Checkpoint, EvaluationOutput, Store};
+use vitals_core::verdict::{Alert, Event, OutlierVerdict, Verdict, VerdictBody};
 
 /// Makes the plugins of a tenant.
 pub type PluginFactory = Arc<dyn Fn(&TenantId) -> Box<dyn TenantPlugins> + Send + Sync>;
@@ -158,12 +159,12 @@ impl Shard {
                 Record::Maintenance { agent, start, end, by, at } => {
                     self.apply_scores(&mut progress);
                     self.set_maintenance(agent, (start, end), &by, at);
-                    progress.confirm_later(reply);
+                    progress.confirm_later(reply, Outcome::default());
                 }
-                Record::Acknowledge { alert, agent, by, at } => {
+                Record::Alert(command) => {
                     self.apply_scores(&mut progress);
-                    self.acknowledge(&alert, agent, &by, at);
-                    progress.confirm_later(reply);
+                    let alert = self.command(command);
+                    progress.confirm_later(reply, Outcome { alert, ..Outcome::default() });
                 }
             }
         }
@@ -284,16 +285,18 @@ impl Shard {
         self.agents.set_window((agent, &desc.tenant), window, set, &mut self.shared);
     }
 
-    fn acknowledge(&mut self, alert: &str, agent: AgentId, by: &str, at: UnixNanos) {
-        let is_open = self.agents.acknowledge(agent, (alert, by, at), &mut self.shared);
+    /// Does what a person wants to an alert; the alert after it, if it is open.
+    fn command(&mut self, command: AlertCommand) -> Option<Alert> {
+        let alert = self.agents.command(&command, &mut self.shared);
         if self.shared.is_rebuilding {
-            return;
+            return alert;
         }
-        alert_log::acknowledged(alert, by, agent, &self.shared.registry);
-        if !is_open {
+        alert_log::commanded(&command, &self.shared.registry);
+        if alert.is_none() {
             // It is over already: only the store knows it.
-            self.shared.out.acknowledged.push(Acknowledgement { alert: alert.to_owned(), by: by.to_owned(), at });
+            self.shared.out.alert_commands.push(command);
         }
+        alert
     }
 
     /// Calls the scorers about everything that waits for them, and applies their answers in order of the records.

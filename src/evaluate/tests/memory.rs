@@ -60,7 +60,7 @@ impl Store for MemoryStore {
             let changes = planned_over(&known, window.start, window.end);
             held.intervals.extend(changes.into_iter().map(|i| ((window.agent, i.start), i)));
         }
-        for one in output.acknowledged {
+        for one in output.alert_commands {
             held.alerts.get_mut(&one.alert).map(|alert| one.apply(alert));
         }
     }

@@ -214,12 +214,10 @@ impl Availability {
 /// The last report of an SLA evaluator that was kept.
 fn last_report(rest: &Rest, agent: &AgentDesc) -> Result<Option<SlaVerdict>, StoreError> {
     let query = VerdictQuery {
-        tenant: agent.tenant.clone(),
         agents: Some(vec![agent.id]),
         kind: Some("sla"),
-        start: UnixNanos(i64::MIN),
-        end: UnixNanos(i64::MAX),
         limit: 1,
+        ..VerdictQuery::of(agent.tenant.clone())
     };
     let last = rest.store.verdicts(&query)?.into_iter().next();
     Ok(last.and_then(|verdict| if let VerdictBody::Sla(report) = verdict.body { Some(report) } else { None }))

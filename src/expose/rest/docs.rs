@@ -164,9 +164,11 @@ fn name_the_alert(document: &mut Value) {
     let Some(started) = started.and_then(Time::parse) else { return };
     let source = alerts::source_of(MetricKind::CpuUsage);
     let id = alerts::id_of(&"default".into(), &source, AgentId(0), None, started.0);
-    let acknowledge = &mut document["paths"]["/api/v1/telemetry/alerts/{id}/acknowledge"]["post"];
-    if let Some(parameter) = acknowledge["parameters"].get_mut(0) {
-        parameter["example"] = id.into();
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    for (_, path) in paths.filter(|(path, _)| path.starts_with("/api/v1/telemetry/alerts/{id}/")) {
+        if let Some(parameter) = path["post"]["parameters"].get_mut(0) {
+            parameter["example"] = id.as_str().into();
+        }
     }
 }
 

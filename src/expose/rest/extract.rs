@@ -24,6 +24,9 @@ pub struct Reader(pub Caller);
 /// A caller with `telemetry:write`.
 pub struct Writer(pub Caller);
 
+/// A caller with `telemetry:operate`.
+pub struct Operator(pub Caller);
+
 fn caller(rest: &Rest, headers: &HeaderMap, scope: Scope) -> Result<Caller, ApiError> {
     let header = match headers.get(header::AUTHORIZATION) {
         None => None,
@@ -48,6 +51,16 @@ impl FromRequestParts<Arc<Rest>> for Writer {
 
     async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
         let caller = caller(rest, &parts.headers, Scope::Write)?;
+        parameters(parts)?;
+        Ok(Self(caller))
+    }
+}
+
+impl FromRequestParts<Arc<Rest>> for Operator {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
+        let caller = caller(rest, &parts.headers, Scope::Operate)?;
         parameters(parts)?;
         Ok(Self(caller))
     }
@@ -123,6 +136,12 @@ impl FromRequestParts<Arc<Rest>> for Query {
 }
 
 impl Query {
+    /// These parameters.
+    #[cfg(test)]
+    pub fn of(pairs: &[(&str, &str)]) -> Self {
+        Self(pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
     /// The text of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())

@@ -18,6 +18,7 @@ mod component_uptime;
 mod components;
 mod contract;
 pub(super) mod current_health;
+mod cursor;
 pub mod docs;
 pub mod error;
 mod extract;

@@ -2,6 +2,7 @@
 //! tenants, validation at its bounds.
 
 mod agent;
+mod alerts;
 mod answers;
 mod availability;
 mod components;

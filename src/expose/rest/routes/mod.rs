@@ -3,9 +3,9 @@
 //! A new route is a file here with a `ROUTE`, and a line in [`ROUTES`]. Path, parameters, schemas, checks, label in the
 //! metrics and examples all come from the `utoipa` attributes and the types in that file.
 
-mod acknowledge;
 mod agent;
 mod agents;
+mod alert_actions;
 mod alerts;
 mod batch;
 mod dashboard;
@@ -56,7 +56,11 @@ pub const ROUTES: &[Route] = &[
     samples::ROUTE,
     verdicts::ROUTE,
     alerts::ROUTE,
-    acknowledge::ROUTE,
+    alert_actions::ACKNOWLEDGE,
+    alert_actions::UNACKNOWLEDGE,
+    alert_actions::SILENCE_ROUTE,
+    alert_actions::UNSILENCE,
+    alert_actions::CLOSE,
     maintenance::ROUTE,
     plugins::ROUTE,
     stream::ROUTE,

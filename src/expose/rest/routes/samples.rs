@@ -13,7 +13,6 @@ use axum::routing::get;
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::{OpenApi, ToSchema};
-use vitals_core::ids::SeriesId;
 use vitals_core::store::{Aggregation, SampleQuery};
 
 const DEFAULT_POINTS: u32 = 10_000;
@@ -67,13 +66,7 @@ pub async fn samples(
     PathVariable(id): PathVariable,
     query: Query,
 ) -> Result<Json<SampleList>, ApiError> {
-    let missing = || ApiError::not_found(format!("there is no series {id}"));
-    let series = id.parse().ok().and_then(|id| rest.registry.series(SeriesId(id))).ok_or_else(missing)?;
-    let owner = rest.registry.agent(series.agent).ok_or_else(missing)?;
-    // A number says nothing of whose it is, and the answer must not either.
-    if owner.tenant != caller.tenant || !caller.may_touch(&owner.key) {
-        return Err(missing());
-    }
+    let series = rest.series(&caller, &id)?;
     let mut problems = Vec::new();
     let (start, end) = parameter_range(&query, rest.now(), HOUR, &mut problems);
     let limit = query.whole("limit", 1..=MOST_POINTS, &mut problems).unwrap_or(DEFAULT_POINTS);

@@ -6,14 +6,15 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::ThreadId;
+use vitals_core::alert_command::{AlertCommand, Handling};
 use vitals_core::availability::Interval;
 use vitals_core::ids::{AgentId, Partition, Position, TenantId, UnixNanos};
 use vitals_core::live_agents::{LiveAgent, LiveAgents, Liveness};
 use vitals_core::record::{Heartbeat, Outcome, Record};
 use vitals_core::rules::health::{HealthConfig, score};
 use vitals_core::store::{
-    Aggregation, AlertQuery, Catalogue, Checkpoint, EvaluationOutput, SampleQuery, Store, StoreError, StoreStats,
-    VerdictQuery,
+    Aggregation, AlertKey, AlertQuery, Catalogue, Checkpoint, EvaluationOutput, SampleQuery, Store, StoreError,
+    StoreStats, VerdictKey, VerdictQuery,
 };
 use vitals_core::verdict::{Alert, Evidence, OutlierVerdict, Severity, Verdict, VerdictBody};
 
@@ -84,10 +85,9 @@ impl Store for ListStore {
         found.retain(|one| {
             one.tenant == query.tenant
                 && query.agents.as_ref().is_none_or(|agents| agents.contains(&one.agent))
-                && query.kind.is_none_or(|kind| one.body.kind() == kind)
-                && (query.start..query.end).contains(&one.time)
+                && query.fits(one)
         });
-        found.sort_by_key(|one| std::cmp::Reverse(one.time));
+        found.sort_by_key(VerdictKey::of);
         found.truncate(query.limit);
         Ok(found)
     }
@@ -105,9 +105,9 @@ impl Store for ListStore {
         found.retain(|one| {
             one.tenant == query.tenant
                 && query.agents.as_ref().is_none_or(|agents| agents.contains(&one.agent))
-                && query.resolved.is_none_or(|resolved| resolved == one.resolved.is_some())
-                && (query.start..query.end).contains(&one.started)
+                && query.fits(one)
         });
+        found.sort_by_key(AlertKey::of);
         found.truncate(query.limit);
         self.alerts_read.fetch_add(found.len(), Ordering::Relaxed);
         Ok(found)
@@ -196,6 +196,17 @@ impl EvaluationStub {
     }
 }
 
+impl EvaluationStub {
+    /// Does it to the stored alert; evaluation holds those that were open before.
+    fn command(&self, command: &AlertCommand) -> Option<Alert> {
+        let mut alerts = self.store.alerts.lock();
+        let alert = alerts.iter_mut().find(|alert| alert.id == command.alert)?;
+        let is_held = alert.resolved.is_none();
+        command.apply(alert);
+        is_held.then(|| alert.clone())
+    }
+}
+
 /// The alert of a CPU that is too busy.
 fn cpu_alert(beat: &Heartbeat) -> Alert {
     Alert {
@@ -209,6 +220,7 @@ fn cpu_alert(beat: &Heartbeat) -> Alert {
         started: beat.timestamp,
         resolved: None,
         acknowledged: None,
+        handling: Handling::default(),
     }
 }
 
@@ -237,6 +249,7 @@ impl RecordSubmitter for EvaluationStub {
                     })
                     .collect();
             }
+            Record::Alert(command) => outcome.alert = self.command(command),
             _ => {}
         }
         self.taken.lock().push(record);

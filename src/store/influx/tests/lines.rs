@@ -189,6 +189,7 @@ fn acknowledged_alert() -> Alert {
         started: UnixNanos(TIME),
         resolved: None,
         acknowledged: Some(("ops@example.com".into(), UnixNanos(TIME))),
+        handling: vitals_core::alert_command::Handling::default(),
     }
 }
 
