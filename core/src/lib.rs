@@ -15,6 +15,7 @@
 //! - [`live_agents`]: what is known of each agent right now
 //! - [`caller`]: who asks, and what they may touch
 //! - [`alert_command`]: what a person does to an alert
+//! - [`maintenance`]: planned maintenance windows that people set
 //! - [`measurements`]: the table of an agent's measurements, and what is made of it
 //! - [`measurement_role`]: which series make up an agent's measurements
 //! - [`time`] converts durations
@@ -29,6 +30,7 @@ pub mod ids;
 pub mod leb128;
 pub mod live_agents;
 pub mod log;
+pub mod maintenance;
 pub mod measurement_role;
 pub mod measurements;
 pub mod record;

@@ -4,6 +4,7 @@ use crate::alert_command::AlertCommand;
 use crate::columns::{Columns, Starts};
 use crate::ids::{AgentId, Position, SeriesId, TenantId, UnixNanos};
 use crate::live_agents::LiveAgent;
+use crate::maintenance::PersonWindow;
 use crate::series::{AgentDesc, SeriesDesc};
 use crate::verdict::{AgentHealth, Alert, HealthStatus, OutlierVerdict};
 use serde::{Deserialize, Serialize};
@@ -25,19 +26,8 @@ pub enum Record {
     Samples(Samples),
     /// One REST heartbeat.
     Heartbeat(Heartbeat),
-    /// A planned maintenance window of an agent, set by REST.
-    Maintenance {
-        /// The agent.
-        agent: AgentId,
-        /// From when.
-        start: UnixNanos,
-        /// Until when.
-        end: UnixNanos,
-        /// The token's subject.
-        by: String,
-        /// When it was set.
-        at: UnixNanos,
-    },
+    /// A planned maintenance window as it is from now on, set by REST. Every partition gets it.
+    Maintenance(PersonWindow),
     /// What a person did to an alert by REST.
     Alert(AlertCommand),
 }

@@ -5,6 +5,7 @@ use crate::availability::Interval;
 use crate::columns::Columns;
 use crate::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use crate::live_agents::StandingChange;
+use crate::maintenance::PersonWindow;
 use crate::rules::alerts::type_of;
 use crate::series::{AgentDesc, SeriesDesc};
 use crate::verdict::{Alert, AlertSeries, Notice, Severity, Verdict, VerdictBody};
@@ -63,6 +64,9 @@ pub struct EvaluationOutput {
     ///
     /// [`planned_over`]: crate::availability::planned_over
     pub maintenance: Vec<PastMaintenance>,
+    /// Maintenance windows that people set, as they are now. Each partition writes each; of two states of one window the
+    /// store keeps the one that was changed last.
+    pub windows: Vec<PersonWindow>,
     /// What someone should hear of alerts; not kept.
     pub notices: Vec<Notice>,
     /// Agents that stand otherwise than before; not kept.
@@ -380,6 +384,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When the store cannot be read.
     fn alert(&self, tenant: &TenantId, id: &str) -> Result<Option<Alert>, StoreError>;
+    /// The maintenance windows that people set for a tenant, in any order; those that are over are there for as long as
+    /// intervals are.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn windows(&self, tenant: &TenantId) -> Result<Vec<PersonWindow>, StoreError>;
     /// Deletes what is older than the configured retention, and merges small blocks.
     ///
     /// # Errors

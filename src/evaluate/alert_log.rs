@@ -3,10 +3,9 @@
 use crate::clock::rfc3339_seconds;
 use std::collections::HashSet;
 use vitals_core::alert_command::{AlertAction, AlertCommand};
-use vitals_core::ids::UnixNanos;
+use vitals_core::maintenance::PersonWindow;
 use vitals_core::registry::Registry;
 use vitals_core::rules::alerts::type_of;
-use vitals_core::series::AgentDesc;
 use vitals_core::verdict::Alert;
 
 /// The alerts that are known to be open: what is written of an alert does not say whether it is new.
@@ -68,8 +67,16 @@ pub(super) fn commanded(command: &AlertCommand, registry: &Registry) {
     }
 }
 
-/// Says that a maintenance window was set.
-pub(super) fn window(agent: &AgentDesc, by: &str, start: UnixNanos, end: UnixNanos) {
-    let (from, to) = (rfc3339_seconds(start), rfc3339_seconds(end));
-    tracing::info!(agent = agent.key, tenant = &*agent.tenant.0, by, from, to, "a maintenance window was set");
+/// Says that a maintenance window was planned, changed or called off.
+pub(super) fn window(window: &PersonWindow) {
+    let PersonWindow { id, tenant, agents, start, end, by, changed_by, reason, cancelled, .. } = window;
+    let (from, to) = (rfc3339_seconds(*start), rfc3339_seconds(*end));
+    let (by, why) = (changed_by.as_ref().unwrap_or(by), reason.as_deref().unwrap_or_default());
+    let (agents, tenant) = (agents.join(", "), &*tenant.0);
+    let done = match changed_by {
+        _ if *cancelled => "called off",
+        Some(_) => "changed",
+        None => "planned",
+    };
+    tracing::info!(window = id, agents, tenant, by, why, from, to, "a maintenance window was {done}");
 }

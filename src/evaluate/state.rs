@@ -5,9 +5,10 @@ use super::series_tracker::SavedSeriesTracker;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use vitals_core::ids::{AgentId, TenantId, UnixNanos};
+use vitals_core::maintenance::PersonWindow;
 
 /// Goes up with every change of the types below.
-const FORMAT: u8 = 6;
+const FORMAT: u8 = 7;
 
 /// The plugins' state, with what decides which rows they are shown next.
 #[derive(Serialize, Deserialize, Default)]
@@ -25,6 +26,8 @@ pub(super) struct Living {
     pub(super) seen: UnixNanos,
     pub(super) series_tracker: SavedSeriesTracker,
     pub(super) agents: Vec<Agent>,
+    /// Maintenance windows that people set and that are not over.
+    pub(super) windows: Vec<PersonWindow>,
 }
 
 /// Why saved state cannot be used.

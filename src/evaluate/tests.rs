@@ -14,6 +14,7 @@ use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use vitals_core::live_agents::{LiveAgents, Liveness};
 use vitals_core::log::{Done, Log, LogError, LogStats};
+use vitals_core::maintenance::PersonWindow;
 use vitals_core::record::{Delivery, Heartbeat, Measurements, Outcome, Record, Samples, Ticket};
 use vitals_core::registry::{Quota, Registry};
 use vitals_core::rules::alerts::AlertConfig;
@@ -323,9 +324,28 @@ fn on_alert(alert: &Alert, action: AlertAction, by: &str, second: i64) -> Record
     Record::Alert(AlertCommand { alert: alert.id.clone(), agent: alert.agent, action, by, at: at(second), comment })
 }
 
+/// A maintenance window of these agents.
+fn person_window(agents: &str, (start, end): (i64, i64), set: i64) -> PersonWindow {
+    let (agents, times) = (vec![agents.to_owned()], (at(start), at(end)));
+    PersonWindow {
+        id: PersonWindow::id_of(&TenantId::default_tenant(), &agents, times, None),
+        tenant: TenantId::default_tenant(),
+        agents,
+        start: at(start),
+        end: at(end),
+        time_zone: None,
+        reason: None,
+        by: "ops".into(),
+        created: at(set),
+        changed_by: None,
+        changed: at(set),
+        cancelled: false,
+    }
+}
+
 /// A maintenance window of the agent that sends heartbeats.
 fn planned(start: i64, end: i64, set: i64) -> Record {
-    Record::Maintenance { agent: AgentId(1), start: at(start), end: at(end), by: "ops".into(), at: at(set) }
+    Record::Maintenance(person_window("db", (start, end), set))
 }
 
 fn heartbeat(time: i64, cpu: f64) -> Record {

@@ -210,6 +210,7 @@ impl Shared {
             delete("verdict", "agent, kind, time, plugin, series", old, verdicts)?;
         }
         delete("interval", "agent, start", "end IS NOT NULL AND end < ?1", sessions)?;
+        delete("window", "id", "end < ?1", sessions)?;
         delete("alert", "id", "resolved IS NOT NULL AND resolved < ?1", sessions)
     }
 

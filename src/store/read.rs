@@ -28,7 +28,7 @@ pub(super) const ALERT_BY_ID: &str = "SELECT body FROM alert WHERE id = ?1";
 
 impl Shared {
     /// Shows the tails, and gives the file as of the same moment.
-    fn view(&self, visit: impl FnMut(&Tail)) -> Result<Snapshot<'_>, StoreError> {
+    pub(super) fn view(&self, visit: impl FnMut(&Tail)) -> Result<Snapshot<'_>, StoreError> {
         let _no_tail_goes_away = self.swap.read();
         self.look(visit);
         self.readers.begin()
@@ -293,7 +293,7 @@ pub(super) fn verdict_key(verdict: &Verdict) -> (Reverse<UnixNanos>, AgentId, &s
     (Reverse(*time), *agent, body.kind(), &evidence.plugin, series_of(body))
 }
 
-fn tenant_id(connection: &Connection, tenant: &TenantId) -> Result<Option<i64>, StoreError> {
+pub(super) fn tenant_id(connection: &Connection, tenant: &TenantId) -> Result<Option<i64>, StoreError> {
     let sql = "SELECT id FROM tenant WHERE name = ?1";
     let mut statement = connection.prepare_cached(sql).map_err(io)?;
     statement.query_row([&*tenant.0], |row| row.get(0)).optional().map_err(io)

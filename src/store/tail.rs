@@ -7,6 +7,7 @@ use vitals_core::alert_command::AlertCommand;
 use vitals_core::availability::Interval;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, UnixNanos};
+use vitals_core::maintenance::PersonWindow;
 use vitals_core::series::{AgentDesc, SeriesDesc};
 use vitals_core::store::{EvaluationOutput, PastMaintenance};
 use vitals_core::verdict::{Alert, Verdict};
@@ -25,6 +26,7 @@ pub(super) struct Tail {
     pub(super) alert_commands: Vec<AlertCommand>,
     /// Applied to what the tails and the file say together.
     pub(super) maintenance: Vec<PastMaintenance>,
+    pub(super) windows: Vec<PersonWindow>,
 }
 
 impl Tail {
@@ -38,6 +40,7 @@ impl Tail {
             alerts,
             alert_commands,
             maintenance,
+            windows,
             notices: _,
             standings: _,
         } = output;
@@ -50,6 +53,7 @@ impl Tail {
         self.alerts.extend(alerts.into_iter().map(|alert| (alert.id.clone(), alert)));
         self.alert_commands.extend(alert_commands);
         self.maintenance.extend(maintenance);
+        self.windows.extend(windows);
     }
 
     /// Hands the rows of `series` in `start..end` to `row`, in the order of writing.

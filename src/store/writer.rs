@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use vitals_core::availability::{Interval, planned_over};
 use vitals_core::ids::{AgentId, Partition, TenantId, UnixNanos};
+use vitals_core::maintenance::PersonWindow;
 use vitals_core::series::{Attributes, SeriesDesc};
 use vitals_core::store::{Checkpoint, StoreError};
 use vitals_core::verdict::{Alert, Evidence, Verdict};
@@ -162,6 +163,9 @@ impl Writer {
                 write_alert(&transaction, tenants, &alert, mark)?;
             }
         }
+        for window in &tail.windows {
+            write_window(&transaction, tenants, window)?;
+        }
         write_checkpoint(&transaction, partition, checkpoint)?;
         transaction.commit().map_err(io)?;
         let seq = *next_seq;
@@ -277,6 +281,21 @@ fn write_alert(
         params![alert.id, tenant, alert.agent.0, alert.started.0, alert.resolved.map(|at: UnixNanos| at.0), body];
     transaction.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(io)?;
     mark.map_or(Ok(()), |seq| outbox::mark_alert(transaction, &alert.id, seq))
+}
+
+/// Of two states of a window the one that was changed last stays, whichever partition writes last.
+fn write_window(
+    transaction: &Transaction<'_>,
+    tenants: &mut HashMap<TenantId, i64>,
+    window: &PersonWindow,
+) -> Result<(), StoreError> {
+    let tenant = tenant_id(transaction, tenants, &window.tenant)?;
+    let body = postcard::to_stdvec(window).map_err(damaged)?;
+    let sql = "INSERT INTO window(id, tenant, changed, end, body) VALUES (?1, ?2, ?3, ?4, ?5)
+               ON CONFLICT(id) DO UPDATE SET changed = ?3, end = ?4, body = ?5 WHERE changed < ?3";
+    let values = params![window.id, tenant, window.changed.0, window.end.0, body];
+    transaction.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(io)?;
+    Ok(())
 }
 
 fn write_checkpoint(

@@ -161,7 +161,9 @@ struct Route {
 
 impl Route {
     fn writes(&self) -> bool {
-        ["heartbeat", "system_metrics", "batch", "maintenance"].contains(&self.id.as_str()) || self.is_of_alert()
+        ["heartbeat", "system_metrics", "batch", "maintenance", "change_maintenance", "cancel_maintenance"]
+            .contains(&self.id.as_str())
+            || self.is_of_alert()
     }
 
     /// Whether it is about one alert.
@@ -171,7 +173,7 @@ impl Route {
 
     /// Whether it makes what it speaks of: asked by another tenant, that is something of its own.
     fn makes(&self) -> bool {
-        ["heartbeat", "system_metrics", "batch"].contains(&self.id.as_str())
+        ["heartbeat", "system_metrics", "batch", "maintenance"].contains(&self.id.as_str())
     }
 
     /// With what it may be answered when `viewer` asks about `agent`.
@@ -179,11 +181,14 @@ impl Route {
         let scope = if self.writes() { "telemetry:write" } else { "telemetry:read" };
         if !viewer.may(scope) {
             &[403]
+        } else if self.path.contains("/maintenance/") {
+            // What is asked for there is the id of an alert.
+            &[404]
         } else if self.id == "ws" {
             // It asks for no WebSocket.
             &[426]
-        } else if self.id == "stream" {
-            // Agents are a filter there: of none there is nothing to hear.
+        } else if ["stream", "windows", "audit"].contains(&self.id.as_str()) {
+            // Agents are a filter there, of those that are not known too: of none there is nothing to hear.
             &[200]
         } else if self.id == "silence_alert" && viewer.sees(agent) {
             // Another viewer may have closed it.

@@ -53,6 +53,7 @@ use vitals_core::availability::Beat;
 use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use vitals_core::live_agents::LiveAgents;
+use vitals_core::maintenance::PersonWindow;
 use vitals_core::record::{Delivery, Heartbeat, Outcome, Record, Samples, Ticket};
 use vitals_core::registry::Registry;
 use vitals_core::rules::seasonal;
@@ -156,9 +157,9 @@ impl Shard {
                 }
                 Record::Samples(samples) => counts.add(self.take_samples(samples, reply, &mut progress)),
                 Record::Heartbeat(heartbeat) => counts.add(self.take_heartbeat(heartbeat, reply, &mut progress)),
-                Record::Maintenance { agent, start, end, by, at } => {
+                Record::Maintenance(window) => {
                     self.apply_scores(&mut progress);
-                    self.set_maintenance(agent, (start, end), &by, at);
+                    self.set_maintenance(window);
                     progress.confirm_later(reply, Outcome::default());
                 }
                 Record::Alert(command) => {
@@ -277,12 +278,15 @@ impl Shard {
         }
     }
 
-    fn set_maintenance(&mut self, agent: AgentId, window: (UnixNanos, UnixNanos), by: &str, set: UnixNanos) {
-        let Some(desc) = self.shared.registry.agent(agent) else { return };
-        if !self.shared.is_rebuilding {
-            alert_log::window(&desc, by, window.0, window.1);
+    fn set_maintenance(&mut self, window: PersonWindow) {
+        if !self.agents.set_window(window.clone(), &mut self.shared) || self.shared.is_rebuilding {
+            return;
         }
-        self.agents.set_window((agent, &desc.tenant), window, set, &mut self.shared);
+        // Each partition gets each window; one tells of it.
+        if self.partition.0 == 0 {
+            alert_log::window(&window);
+        }
+        self.shared.out.windows.push(window);
     }
 
     /// Does what a person wants to an alert; the alert after it, if it is open.
@@ -436,7 +440,7 @@ impl Shard {
         self.alert_log.restore(living.agents.iter().flat_map(Agent::open_alerts));
         self.shared.latest_arrival = living.seen;
         self.shared.latest_tick = living.seen;
-        self.agents.restore(living.agents, living.seen, &mut self.shared);
+        self.agents.restore((living.agents, living.windows), living.seen, &mut self.shared);
         self.position = self.position.max(checkpoint.stored);
         self.shared.is_rebuilding = false;
         self.rows = 0;
@@ -492,7 +496,8 @@ impl Shard {
             self.included = self.position;
         }
         let agents = mem::take(&mut self.agents.agents.all);
-        let living = Living { seen: self.shared.now(), series_tracker, agents };
+        let windows = self.agents.person_windows().to_vec();
+        let living = Living { seen: self.shared.now(), series_tracker, agents, windows };
         let liveness = state::write(&living);
         self.agents.agents.all = living.agents;
         self.rows = 0;

@@ -90,6 +90,10 @@ impl Store for MemoryStore {
         panic!("{READ}");
     }
 
+    fn windows(&self, _: &TenantId) -> Result<Vec<PersonWindow>, StoreError> {
+        panic!("{READ}");
+    }
+
     fn alert(&self, _: &TenantId, _: &str) -> Result<Option<Alert>, StoreError> {
         panic!("{READ}");
     }

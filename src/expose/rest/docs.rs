@@ -25,7 +25,8 @@ use serde_json::{Map, Value, json};
 use std::sync::{Arc, LazyLock};
 use utoipa::OpenApi;
 use utoipa_swagger_ui::Config;
-use vitals_core::ids::{AgentId, UnixNanos};
+use vitals_core::ids::{AgentId, TenantId, UnixNanos};
+use vitals_core::maintenance::PersonWindow;
 use vitals_core::rules::alerts;
 use vitals_core::series::MetricKind;
 
@@ -119,6 +120,7 @@ pub fn document(now: UnixNanos) -> Document {
     let whole_seconds = now.since(written) / UnixNanos::SECOND * UnixNanos::SECOND;
     move_examples(&mut document, whole_seconds);
     name_the_alert(&mut document);
+    name_the_window(&mut document);
     Document(document)
 }
 
@@ -172,6 +174,24 @@ fn name_the_alert(document: &mut Value) {
     }
 }
 
+/// The window of the examples is planned under this id.
+fn name_the_window(document: &mut Value) {
+    let plan = &document["paths"]["/api/v1/telemetry/maintenance"]["post"];
+    let body = &plan["requestBody"]["content"]["application/json"]["example"];
+    let time = |name: &str| Some(Time::parse(body[name].as_str()?)?.0);
+    let Some(times) = time("start_time").zip(time("end_time")) else { return };
+    let mut agents: Vec<String> =
+        body["agents"].as_array().into_iter().flatten().filter_map(|agent| Some(agent.as_str()?.to_owned())).collect();
+    agents.sort_unstable();
+    let id = PersonWindow::id_of(&TenantId::default_tenant(), &agents, times, None);
+    let path = &mut document["paths"]["/api/v1/telemetry/maintenance/{id}"];
+    for (_, operation) in path.as_object_mut().into_iter().flatten() {
+        if let Some(parameter) = operation["parameters"].get_mut(0) {
+            parameter["example"] = id.as_str().into();
+        }
+    }
+}
+
 /// Puts the routes together, with the token, the headers of the answers and the examples.
 ///
 /// # Panics
@@ -183,10 +203,14 @@ fn written() -> WrittenDocument {
     for route in ROUTES {
         let document = (route.document)();
         for (path, item) in &document.paths.paths {
-            let operations = [&item.get, &item.post].into_iter().flatten();
+            let methods = [("get", &item.get), ("post", &item.post), ("put", &item.put), ("delete", &item.delete)];
             let example: Value = serde_json::from_str(route.examples).expect("the examples are JSON");
-            examples
-                .extend(operations.filter_map(|operation| Some((operation.operation_id.clone()?, example.clone()))));
+            for (method, operation) in methods {
+                let Some(id) = operation.as_ref().and_then(|operation| operation.operation_id.clone()) else {
+                    continue;
+                };
+                examples.insert(id, example.get(method).unwrap_or(&example).clone());
+            }
             paths.push(path.clone());
         }
         all.merge(document);
@@ -211,7 +235,7 @@ fn with_examples(mut document: Value, examples: &Map<String, Value>) -> Value {
             operation.as_object_mut().map(|fields| fields.remove("parameters"));
         }
         let own = operation["operationId"].as_str().and_then(|id| examples.get(id)).cloned().unwrap_or_default();
-        if let Some(request) = own.get("request") {
+        if let Some(request) = own.get("request").filter(|_| operation.get("requestBody").is_some()) {
             operation["requestBody"]["content"]["application/json"]["example"] = request.clone();
         }
         for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {

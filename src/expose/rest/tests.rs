@@ -10,6 +10,7 @@ mod contract;
 mod document;
 mod health;
 mod limits;
+mod maintenance;
 mod origins;
 mod page;
 mod parameters;

@@ -53,6 +53,7 @@ use std::time::Duration;
 use vitals_core::availability::Interval;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
+use vitals_core::maintenance::PersonWindow;
 use vitals_core::store::{
     AlertQuery, Catalogue, Checkpoint, EvaluationOutput, OutboxStats, SampleQuery, Store, StoreError, StoreStats,
     VerdictQuery,
@@ -230,6 +231,10 @@ impl Store for InfluxStore {
 
     fn alerts(&self, query: &AlertQuery) -> Result<Vec<Alert>, StoreError> {
         self.front.alerts(query)
+    }
+
+    fn windows(&self, tenant: &TenantId) -> Result<Vec<PersonWindow>, StoreError> {
+        self.front.windows(tenant)
     }
 
     fn alert(&self, tenant: &TenantId, id: &str) -> Result<Option<Alert>, StoreError> {

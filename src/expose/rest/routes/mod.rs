@@ -12,6 +12,7 @@ mod dashboard;
 mod health_check;
 mod heartbeat;
 mod maintenance;
+mod maintenance_window;
 mod metrics;
 mod plugins;
 mod probe;
@@ -62,6 +63,7 @@ pub const ROUTES: &[Route] = &[
     alert_actions::UNSILENCE,
     alert_actions::CLOSE,
     maintenance::ROUTE,
+    maintenance_window::ROUTE,
     plugins::ROUTE,
     stream::ROUTE,
     ws::ROUTE,

@@ -37,7 +37,7 @@ async fn what_is_known_can_be_queried() {
     assert!(refused.body["detail"][0]["msg"].as_str().unwrap().contains("30 days"), "{}", refused.body);
     let taken = service.evaluation.taken.lock();
     assert!(matches!(&taken[1], Record::Alert(command) if command.by == "ops"));
-    assert!(matches!(&taken[2], Record::Maintenance { by, .. } if by == "ops"));
+    assert!(matches!(&taken[2], Record::Maintenance(window) if window.by == "ops"));
 }
 
 #[tokio::test]

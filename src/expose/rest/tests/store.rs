@@ -10,6 +10,7 @@ use vitals_core::alert_command::{AlertCommand, Handling};
 use vitals_core::availability::Interval;
 use vitals_core::ids::{AgentId, Partition, Position, TenantId, UnixNanos};
 use vitals_core::live_agents::{LiveAgent, LiveAgents, Liveness};
+use vitals_core::maintenance::PersonWindow;
 use vitals_core::record::{Heartbeat, Outcome, Record};
 use vitals_core::rules::health::{HealthConfig, score};
 use vitals_core::store::{
@@ -25,6 +26,7 @@ pub struct ListStore {
     pub verdicts: Mutex<Vec<Verdict>>,
     pub intervals: Mutex<Vec<(AgentId, Interval)>>,
     pub alerts: Mutex<Vec<Alert>>,
+    pub windows: Mutex<Vec<PersonWindow>>,
     /// Alerts that were handed out.
     pub alerts_read: AtomicUsize,
     /// The threads that asked how the service is, or for its metrics.
@@ -117,6 +119,10 @@ impl Store for ListStore {
         let found = self.alerts.lock().iter().find(|one| one.tenant == *tenant && one.id == id).cloned();
         self.alerts_read.fetch_add(found.iter().len(), Ordering::Relaxed);
         Ok(found)
+    }
+
+    fn windows(&self, tenant: &TenantId) -> Result<Vec<PersonWindow>, StoreError> {
+        Ok(self.windows.lock().iter().filter(|window| window.tenant == *tenant).cloned().collect())
     }
 
     fn maintain(&self, _: UnixNanos) -> Result<(), StoreError> {
@@ -248,6 +254,11 @@ impl RecordSubmitter for EvaluationStub {
                         window: 100,
                     })
                     .collect();
+            }
+            Record::Maintenance(window) => {
+                let mut windows = self.store.windows.lock();
+                windows.retain(|known| known.id != window.id);
+                windows.push(window.clone());
             }
             Record::Alert(command) => outcome.alert = self.command(command),
             _ => {}
