@@ -11,6 +11,7 @@
 //! - [`record`]: what the log keeps and evaluation consumes
 //! - [`verdict`]: what judging yields, with its evidence
 //! - [`rules`]: the formulas (health score, IQR, SLA, thresholds, alerts, timeouts, data quality)
+//! - [`audit`]: who did what, and when
 //! - [`availability`]: from evidence of life to sessions and outages
 //! - [`live_agents`]: what is known of each agent right now
 //! - [`caller`]: who asks, and what they may touch
@@ -23,6 +24,7 @@
 
 pub mod alert_command;
 pub mod attributes;
+pub mod audit;
 pub mod availability;
 pub mod caller;
 pub mod columns;

@@ -1,6 +1,7 @@
 //! What the log keeps and evaluation consumes.
 
 use crate::alert_command::AlertCommand;
+use crate::audit::AuditEntry;
 use crate::columns::{Columns, Starts};
 use crate::ids::{AgentId, Position, SeriesId, TenantId, UnixNanos};
 use crate::live_agents::LiveAgent;
@@ -28,6 +29,17 @@ pub enum Record {
     Heartbeat(Heartbeat),
     /// A planned maintenance window as it is from now on, set by REST. Every partition gets it.
     Maintenance(PersonWindow),
+    /// Something that was done to the service itself, for the audit log; its id is given when it is evaluated.
+    Audit(AuditEntry),
+    /// An agent or system is retired by REST: everything that is known of it is forgotten, and under its id comes a new one.
+    Retire {
+        /// The agent.
+        agent: AgentId,
+        /// The token's subject.
+        by: String,
+        /// When.
+        at: UnixNanos,
+    },
     /// What a person did to an alert by REST.
     Alert(AlertCommand),
 }

@@ -9,6 +9,7 @@ use crate::series::{AgentDesc, AgentProfile, Origin, Part, SeriesDesc, SeriesSpe
 use crate::store::Catalogue;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -117,6 +118,8 @@ pub struct Registry {
     descriptions: RwLock<Descriptions>,
     quota: Quota,
     registrations: Option<Arc<dyn RegistrationQueue>>,
+    /// Whether an agent was ever retired: until then nobody has to look whether one is.
+    has_retired: AtomicBool,
 }
 
 // A panic while a lock is held leaves maps that are still whole: every insertion is one step.
@@ -132,7 +135,13 @@ impl Registry {
     /// An empty registry that no log knows of: its numbers hold as long as it does.
     #[must_use]
     pub fn new(quota: Quota) -> Self {
-        Self { tenants: RwLock::default(), descriptions: RwLock::default(), quota, registrations: None }
+        Self {
+            tenants: RwLock::default(),
+            descriptions: RwLock::default(),
+            quota,
+            registrations: None,
+            has_retired: AtomicBool::new(false),
+        }
     }
 
     /// An empty registry that queues everything new for a log.
@@ -263,7 +272,13 @@ impl Registry {
             return;
         }
         let desc = Arc::new(AgentDesc { profile: merged, ..(*old).clone() });
-        write(&self.descriptions).put_agent(desc.clone());
+        let mut descriptions = write(&self.descriptions);
+        if !descriptions.has_agent(id) {
+            // It was retired meanwhile.
+            return;
+        }
+        descriptions.put_agent(desc.clone());
+        drop(descriptions);
         self.register(|| Registration::Agent(desc.clone()));
     }
 
@@ -305,8 +320,76 @@ impl Registry {
         ids
     }
 
+    /// Forgets an agent and its series; their numbers are never given out again. Who comes under its name is another one.
+    pub fn retire(&self, agent: AgentId) {
+        let Some(desc) = self.agent(agent) else { return };
+        self.forget_name(agent);
+        let series = self.series_of(agent);
+        let part = self.tenant(&desc.tenant);
+        let mut canonical = write(&part.canonical);
+        for one in &series {
+            canonical.remove(&identity(agent, &one.spec));
+        }
+        drop(canonical);
+        let mut descriptions = write(&self.descriptions);
+        if let Some(place) = descriptions.agents.get_mut(agent.0 as usize) {
+            *place = None;
+        }
+        if let Some(ids) = descriptions.agent_series.get_mut(agent.0 as usize) {
+            ids.clear();
+        }
+        for one in &series {
+            descriptions.series[one.id.0 as usize] = None;
+        }
+        drop(descriptions);
+        // Only now: what is remembered from here on is looked up in the descriptions first.
+        part.forget_wire();
+    }
+
+    /// Lets the name of an agent go, which is not yet retired: who comes under it is another one.
+    pub fn forget_name(&self, agent: AgentId) {
+        self.has_retired.store(true, Ordering::Relaxed);
+        let Some(desc) = self.agent(agent) else { return };
+        let part = self.tenant(&desc.tenant);
+        let mut agents = write(&part.agents);
+        if agents.get(&desc.key) == Some(&agent) {
+            agents.remove(&desc.key);
+        }
+    }
+
+    /// Whether the agent is known, or was never retired. Costs nothing as long as none was.
+    #[must_use]
+    pub fn is_current(&self, agent: AgentId) -> bool {
+        !self.has_retired.load(Ordering::Relaxed) || read(&self.descriptions).has_agent(agent)
+    }
+
+    /// Remembers which series the bytes with these hashes mean, but for those that are retired by now.
+    pub fn remember_wire(&self, part: &TenantRegistry, pairs: impl IntoIterator<Item = (IdentityHash, SeriesId)>) {
+        let mut wire = write(&part.wire);
+        if !self.has_retired.load(Ordering::Relaxed) {
+            wire.extend(pairs);
+            return;
+        }
+        let descriptions = read(&self.descriptions);
+        wire.extend(
+            pairs.into_iter().filter(|(_, id)| matches!(descriptions.series.get(id.0 as usize), Some(Some(_)))),
+        );
+    }
+
     /// Puts back all that the store had; queues nothing.
     pub fn restore(&self, catalogue: Catalogue) {
+        let (agents, series) = catalogue.given_out;
+        if agents > 0 {
+            self.has_retired.store(true, Ordering::Relaxed);
+        }
+        let mut descriptions = write(&self.descriptions);
+        if descriptions.agents.len() < agents as usize {
+            descriptions.agents.resize(agents as usize, None);
+        }
+        if descriptions.series.len() < series as usize {
+            descriptions.series.resize(series as usize, None);
+        }
+        drop(descriptions);
         catalogue.agents.into_iter().for_each(|agent| self.restore_agent(agent));
         catalogue.series.into_iter().for_each(|series| self.restore_series(series));
     }
@@ -314,7 +397,11 @@ impl Registry {
     /// Puts back what the store or the log had; queues nothing.
     pub fn restore_agent(&self, desc: Arc<AgentDesc>) {
         let part = self.tenant(&desc.tenant);
-        write(&part.agents).insert(desc.key.clone(), desc.id);
+        let mut agents = write(&part.agents);
+        // Of two of one name the one with the lower number was retired, as a later record of its partition says.
+        let named = agents.entry(desc.key.clone()).or_insert(desc.id);
+        *named = desc.id.max(*named);
+        drop(agents);
         write(&self.descriptions).put_agent(desc);
     }
 
@@ -339,11 +426,6 @@ impl TenantRegistry {
         read(&self.wire)
     }
 
-    /// Remembers what wire bytes mean, for next time.
-    pub fn remember_wire(&self, pairs: impl IntoIterator<Item = (IdentityHash, SeriesId)>) {
-        write(&self.wire).extend(pairs);
-    }
-
     /// Forgets what wire bytes mean, so that bytes which are no longer sent take no memory.
     pub fn forget_wire(&self) {
         write(&self.wire).clear();
@@ -366,6 +448,10 @@ impl AgentProfile {
 }
 
 impl Descriptions {
+    fn has_agent(&self, id: AgentId) -> bool {
+        matches!(self.agents.get(id.0 as usize), Some(Some(_)))
+    }
+
     fn put_agent(&mut self, desc: Arc<AgentDesc>) {
         let at = desc.id.0 as usize;
         if self.agents.len() <= at {

@@ -1,6 +1,7 @@
 //! The contract of the store. Each implementation passes one conformance suite.
 
 use crate::alert_command::AlertCommand;
+use crate::audit::{AuditEntry, AuditQuery};
 use crate::availability::Interval;
 use crate::columns::Columns;
 use crate::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
@@ -28,6 +29,15 @@ pub enum StoreError {
         /// Most points in one answer.
         limit: usize,
     },
+}
+
+/// An agent that was retired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetiredAgent {
+    /// The agent.
+    pub agent: AgentId,
+    /// Its series.
+    pub series: Vec<SeriesId>,
 }
 
 /// A maintenance window over a part of the past that only the store remembers.
@@ -67,6 +77,11 @@ pub struct EvaluationOutput {
     /// Maintenance windows that people set, as they are now. Each partition writes each; of two states of one window the
     /// store keeps the one that was changed last.
     pub windows: Vec<PersonWindow>,
+    /// Agents that were retired. The store forgets what it has of them, what comes in this output included: descriptions,
+    /// verdicts, intervals, alerts. Their samples are out of reach, and deleted when their time has come.
+    pub retired: Vec<RetiredAgent>,
+    /// Who did what; the key is the id.
+    pub audit: Vec<AuditEntry>,
     /// What someone should hear of alerts; not kept.
     pub notices: Vec<Notice>,
     /// Agents that stand otherwise than before; not kept.
@@ -93,6 +108,9 @@ pub struct Catalogue {
     pub agents: Vec<Arc<AgentDesc>>,
     /// Every series.
     pub series: Vec<Arc<SeriesDesc>>,
+    /// How many numbers of agents and of series were given out to those that are retired by now, or before theirs: they are
+    /// never given out again.
+    pub given_out: (u32, u32),
 }
 
 /// How values within one step become one.
@@ -390,6 +408,11 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When the store cannot be read.
     fn windows(&self, tenant: &TenantId) -> Result<Vec<PersonWindow>, StoreError>;
+    /// Hands the entries of the audit log that a question asks for to `visit`, the latest first, until that says false.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn audit(&self, query: &AuditQuery, visit: &mut dyn FnMut(&AuditEntry) -> bool) -> Result<(), StoreError>;
     /// Deletes what is older than the configured retention, and merges small blocks.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use vitals_core::alert_command::{AlertAction, AlertCommand};
 use vitals_core::maintenance::PersonWindow;
 use vitals_core::registry::Registry;
 use vitals_core::rules::alerts::type_of;
+use vitals_core::series::AgentDesc;
 use vitals_core::verdict::Alert;
 
 /// The alerts that are known to be open: what is written of an alert does not say whether it is new.
@@ -65,6 +66,11 @@ pub(super) fn commanded(command: &AlertCommand, registry: &Registry) {
         }
         other => tracing::info!(alert, agent, by, why, "an alert was {}", other.done()),
     }
+}
+
+/// Says that an agent was retired.
+pub(super) fn retired(agent: &AgentDesc, by: &str) {
+    tracing::info!(agent = agent.key, tenant = &*agent.tenant.0, by, "an agent was retired");
 }
 
 /// Says that a maintenance window was planned, changed or called off.

@@ -2,13 +2,14 @@
 
 use super::config::EvaluateConfig;
 use super::maintenance::MaintenanceWindow;
-use super::run::replay;
+use super::run::{register, replay};
 use super::shard::{Shard, ShardContext};
 use super::tenant_plugins::{AgentView, Derived, DerivedSeries, Findings, SlaView, TenantPlugins};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 use vitals_core::alert_command::{AlertAction, AlertCommand};
+use vitals_core::audit::{AuditEntry, AuditQuery};
 use vitals_core::availability::{Interval, State, merged, planned_over};
 use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
@@ -22,7 +23,8 @@ use vitals_core::rules::seasonal;
 use vitals_core::rules::thresholds::Threshold;
 use vitals_core::series::{AgentProfile, Attributes, MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
 use vitals_core::store::{
-    AlertQuery, Catalogue, Checkpoint, EvaluationOutput, SampleQuery, Store, StoreError, StoreStats, VerdictQuery,
+    AlertQuery, Catalogue, Checkpoint, EvaluationOutput, RetiredAgent, SampleQuery, Store, StoreError, StoreStats,
+    VerdictQuery,
 };
 use vitals_core::verdict::{
     AgentHealth, Alert, Event, Evidence, HealthStatus, Notice, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict,
@@ -36,6 +38,7 @@ mod heartbeats;
 mod maintenance;
 mod memory;
 mod recovery;
+mod retiring;
 mod rows;
 mod streams;
 
@@ -163,13 +166,14 @@ impl World {
 
     fn with(config: EvaluateConfig, records: &[Record], durable: Held) -> Self {
         let registry = Arc::new(Registry::new(Quota::default()));
-        durable.agents.values().for_each(|a| registry.restore_agent(a.clone()));
-        durable.series.values().for_each(|s| registry.restore_series(s.clone()));
-        for record in records {
-            if let Record::Describe { agents, series } = record {
-                agents.iter().for_each(|a| registry.restore_agent(a.clone()));
-                series.iter().for_each(|s| registry.restore_series(s.clone()));
-            }
+        registry.restore(Catalogue {
+            agents: durable.agents.values().cloned().collect(),
+            series: durable.series.values().cloned().collect(),
+            given_out: durable.given_out,
+        });
+        let mut retired = HashSet::new();
+        for record in records.iter().skip(durable.checkpoint.stored.0 as usize) {
+            register(record.clone(), &registry, &mut retired);
         }
         let checkpoint = durable.checkpoint.clone();
         let store = Arc::new(MemoryStore { now: Mutex::new(durable.clone()), durable: Mutex::new(durable) });

@@ -216,7 +216,7 @@ impl Normalizer {
             if full {
                 tenant.forget_wire();
             }
-            tenant.remember_wire(learned.into_iter().filter_map(|(hash, id)| Some((hash, id?))));
+            self.registry.remember_wire(&tenant, learned.into_iter().filter_map(|(hash, id)| Some((hash, id?))));
         }
         tally.publish();
         Ok(Normalized {
@@ -251,7 +251,8 @@ impl Normalizer {
     }
 
     fn resource(&self, key: IdentityHash) -> Option<Arc<Resource>> {
-        self.resources.read().get(&key).cloned()
+        // Who was retired is another agent from now on.
+        self.resources.read().get(&key).filter(|known| self.registry.is_current(known.agent)).cloned()
     }
 
     /// Finds out which agent a new resource is, and remembers it.

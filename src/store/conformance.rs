@@ -2,9 +2,13 @@
 //! function that gives a [`Subject`], or nothing where what it needs is not there.
 
 mod fixtures;
+mod people;
 
 use fixtures::{agent, alert, health, outlier, series, sla, stepped, verdict};
 pub(super) use fixtures::{raw, rows, seal};
+pub(super) use people::{
+    retired_agents_are_forgotten, the_audit_log_is_listed_latest_first, windows_are_kept_as_changed_last,
+};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -532,6 +536,9 @@ macro_rules! suite {
             intervals_that_overlap,
             alerts_change,
             acknowledgements_change_what_is_stored,
+            retired_agents_are_forgotten,
+            windows_are_kept_as_changed_last,
+            the_audit_log_is_listed_latest_first,
             maintenance_changes_what_is_stored,
             the_catalogue_comes_back,
             a_seal_is_what_survives,

@@ -70,7 +70,12 @@ impl Shared {
         }
         agents.extend(late.agents.into_iter().map(|agent| (agent.id, agent)));
         series.extend(late.series.into_iter().map(|desc| (desc.id, desc)));
-        Ok(Catalogue { agents: agents.into_values().collect(), series: series.into_values().collect() })
+        let given_out = connection
+            .query_row("SELECT coalesce(max(agent) + 1, 0), coalesce(max(series), 0) FROM retired", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .map_err(io)?;
+        Ok(Catalogue { agents: agents.into_values().collect(), series: series.into_values().collect(), given_out })
     }
 
     pub(super) fn checkpoint(&self, partition: Partition) -> Result<Checkpoint, StoreError> {

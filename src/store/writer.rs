@@ -10,11 +10,12 @@ use hashbrown::HashMap;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use std::ops::Range;
 use std::sync::Arc;
+use vitals_core::audit::AuditEntry;
 use vitals_core::availability::{Interval, planned_over};
 use vitals_core::ids::{AgentId, Partition, TenantId, UnixNanos};
 use vitals_core::maintenance::PersonWindow;
 use vitals_core::series::{Attributes, SeriesDesc};
-use vitals_core::store::{Checkpoint, StoreError};
+use vitals_core::store::{Checkpoint, RetiredAgent, StoreError};
 use vitals_core::verdict::{Alert, Evidence, Verdict};
 
 /// A block that is ready to be written.
@@ -130,6 +131,10 @@ impl Writer {
         for block in blocks {
             insert_block(&transaction, *next_seq, block)?;
         }
+        // Before what is new: none of that is theirs.
+        for retired in &tail.retired {
+            forget_agent(&transaction, retired)?;
+        }
         for agent in &tail.agents {
             let body = postcard::to_stdvec(&**agent).map_err(damaged)?;
             let sql = "INSERT OR REPLACE INTO agent(id, body) VALUES (?1, ?2)";
@@ -162,6 +167,9 @@ impl Writer {
             {
                 write_alert(&transaction, tenants, &alert, mark)?;
             }
+        }
+        for entry in &tail.audit {
+            write_audit(&transaction, tenants, entry)?;
         }
         for window in &tail.windows {
             write_window(&transaction, tenants, window)?;
@@ -281,6 +289,38 @@ fn write_alert(
         params![alert.id, tenant, alert.agent.0, alert.started.0, alert.resolved.map(|at: UnixNanos| at.0), body];
     transaction.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(io)?;
     mark.map_or(Ok(()), |seq| outbox::mark_alert(transaction, &alert.id, seq))
+}
+
+fn write_audit(
+    transaction: &Transaction<'_>,
+    tenants: &mut HashMap<TenantId, i64>,
+    entry: &AuditEntry,
+) -> Result<(), StoreError> {
+    let tenant = tenant_id(transaction, tenants, &entry.tenant)?;
+    let body = postcard::to_stdvec(entry).map_err(damaged)?;
+    let sql = "INSERT OR REPLACE INTO audit(tenant, at, id, body) VALUES (?1, ?2, ?3, ?4)";
+    let values = params![tenant, entry.at.0, entry.id, body];
+    transaction.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(io)?;
+    Ok(())
+}
+
+fn forget_agent(transaction: &Transaction<'_>, retired: &RetiredAgent) -> Result<(), StoreError> {
+    for sql in [
+        "DELETE FROM agent WHERE id = ?1",
+        "DELETE FROM verdict WHERE agent = ?1",
+        "DELETE FROM interval WHERE agent = ?1",
+        "DELETE FROM alert WHERE agent = ?1",
+    ] {
+        transaction.prepare_cached(sql).and_then(|mut s| s.execute([retired.agent.0])).map_err(io)?;
+    }
+    for series in &retired.series {
+        let sql = "DELETE FROM series WHERE id = ?1";
+        transaction.prepare_cached(sql).and_then(|mut s| s.execute([series.0])).map_err(io)?;
+    }
+    let given_out = retired.series.iter().map(|series| i64::from(series.0) + 1).max().unwrap_or(0);
+    let sql = "INSERT OR REPLACE INTO retired(agent, series) VALUES (?1, ?2)";
+    transaction.prepare_cached(sql).and_then(|mut s| s.execute(params![retired.agent.0, given_out])).map_err(io)?;
+    Ok(())
 }
 
 /// Of two states of a window the one that was changed last stays, whichever partition writes last.

@@ -11,6 +11,7 @@ mod glossary;
 mod hostile;
 mod modules;
 mod notify;
+mod people;
 mod permissive_host;
 mod plugins;
 mod reload;

@@ -161,8 +161,16 @@ struct Route {
 
 impl Route {
     fn writes(&self) -> bool {
-        ["heartbeat", "system_metrics", "batch", "maintenance", "change_maintenance", "cancel_maintenance"]
-            .contains(&self.id.as_str())
+        [
+            "heartbeat",
+            "system_metrics",
+            "batch",
+            "maintenance",
+            "change_maintenance",
+            "cancel_maintenance",
+            "retire_agent",
+        ]
+        .contains(&self.id.as_str())
             || self.is_of_alert()
     }
 

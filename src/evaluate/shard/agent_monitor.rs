@@ -243,6 +243,16 @@ impl AgentMonitor {
         }
     }
 
+    /// Forgets an agent; its open alerts are over, and it stands no more.
+    pub(super) fn retire(&mut self, id: AgentId, shared: &mut Shared) {
+        let now = shared.now();
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        agent.retire(now, &shared.config, &mut shared.out);
+        shared.out.standings.extend(agent.gone(now));
+        shared.live_agents.remove(id);
+        self.agents.remove(id);
+    }
+
     /// Does what a person wants to an alert; the alert after it, or `None` when it is not open.
     pub(super) fn command(&mut self, command: &AlertCommand, shared: &mut Shared) -> Option<Alert> {
         let now = shared.now();

@@ -14,6 +14,7 @@
 //! and suspends idle `plugins`.
 
 mod agent_monitor;
+mod audit;
 mod clocks;
 mod derived;
 mod heartbeats;
@@ -57,7 +58,7 @@ use vitals_core::maintenance::PersonWindow;
 use vitals_core::record::{Delivery, Heartbeat, Outcome, Record, Samples, Ticket};
 use vitals_core::registry::Registry;
 use vitals_core::rules::seasonal;
-use vitals_core::store::{Checkpoint, EvaluationOutput, Store};
+use vitals_core::store::{Checkpoint, EvaluationOutput, RetiredAgent, Store};
 use vitals_core::verdict::{Alert, Event, OutlierVerdict, Verdict, VerdictBody};
 
 /// Makes the plugins of a tenant.
@@ -152,11 +153,22 @@ impl Shard {
             permits.push(permit);
             match record {
                 Record::Describe { agents, series } => {
-                    self.shared.out.agents.extend(agents);
-                    self.shared.out.series.extend(series);
+                    // A description that was under way when its agent was retired comes behind that.
+                    let Shared { out, registry, .. } = &mut self.shared;
+                    out.agents.extend(agents.into_iter().filter(|agent| registry.is_current(agent.id)));
+                    out.series.extend(series.into_iter().filter(|series| registry.is_current(series.agent)));
                 }
                 Record::Samples(samples) => counts.add(self.take_samples(samples, reply, &mut progress)),
                 Record::Heartbeat(heartbeat) => counts.add(self.take_heartbeat(heartbeat, reply, &mut progress)),
+                Record::Audit(entry) => {
+                    self.note(entry);
+                    progress.confirm_later(reply, Outcome::default());
+                }
+                Record::Retire { agent, by, at } => {
+                    self.apply_scores(&mut progress);
+                    self.retire(agent, (&by, at), &mut progress);
+                    progress.confirm_later(reply, Outcome::default());
+                }
                 Record::Maintenance(window) => {
                     self.apply_scores(&mut progress);
                     self.set_maintenance(window);
@@ -182,9 +194,32 @@ impl Shard {
         drop(permits);
     }
 
-    fn take_samples(&mut self, samples: Samples, reply: Option<Reply>, progress: &mut BatchProgress) -> RowCounts {
+    /// Forgets an agent: what is open of it ends, its plugins' state goes, and the store and the registry forget it.
+    fn retire(&mut self, agent: AgentId, (by, at): (&str, UnixNanos), progress: &mut BatchProgress) {
+        let Some(desc) = self.shared.registry.agent(agent) else { return };
+        let tenant = self.tenant(&desc.tenant);
+        // What came before is judged before.
+        self.judge_rows(tenant.index, &mut progress.outliers);
+        self.plugins.close(tenant.index, &[agent], &mut self.series, &self.shared);
+        let series: Vec<SeriesId> = self.shared.registry.series_of(agent).iter().map(|series| series.id).collect();
+        series.iter().for_each(|&id| self.series.forget(id));
+        self.last_heard.forget(agent);
+        self.agents.retire(agent, &mut self.shared);
+        if !self.shared.is_rebuilding {
+            alert_log::retired(&desc, by);
+            self.note_retired(&desc, series.len(), by, at);
+        }
+        self.shared.out.retired.push(RetiredAgent { agent, series });
+        // Who observes what becomes of it needs its name still.
+        self.emit();
+        self.shared.registry.retire(agent);
+    }
+
+    fn take_samples(&mut self, mut samples: Samples, reply: Option<Reply>, progress: &mut BatchProgress) -> RowCounts {
         let received = samples.received_at;
         self.shared.arrived(received);
+        // They were under way when it was retired. Its series are unknown by now.
+        samples.alive.retain(|&agent| self.shared.registry.is_current(agent));
         if self.is_awaited(&samples) {
             self.apply_scores(progress);
         }
@@ -226,6 +261,11 @@ impl Shard {
     ) -> RowCounts {
         let received = heartbeat.received_at;
         self.shared.arrived(received);
+        if !self.shared.registry.is_current(heartbeat.agent) {
+            // It was under way when its agent was retired.
+            progress.confirm_later(reply, Outcome::default());
+            return RowCounts::default();
+        }
         // The verdict on the heartbeat before says how the agent is, and so what this one means.
         if self.scores.has_heartbeat_of(heartbeat.agent) {
             self.apply_scores(progress);
@@ -285,6 +325,7 @@ impl Shard {
         // Each partition gets each window; one tells of it.
         if self.partition.0 == 0 {
             alert_log::window(&window);
+            self.note_window(&window);
         }
         self.shared.out.windows.push(window);
     }
@@ -296,6 +337,7 @@ impl Shard {
             return alert;
         }
         alert_log::commanded(&command, &self.shared.registry);
+        self.note_command(&command);
         if alert.is_none() {
             // It is over already: only the store knows it.
             self.shared.out.alert_commands.push(command);

@@ -3,7 +3,7 @@
 use super::*;
 
 /// What a store holds, and what of it would survive.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Held {
     pub(super) agents: BTreeMap<AgentId, Arc<vitals_core::series::AgentDesc>>,
     pub(super) series: BTreeMap<SeriesId, Arc<SeriesDesc>>,
@@ -12,6 +12,8 @@ pub(super) struct Held {
     pub(super) intervals: BTreeMap<(AgentId, UnixNanos), Interval>,
     pub(super) alerts: BTreeMap<String, Alert>,
     pub(super) checkpoint: Checkpoint,
+    pub(super) given_out: (u32, u32),
+    pub(super) audit: BTreeMap<String, AuditEntry>,
 }
 
 /// What a question to the store while records are evaluated ends in: it would wait for the disk.
@@ -29,6 +31,7 @@ impl Store for MemoryStore {
         Ok(Catalogue {
             agents: held.agents.values().cloned().collect(),
             series: held.series.values().cloned().collect(),
+            given_out: held.given_out,
         })
     }
 
@@ -60,6 +63,16 @@ impl Store for MemoryStore {
             let changes = planned_over(&known, window.start, window.end);
             held.intervals.extend(changes.into_iter().map(|i| ((window.agent, i.start), i)));
         }
+        for RetiredAgent { agent, series } in output.retired {
+            held.agents.remove(&agent);
+            held.series.retain(|_, one| one.agent != agent);
+            held.verdicts.retain(|one| one.agent != agent);
+            held.intervals.retain(|(of, _), _| *of != agent);
+            held.alerts.retain(|_, one| one.agent != agent);
+            let next = series.iter().map(|id| id.0 + 1).max().unwrap_or(0);
+            held.given_out = (held.given_out.0.max(agent.0 + 1), held.given_out.1.max(next));
+        }
+        held.audit.extend(output.audit.into_iter().map(|entry| (entry.id.clone(), entry)));
         for one in output.alert_commands {
             held.alerts.get_mut(&one.alert).map(|alert| one.apply(alert));
         }
@@ -87,6 +100,10 @@ impl Store for MemoryStore {
     }
 
     fn alerts(&self, _: &AlertQuery) -> Result<Vec<Alert>, StoreError> {
+        panic!("{READ}");
+    }
+
+    fn audit(&self, _: &AuditQuery, _: &mut dyn FnMut(&AuditEntry) -> bool) -> Result<(), StoreError> {
         panic!("{READ}");
     }
 

@@ -3,6 +3,7 @@
 use super::extract::Query;
 use super::problem::Problem;
 use std::cmp::Reverse;
+use vitals_core::audit::AuditKey;
 use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
 use vitals_core::store::{AlertKey, VerdictKey};
 
@@ -40,6 +41,19 @@ pub fn verdict_after(query: &Query, problems: &mut Vec<Problem>) -> Option<Verdi
             number => Some(SeriesId(number.parse().ok()?)),
         };
         Some(VerdictKey { time, agent, kind, plugin: parts.next()?.to_owned(), series })
+    })
+}
+
+/// The place of an entry of the audit log.
+pub fn of_audit(key: &AuditKey) -> String {
+    format!("{}_{}", key.at.0.0, key.id)
+}
+
+/// The entry of the audit log that `after` names.
+pub fn audit_after(query: &Query, problems: &mut Vec<Problem>) -> Option<AuditKey> {
+    query.parsed("after", problems, "value_error", EXPECT, |text| {
+        let (at, id) = text.split_once('_')?;
+        Some(AuditKey { at: Reverse(UnixNanos(at.parse().ok()?)), id: id.to_owned() })
     })
 }
 

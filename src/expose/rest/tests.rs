@@ -4,6 +4,7 @@
 mod agent;
 mod alerts;
 mod answers;
+mod audit;
 mod availability;
 mod components;
 mod contract;

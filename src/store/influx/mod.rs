@@ -50,6 +50,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use vitals_core::audit::{AuditEntry, AuditQuery};
 use vitals_core::availability::Interval;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
@@ -154,7 +155,7 @@ fn only_what_fits(columns: Arc<Columns>) -> Arc<Columns> {
 
 impl Store for InfluxStore {
     fn catalogue(&self) -> Result<Catalogue, StoreError> {
-        Ok(self.reader.names.catalogue())
+        self.front.catalogue()
     }
 
     fn checkpoint(&self, partition: Partition) -> Result<Checkpoint, StoreError> {
@@ -231,6 +232,10 @@ impl Store for InfluxStore {
 
     fn alerts(&self, query: &AlertQuery) -> Result<Vec<Alert>, StoreError> {
         self.front.alerts(query)
+    }
+
+    fn audit(&self, query: &AuditQuery, visit: &mut dyn FnMut(&AuditEntry) -> bool) -> Result<(), StoreError> {
+        self.front.audit(query, visit)
     }
 
     fn windows(&self, tenant: &TenantId) -> Result<Vec<PersonWindow>, StoreError> {

@@ -54,3 +54,9 @@ export const callOff = (window) => ask('Call the maintenance off', 'What has pas
   await remove(`maintenance/${id(window.window_id)}`);
   undoable('The maintenance is called off.');
 });
+
+export const retire = (agent, then) => ask(`Retire ${agent}`, 'Its series, verdicts, alerts and sessions are forgotten. If it is heard of again, it is new.', [], 'Retire', async () => {
+  await remove(`agents/${id(agent)}`);
+  undoable(`${agent} is retired.`);
+  then();
+});

@@ -3,7 +3,7 @@
 import { fill, h, plain, s, say } from './dom.js';
 import { get } from './api.js';
 import * as live from './live.js';
-import { acknowledge, callOff, maintain } from './actions.js';
+import { acknowledge, callOff, maintain, retire } from './actions.js';
 import { agentOf, intervalsOf } from './known.js';
 import { empty, failed } from './dialog.js';
 import { DASH, many, number, percent, value } from './format.js';
@@ -96,7 +96,8 @@ class AgentView {
           agent.agent_name && fact('name', plain(agent.agent_name)), agent.agent_version && fact('version', plain(agent.agent_version)), fact('first seen', time(agent.first_seen)),
           Number.isFinite(agent.clock_skew_ms) && Math.abs(agent.clock_skew_ms) >= 1000 && fact('clock', `${number(Math.abs(agent.clock_skew_ms) / 1000)} s ${agent.clock_skew_ms > 0 ? 'ahead' : 'behind'}`), fact('series', String(agent.series ?? DASH)))),
       h('div', { class: 'acts' }, open.length > 0 && button(open.length > 1 ? `Acknowledge ${open.length} alerts` : 'Acknowledge', 'a', () => this.act(), 'btn main'),
-        button('Maintenance\u2026', '', () => maintain([agent.agent_id], now()))));
+        button('Maintenance\u2026', '', () => maintain([agent.agent_id], now())),
+        button('Retire\u2026', '', () => retire(agent.agent_id, () => this.frame.go('./')))));
     this.fillWhy(word);
     this.fillSays(word);
     this.fillObjective();

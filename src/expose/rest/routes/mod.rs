@@ -7,6 +7,7 @@ mod agent;
 mod agents;
 mod alert_actions;
 mod alerts;
+mod audit;
 mod batch;
 mod dashboard;
 mod health_check;
@@ -64,6 +65,7 @@ pub const ROUTES: &[Route] = &[
     alert_actions::CLOSE,
     maintenance::ROUTE,
     maintenance_window::ROUTE,
+    audit::ROUTE,
     plugins::ROUTE,
     stream::ROUTE,
     ws::ROUTE,

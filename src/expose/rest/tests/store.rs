@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::ThreadId;
 use vitals_core::alert_command::{AlertCommand, Handling};
+use vitals_core::audit::{AuditEntry, AuditKey, AuditQuery};
 use vitals_core::availability::Interval;
 use vitals_core::ids::{AgentId, Partition, Position, TenantId, UnixNanos};
 use vitals_core::live_agents::{LiveAgent, LiveAgents, Liveness};
@@ -27,6 +28,7 @@ pub struct ListStore {
     pub intervals: Mutex<Vec<(AgentId, Interval)>>,
     pub alerts: Mutex<Vec<Alert>>,
     pub windows: Mutex<Vec<PersonWindow>>,
+    pub audit: Mutex<Vec<AuditEntry>>,
     /// Alerts that were handed out.
     pub alerts_read: AtomicUsize,
     /// The threads that asked how the service is, or for its metrics.
@@ -119,6 +121,14 @@ impl Store for ListStore {
         let found = self.alerts.lock().iter().find(|one| one.tenant == *tenant && one.id == id).cloned();
         self.alerts_read.fetch_add(found.iter().len(), Ordering::Relaxed);
         Ok(found)
+    }
+
+    fn audit(&self, query: &AuditQuery, visit: &mut dyn FnMut(&AuditEntry) -> bool) -> Result<(), StoreError> {
+        let mut found = self.audit.lock().clone();
+        found.retain(|entry| query.fits(entry));
+        found.sort_by_key(AuditKey::of);
+        found.iter().all(visit);
+        Ok(())
     }
 
     fn windows(&self, tenant: &TenantId) -> Result<Vec<PersonWindow>, StoreError> {

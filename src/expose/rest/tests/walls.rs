@@ -21,6 +21,7 @@ async fn tenants_and_agents_are_walls() {
     for (method, path, body) in [
         one("GET", "uptime-status/web-1".into(), &Value::Null),
         one("GET", "agents/web-1".into(), &Value::Null),
+        one("DELETE", "agents/web-1".into(), &Value::Null),
         one("GET", "uptime-summary/web-1".into(), &Value::Null),
         one("POST", "health-check".into(), &check),
         one("GET", "series?agent=web-1".into(), &Value::Null),
@@ -103,5 +104,5 @@ async fn no_route_answers_without_a_token() {
             }
         }
     }
-    assert_eq!(seen, 28);
+    assert_eq!(seen, 30);
 }
