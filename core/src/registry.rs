@@ -7,7 +7,7 @@ use crate::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use crate::record::Record;
 use crate::series::{AgentDesc, AgentProfile, Origin, Part, SeriesDesc, SeriesSpec};
 use crate::store::Catalogue;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -118,7 +118,9 @@ pub struct Registry {
     descriptions: RwLock<Descriptions>,
     quota: Quota,
     registrations: Option<Arc<dyn RegistrationQueue>>,
-    /// Whether an agent was ever retired: until then nobody has to look whether one is.
+    /// Agents that were retired.
+    retired: RwLock<HashSet<AgentId>>,
+    /// Whether there are any, or will be at the end of a replay: until then nobody has to look whether one is.
     has_retired: AtomicBool,
 }
 
@@ -140,6 +142,7 @@ impl Registry {
             descriptions: RwLock::default(),
             quota,
             registrations: None,
+            retired: RwLock::default(),
             has_retired: AtomicBool::new(false),
         }
     }
@@ -216,6 +219,12 @@ impl Registry {
             return Vec::new();
         };
         ids.iter().filter_map(|id| descriptions.series.get(id.0 as usize)?.clone()).collect()
+    }
+
+    /// How many series an agent has.
+    #[must_use]
+    pub fn series_count_of(&self, agent: AgentId) -> usize {
+        read(&self.descriptions).agent_series.get(agent.0 as usize).map_or(0, Vec::len)
     }
 
     /// The number of series of all tenants.
@@ -324,6 +333,7 @@ impl Registry {
     pub fn retire(&self, agent: AgentId) {
         let Some(desc) = self.agent(agent) else { return };
         self.forget_name(agent);
+        write(&self.retired).insert(agent);
         let series = self.series_of(agent);
         let part = self.tenant(&desc.tenant);
         let mut canonical = write(&part.canonical);
@@ -382,6 +392,7 @@ impl Registry {
         if agents > 0 {
             self.has_retired.store(true, Ordering::Relaxed);
         }
+        write(&self.retired).extend(catalogue.retired);
         let mut descriptions = write(&self.descriptions);
         if descriptions.agents.len() < agents as usize {
             descriptions.agents.resize(agents as usize, None);
@@ -394,8 +405,11 @@ impl Registry {
         catalogue.series.into_iter().for_each(|series| self.restore_series(series));
     }
 
-    /// Puts back what the store or the log had; queues nothing.
+    /// Puts back what the store or the log had, but for a retired agent; queues nothing.
     pub fn restore_agent(&self, desc: Arc<AgentDesc>) {
+        if read(&self.retired).contains(&desc.id) {
+            return;
+        }
         let part = self.tenant(&desc.tenant);
         let mut agents = write(&part.agents);
         // Of two of one name the one with the lower number was retired, as a later record of its partition says.

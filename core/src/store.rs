@@ -108,6 +108,8 @@ pub struct Catalogue {
     pub agents: Vec<Arc<AgentDesc>>,
     /// Every series.
     pub series: Vec<Arc<SeriesDesc>>,
+    /// Agents that were retired: what is described of them later was under way when they were.
+    pub retired: Vec<AgentId>,
     /// How many numbers of agents and of series were given out to those that are retired by now, or before theirs: they are
     /// never given out again.
     pub given_out: (u32, u32),

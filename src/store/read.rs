@@ -75,7 +75,11 @@ impl Shared {
                 Ok((row.get(0)?, row.get(1)?))
             })
             .map_err(io)?;
-        Ok(Catalogue { agents: agents.into_values().collect(), series: series.into_values().collect(), given_out })
+        let mut statement = connection.prepare("SELECT agent FROM retired").map_err(io)?;
+        let retired = statement.query_map([], |row| Ok(AgentId(row.get(0)?))).map_err(io)?;
+        let retired = retired.collect::<Result<_, _>>().map_err(io)?;
+        let (agents, series) = (agents.into_values().collect(), series.into_values().collect());
+        Ok(Catalogue { agents, series, retired, given_out })
     }
 
     pub(super) fn checkpoint(&self, partition: Partition) -> Result<Checkpoint, StoreError> {

@@ -17,6 +17,7 @@ mod plugins;
 mod reload;
 mod service;
 mod sizes;
+mod speed;
 mod stream;
 mod tenant_isolation;
 mod tokens;

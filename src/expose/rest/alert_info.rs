@@ -160,3 +160,15 @@ pub enum AlertState {
     /// It is over.
     Resolved,
 }
+
+impl AlertState {
+    /// Its name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Acknowledged => "acknowledged",
+            Self::Resolved => "resolved",
+        }
+    }
+}

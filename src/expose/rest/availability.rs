@@ -59,6 +59,18 @@ pub enum PeriodState {
     Maintenance,
 }
 
+impl PeriodState {
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Silent => "silent",
+            Self::Unhealthy => "unhealthy",
+            Self::Maintenance => "maintenance",
+        }
+    }
+}
+
 impl From<State> for PeriodState {
     fn from(state: State) -> Self {
         match state {

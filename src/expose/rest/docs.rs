@@ -3,6 +3,7 @@
 //! Its examples can be sent as they stand, one after the other, to a service that knows nothing: they are listed in that
 //! order, and their times are those of the moment at which the document is asked for.
 
+use super::csv::Format;
 use super::error::{ApiError, ERROR_EXAMPLES, ErrorBody, InvalidBody};
 use super::extract::Anyone;
 use super::problem::Problem;
@@ -39,7 +40,7 @@ use vitals_core::series::MetricKind;
                        offset is UTC; answers are in UTC. Unknown fields of a request are ignored.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    components(schemas(Problem, ErrorBody, InvalidBody)),
+    components(schemas(Problem, ErrorBody, InvalidBody, Format)),
     tags(
         (name = "telemetry", description = "The IntelliBrowse contract"),
         (name = "query", description = "What is known, as lists"),
@@ -246,7 +247,8 @@ fn with_examples(mut document: Value, examples: &Map<String, Value>) -> Value {
                 _ => {}
             }
             let example = own.get(status).or_else(|| errors.get(status));
-            for media in response["content"].as_object_mut().into_iter().flat_map(|content| content.values_mut()) {
+            for (name, media) in response["content"].as_object_mut().into_iter().flatten() {
+                let example = if name == "text/csv" { own.get("csv") } else { example };
                 if let Some(example) = example {
                     media["example"] = example.clone();
                 }

@@ -124,14 +124,19 @@ fn listed(names: &[&str]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-/// The parameters behind `?`, each once.
-pub struct Query(Vec<(String, String)>);
+/// The parameters behind `?`, each once, and what the client accepts.
+pub struct Query {
+    pairs: Vec<(String, String)>,
+    accept: String,
+}
 
 impl FromRequestParts<Arc<Rest>> for Query {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<Rest>) -> Result<Self, ApiError> {
-        parameters(parts).map(Self)
+        let accepted = parts.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let accept = accepted.collect::<Vec<_>>().join(", ");
+        Ok(Self { pairs: parameters(parts)?, accept })
     }
 }
 
@@ -139,12 +144,18 @@ impl Query {
     /// These parameters.
     #[cfg(test)]
     pub fn of(pairs: &[(&str, &str)]) -> Self {
-        Self(pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect())
+        let pairs = pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Self { pairs, accept: String::new() }
+    }
+
+    /// The header `Accept`; empty without it.
+    pub fn accept(&self) -> &str {
+        &self.accept
     }
 
     /// The text of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// A parameter read by `parse`; what it cannot read is one more problem.

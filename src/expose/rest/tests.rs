@@ -8,6 +8,7 @@ mod audit;
 mod availability;
 mod components;
 mod contract;
+mod csv;
 mod document;
 mod health;
 mod limits;

@@ -65,7 +65,7 @@ pub(in crate::store) fn retired_agents_are_forgotten(subject: &Subject) {
     let catalogue = store.catalogue().unwrap();
     assert_eq!(catalogue.agents.iter().map(|agent| agent.id.0).collect::<Vec<_>>(), [0]);
     assert_eq!(catalogue.series.iter().map(|series| series.id.0).collect::<Vec<_>>(), [0]);
-    assert_eq!(catalogue.given_out, (2, 2), "their numbers are not free");
+    assert_eq!((catalogue.given_out, catalogue.retired), ((2, 2), vec![AgentId(1)]), "their numbers are not free");
     assert_eq!(store.verdicts(&VerdictQuery::of("t".into())).unwrap().len(), 1);
     assert_eq!(store.alerts(&AlertQuery::of("t".into())).unwrap().len(), 1);
     assert_eq!(store.intervals(AgentId(1), UnixNanos(0), UnixNanos(i64::MAX)).unwrap(), []);

@@ -46,7 +46,7 @@ class AlertsView {
     this.list = h('section', { class: 'card al', 'aria-label': 'Alerts' });
     this.detail = h('article', { class: 'card', 'aria-label': 'Alert', tabindex: -1 });
     this.split = h('div', { class: 'split' }, this.list, this.detail);
-    fill(this.main, h('div', { class: 'head' }, h('div', null, this.title, this.says)),
+    fill(this.main, h('div', { class: 'head' }, h('div', null, this.title, this.says), h('a', { class: 'btn', href: 'api/v1/telemetry/alerts?format=csv&limit=10000', download: 'alerts.csv', text: 'As CSV' })),
       h('div', { class: 'filters', role: 'search', 'aria-label': 'Alerts' }, this.seg, h('div', { class: 'search' }, h('label', { class: 'vh', for: 'q', text: 'Search alerts' }), this.search, h('kbd', { 'aria-hidden': 'true', text: '/' })),
         h('label', { for: 'least' }, 'Severity from ', least)), this.split);
   }

@@ -3,6 +3,7 @@
 use super::Route;
 use crate::expose::Rest;
 use crate::expose::rest::alert_info::{AlertInfo, AlertSeverity, AlertState};
+use crate::expose::rest::csv::{Cell, Format, Table};
 use crate::expose::rest::cursor;
 use crate::expose::rest::error::{AnyErrors, ApiError, MissingError, ParameterErrors, TokenErrors, none_wrong};
 use crate::expose::rest::extract::{Query, Reader};
@@ -10,8 +11,8 @@ use crate::expose::rest::ranges::not_empty;
 use crate::expose::rest::shapes::Id;
 use crate::expose::rest::time::Time;
 use crate::expose::rest::{DEFAULT_LISTED, MOST_LISTED};
-use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use axum::routing::get;
 use serde::Serialize;
 use std::sync::Arc;
@@ -51,18 +52,15 @@ pub struct AlertList {
         ("series" = Option<u32>, Query, description = "only those that a value of this series raised"),
         ("after" = Option<String>, Query, description = "only those behind this one: the `next` of the page before"),
         ("limit" = Option<u32>, Query, description = "most alerts; 100 by default", minimum = 1, maximum = 10_000),
+        ("format" = Option<Format>, Query, description = "`csv` for a file with a line for each; else what `Accept` prefers, and JSON"),
     ),
     responses(
-        (status = 200, body = AlertList, description = "newest first"),
+        (status = 200, content((AlertList = "application/json"), (String = "text/csv")), description = "newest first; in CSV the next page is in `Link`"),
         MissingError,
         TokenErrors, ParameterErrors, AnyErrors
     )
 )]
-pub async fn alerts(
-    State(rest): State<Arc<Rest>>,
-    Reader(caller): Reader,
-    query: Query,
-) -> Result<Json<AlertList>, ApiError> {
+pub async fn alerts(State(rest): State<Arc<Rest>>, Reader(caller): Reader, query: Query) -> Result<Response, ApiError> {
     let mut problems = Vec::new();
     let start = query.time("start", &mut problems).unwrap_or(UnixNanos(i64::MIN));
     let end = query.time("end", &mut problems).unwrap_or(UnixNanos(i64::MAX));
@@ -74,6 +72,7 @@ pub async fn alerts(
     });
     let severity = query.named::<AlertSeverity>("severity", &mut problems).map(Severity::from);
     let after = cursor::alert_after(&query, &mut problems);
+    let format = Format::of(&query, &mut problems);
     none_wrong(problems)?;
     let mut agents = rest.agents_asked_for(&caller, &query)?;
     let series = query.get("series").map(|id| rest.series(&caller, id)).transpose()?;
@@ -111,11 +110,69 @@ pub async fn alerts(
             Ok(AlertList { alerts: alerts.collect(), next })
         })
         .await?;
-    Ok(Json(list))
+    let next = list.next.clone();
+    format.answer(list, "alerts", next.as_deref(), |list, table| {
+        table.line(COLUMNS.map(Cell::from));
+        list.alerts.iter().for_each(|one| line(one, table));
+    })
+}
+
+/// The columns of an alert in CSV.
+const COLUMNS: [&str; 20] = [
+    "alert_id",
+    "agent_id",
+    "alert_type",
+    "severity",
+    "state",
+    "message",
+    "timestamp",
+    "resolved_at",
+    "duration_seconds",
+    "metric_name",
+    "attributes",
+    "acknowledged_by",
+    "acknowledged_at",
+    "acknowledge_comment",
+    "closed_by",
+    "close_comment",
+    "silenced_by",
+    "silenced_at",
+    "silenced_until",
+    "silence_comment",
+];
+
+fn line(alert: &AlertInfo, table: &mut Table) {
+    let attributes = alert
+        .attributes
+        .as_ref()
+        .map(|pairs| pairs.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" "));
+    table.line([
+        (&alert.alert_id).into(),
+        (&alert.agent_id).into(),
+        (&alert.alert_type).into(),
+        Severity::from(alert.severity).name().into(),
+        alert.state.name().into(),
+        (&alert.message).into(),
+        alert.timestamp.into(),
+        alert.resolved_at.into(),
+        alert.duration_seconds.into(),
+        alert.metric_name.as_ref().into(),
+        attributes.as_ref().into(),
+        alert.acknowledged_by.as_ref().into(),
+        alert.acknowledged_at.into(),
+        alert.acknowledge_comment.as_ref().into(),
+        alert.closed_by.as_ref().into(),
+        alert.close_comment.as_ref().into(),
+        alert.silenced_by.as_ref().into(),
+        alert.silenced_at.into(),
+        alert.silenced_until.into(),
+        alert.silence_comment.as_ref().into(),
+    ]);
 }
 
 /// A request, and the answers to it by status, as the document shows them.
 const EXAMPLES: &str = r#"{
+  "csv": "alert_id,agent_id,alert_type,severity,state,message,timestamp\r\n837cbd8a3c9cc18c471aa598b82302d7,db-1,cpu_usage,warning,open,\"cpu_usage is 86.5 %, warning from 80.0 %\",2026-01-05T11:59:58Z\r\n",
   "200": {
     "alerts": [
       {

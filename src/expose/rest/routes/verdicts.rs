@@ -13,12 +13,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::routing::get;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
 use utoipa::{OpenApi, ToSchema};
 use vitals_core::store::{VerdictKey, VerdictQuery};
-use vitals_core::verdict::{Verdict, VerdictBody};
+use vitals_core::verdict::{AgentHealth, Evidence, OutlierVerdict, SlaVerdict, Verdict, VerdictBody};
 
 #[derive(OpenApi)]
 #[openapi(paths(verdicts))]
@@ -47,10 +46,29 @@ pub struct VerdictItem {
     pub kind: VerdictKind,
     /// What was found.
     #[schema(value_type = Object)]
-    pub body: Value,
+    pub body: VerdictShape,
     /// Who judged: `plugin`, `version`, `digest`, `config`.
     #[schema(value_type = Object)]
-    pub evidence: Value,
+    pub evidence: Arc<Evidence>,
+}
+
+/// What was found, written as it is kept.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum VerdictShape {
+    /// A health score.
+    Health(AgentHealth),
+    /// An outlier.
+    Outlier {
+        /// The finding.
+        #[serde(flatten)]
+        outlier: OutlierVerdict,
+        /// The series' metric.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        metric_name: Option<String>,
+    },
+    /// An SLA report.
+    Sla(SlaVerdict),
 }
 
 /// The kinds of verdicts.
@@ -137,7 +155,10 @@ pub async fn verdicts(
             let is_more = found.len() > limit as usize;
             found.truncate(limit as usize);
             let next = found.last().filter(|_| is_more).map(|last| cursor::of_verdict(&VerdictKey::of(last)));
-            Ok(VerdictList { verdicts: found.iter().filter_map(|verdict| verdict_item(rest, verdict)).collect(), next })
+            Ok(VerdictList {
+                verdicts: found.into_iter().filter_map(|verdict| verdict_item(rest, verdict)).collect(),
+                next,
+            })
         })
         .await?;
     Ok(Json(list))
@@ -158,29 +179,18 @@ fn of_metric(rest: &Rest, question: &mut VerdictQuery, metric: &str) {
     question.series = Some(of_metric.collect());
 }
 
-fn verdict_item(rest: &Rest, verdict: &Verdict) -> Option<VerdictItem> {
+fn verdict_item(rest: &Rest, verdict: Verdict) -> Option<VerdictItem> {
     let agent = rest.registry.agent(verdict.agent)?;
-    let mut body = match &verdict.body {
-        VerdictBody::Health(health) => json!(health),
-        VerdictBody::Outlier(outlier) => json!(outlier),
-        VerdictBody::Sla(report) => json!(report),
+    let (kind, body) = match verdict.body {
+        VerdictBody::Health(health) => (VerdictKind::Health, VerdictShape::Health(health)),
+        VerdictBody::Sla(report) => (VerdictKind::Sla, VerdictShape::Sla(report)),
+        VerdictBody::Outlier(outlier) => {
+            let metric_name = rest.registry.series(outlier.series).map(|series| series.spec.metric.clone());
+            (VerdictKind::Outlier, VerdictShape::Outlier { outlier, metric_name })
+        }
     };
-    if let VerdictBody::Outlier(outlier) = &verdict.body
-        && let Some(series) = rest.registry.series(outlier.series)
-    {
-        body["metric_name"] = Value::from(series.spec.metric.as_str());
-    }
-    Some(VerdictItem {
-        agent_id: agent.key.clone(),
-        time: Time(verdict.time),
-        kind: match verdict.body {
-            VerdictBody::Health(_) => VerdictKind::Health,
-            VerdictBody::Outlier(_) => VerdictKind::Outlier,
-            VerdictBody::Sla(_) => VerdictKind::Sla,
-        },
-        body,
-        evidence: json!(*verdict.evidence),
-    })
+    let (time, evidence) = (Time(verdict.time), verdict.evidence);
+    Some(VerdictItem { agent_id: agent.key.clone(), time, kind, body, evidence })
 }
 
 /// A request, and the answers to it by status, as the document shows them.

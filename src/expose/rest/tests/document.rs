@@ -19,9 +19,9 @@ fn every_example_fits_its_own_schema() {
         for (status, response) in operation["responses"].as_object().unwrap() {
             // What follows an upgrade is described elsewhere.
             examples += usize::from(status == "101");
-            for media in response["content"].as_object().into_iter().flat_map(|content| content.values()) {
+            for (name, media) in response["content"].as_object().into_iter().flatten() {
                 check(status, media);
-                examples += usize::from(status.starts_with('2'));
+                examples += usize::from(status.starts_with('2') && name != "text/csv");
             }
         }
         assert_eq!(examples, 1, "{place} has one kind of success");
