@@ -40,3 +40,5 @@ pub mod file_lock;
 pub mod net;
 pub mod pipeline;
 pub mod reload;
+#[cfg(test)]
+mod testing;

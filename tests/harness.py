@@ -161,6 +161,12 @@ class Rest:
         try:
             self.connection.request(method, path, body, headers)
             answer = self.connection.getresponse()
+            if answer.headers.get_content_type() == "text/event-stream":
+                # It does not end by itself: its first line is what there is of it.
+                line = answer.readline()
+                self.connection.close()
+                self.connection = None
+                return Answer(answer.status, answer.headers, line)
             return Answer(answer.status, answer.headers, answer.read())
         except (OSError, http.client.HTTPException):
             self.connection.close()

@@ -5,16 +5,16 @@ use super::maintenance::MaintenanceWindow;
 use super::run::{register, replay};
 use super::shard::{Shard, ShardContext};
 use super::tenant_plugins::{AgentView, Derived, DerivedSeries, Findings, SlaView, TenantPlugins};
+use crate::testing::{Contents, MemoryLog, MemoryStore};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 use vitals_core::alert_command::{AlertAction, AlertCommand};
-use vitals_core::audit::{AuditEntry, AuditQuery};
-use vitals_core::availability::{Interval, State, merged, planned_over};
+use vitals_core::availability::{Interval, State, merged};
 use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use vitals_core::live_agents::{LiveAgents, Liveness};
-use vitals_core::log::{Done, Log, LogError, LogStats};
+use vitals_core::log::Log;
 use vitals_core::maintenance::PersonWindow;
 use vitals_core::record::{Delivery, Heartbeat, Measurements, Outcome, Record, Samples, Ticket};
 use vitals_core::registry::{Quota, Registry};
@@ -22,13 +22,9 @@ use vitals_core::rules::alerts::AlertConfig;
 use vitals_core::rules::seasonal;
 use vitals_core::rules::thresholds::Threshold;
 use vitals_core::series::{AgentProfile, Attributes, MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
-use vitals_core::store::{
-    AlertQuery, Catalogue, Checkpoint, EvaluationOutput, RetiredAgent, SampleQuery, Store, StoreError, StoreStats,
-    VerdictQuery,
-};
+use vitals_core::store::{Catalogue, Checkpoint, EvaluationOutput, Store, VerdictKey};
 use vitals_core::verdict::{
-    AgentHealth, Alert, Event, Evidence, HealthStatus, Notice, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict,
-    VerdictBody,
+    AgentHealth, Alert, Event, Evidence, HealthStatus, Notice, OutlierVerdict, Risk, Severity, SlaVerdict, VerdictBody,
 };
 
 mod alerts;
@@ -36,7 +32,6 @@ mod clocks;
 mod forgetting;
 mod heartbeats;
 mod maintenance;
-mod memory;
 mod recovery;
 mod retiring;
 mod rows;
@@ -44,7 +39,6 @@ mod streams;
 
 /// A value at which an incident begins.
 const INCIDENT: f64 = 77_777.0;
-use memory::{Held, MemoryLog, MemoryStore};
 
 const S: i64 = UnixNanos::SECOND;
 
@@ -160,23 +154,23 @@ fn config() -> EvaluateConfig {
 
 impl World {
     /// A shard on what `durable` kept, brought up to date with the log's records.
-    fn start(records: &[Record], durable: Held) -> Self {
+    fn start(records: &[Record], durable: Contents) -> Self {
         Self::with(config(), records, durable)
     }
 
-    fn with(config: EvaluateConfig, records: &[Record], durable: Held) -> Self {
+    fn with(config: EvaluateConfig, records: &[Record], durable: Contents) -> Self {
         let registry = Arc::new(Registry::new(Quota::default()));
         registry.restore(Catalogue {
             agents: durable.agents.values().cloned().collect(),
             series: durable.series.values().cloned().collect(),
-            given_out: durable.given_out,
+            ..durable.retired_agents()
         });
         let mut retired = HashSet::new();
-        for record in records.iter().skip(durable.checkpoint.stored.0 as usize) {
+        for record in records.iter().skip(durable.checkpoint(HOME).stored.0 as usize) {
             register(record.clone(), &registry, &mut retired);
         }
-        let checkpoint = durable.checkpoint.clone();
-        let store = Arc::new(MemoryStore { now: Mutex::new(durable.clone()), durable: Mutex::new(durable) });
+        let checkpoint = durable.checkpoint(HOME);
+        let store = Arc::new(MemoryStore::write_only(durable));
         let (live_agents, notices) = (Arc::new(LiveAgents::default()), Arc::<Mutex<Vec<Notice>>>::default());
         let context = ShardContext {
             plugins: Arc::new(|_| Box::new(Fake::default())),
@@ -189,7 +183,7 @@ impl World {
             },
         };
         let mut shard = Shard::new(HOME, Arc::new(config), context);
-        let log = MemoryLog(Mutex::new(records.to_vec()));
+        let log = MemoryLog::holding(records);
         replay(&mut shard, HOME, &checkpoint, &log).unwrap();
         Self { registry, store, live_agents, notices, shard }
     }
@@ -223,8 +217,8 @@ impl World {
         seconds.for_each(|second| self.shard.tick(at(second)));
     }
 
-    fn held(&self) -> Held {
-        self.store.now.lock().unwrap().clone()
+    fn held(&self) -> Contents {
+        self.store.contents()
     }
 
     /// Samples by metric name, so that ids do not matter.

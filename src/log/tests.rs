@@ -20,6 +20,23 @@ fn open(folder: &Path, partitions: u32, deliver: Deliver) -> Arc<dyn Log> {
 
 super::conformance::suite!(open);
 
+/// The log in memory that other tests use: logs of one folder hold the same.
+mod memory {
+    use super::*;
+    use crate::testing::{MemoryLog, Partitions};
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+
+    static FOLDERS: Mutex<BTreeMap<std::path::PathBuf, Partitions>> = Mutex::new(BTreeMap::new());
+
+    fn open(folder: &Path, partitions: u32, deliver: Deliver) -> Arc<dyn Log> {
+        let contents = FOLDERS.lock().unwrap().entry(folder.to_owned()).or_default().clone();
+        Arc::new(MemoryLog::open(contents, partitions, deliver))
+    }
+
+    crate::log::conformance::suite!(open);
+}
+
 fn one(folder: &Path, config: LogConfig) -> Result<SqliteLog, LogError> {
     SqliteLog::open(&folder.join("log.db"), &LogConfig { partitions: 1, ..config }, Box::new(|_, _| ()))
 }

@@ -4,56 +4,15 @@ use super::handlers::LogSubmitter;
 use crate::expose::{RecordSubmitter as _, ServiceStatus};
 use crate::net::{ByteBudget, Refusal};
 use crate::store;
+use crate::testing::MemoryLog;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use vitals_core::alert_command::{AlertAction, AlertCommand};
 use vitals_core::ids::AgentId;
 use vitals_core::ids::{Partition, Position, UnixNanos};
-use vitals_core::log::{Done, LogStats};
-use vitals_core::log::{Log, LogError};
-use vitals_core::record::{Record, Ticket};
+use vitals_core::record::Record;
 use vitals_core::store::Store as _;
-
-/// A log that never gets anything onto the disk.
-struct Stuck;
-
-impl Log for Stuck {
-    fn partitions(&self) -> u32 {
-        1
-    }
-
-    /// Kept for ever, as by a disk that does not answer.
-    fn append(&self, _: Partition, _: Record, ticket: Ticket, done: Done) {
-        std::mem::forget((ticket, done));
-    }
-
-    fn read(&self, _: Partition, _: Position, _: usize) -> Result<Vec<(Position, Record)>, LogError> {
-        Ok(Vec::new())
-    }
-
-    fn last(&self, _: Partition) -> Result<Position, LogError> {
-        Ok(Position(0))
-    }
-
-    fn cut(&self, _: Partition, _: Position) -> Result<(), LogError> {
-        Ok(())
-    }
-
-    fn skip(&self, _: Partition, _: Position) -> Result<(), LogError> {
-        Ok(())
-    }
-
-    fn stats(&self) -> LogStats {
-        LogStats::default()
-    }
-
-    fn trouble(&self) -> Option<String> {
-        None
-    }
-
-    fn close(&self) {}
-}
 
 /// Overwrites the pages of a file that hold nothing but `byte`, behind the number of the page that follows.
 fn damage_pages_of(path: &std::path::Path, byte: u8) -> usize {
@@ -81,14 +40,15 @@ fn health_reads_no_state() {
     assert!(damage_pages_of(&path, 0xAB) > 50);
     let after = open();
     assert!(after.checkpoint(Partition(0)).is_err(), "who reads the state finds it damaged");
-    let status = ServiceStatus::read(&Stuck, &after, 0, UnixNanos(0));
+    let status = ServiceStatus::read(&MemoryLog::stuck(), &after, 0, UnixNanos(0));
     assert_eq!((status.ready, status.database_status.as_str()), (true, "connected"));
 }
 
 #[tokio::test]
 async fn rest_waits_no_longer_than_the_processing_timeout() {
     let processing_timeout = Arc::new(AtomicU64::new(20));
-    let submitter = LogSubmitter { log: Arc::new(Stuck), budget: ByteBudget::new(100), processing_timeout };
+    let submitter =
+        LogSubmitter { log: Arc::new(MemoryLog::stuck()), budget: ByteBudget::new(100), processing_timeout };
     let (agent, by, at) = (AgentId(0), "ops".to_owned(), UnixNanos(0));
     let (alert, action, comment) = ("a".to_owned(), AlertAction::Acknowledge, None);
     let record = Record::Alert(AlertCommand { alert, agent, action, by, at, comment });

@@ -7,7 +7,8 @@ mod people;
 use fixtures::{agent, alert, health, outlier, series, sla, stepped, verdict};
 pub(super) use fixtures::{raw, rows, seal};
 pub(super) use people::{
-    retired_agents_are_forgotten, the_audit_log_is_listed_latest_first, windows_are_kept_as_changed_last,
+    lists_are_filtered_and_paged, retired_agents_are_forgotten, the_audit_log_is_listed_latest_first,
+    windows_are_kept_as_changed_last,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -539,6 +540,7 @@ macro_rules! suite {
             retired_agents_are_forgotten,
             windows_are_kept_as_changed_last,
             the_audit_log_is_listed_latest_first,
+            lists_are_filtered_and_paged,
             maintenance_changes_what_is_stored,
             the_catalogue_comes_back,
             a_seal_is_what_survives,

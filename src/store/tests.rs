@@ -22,6 +22,24 @@ fn subject() -> Option<Subject> {
 
 super::conformance::suite!(subject);
 
+/// The store in memory that other tests use: stores of one folder hold the same.
+mod memory {
+    use super::*;
+    use crate::testing::{Contents, MemoryStore};
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+
+    fn subject() -> Option<Subject> {
+        let folders: Mutex<BTreeMap<std::path::PathBuf, Arc<Mutex<Contents>>>> = Mutex::default();
+        let open = Box::new(move |folder: &Path| -> Arc<dyn Store> {
+            Arc::new(MemoryStore::open(folders.lock().unwrap().entry(folder.to_owned()).or_default().clone()))
+        });
+        Some(Subject { open, nan: true, times: i64::MIN..=i64::MAX - 1, cases: 12, counts: true })
+    }
+
+    crate::store::conformance::suite!(subject);
+}
+
 #[test]
 fn a_second_process_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -60,7 +60,9 @@ def heartbeat_agent(account, work, demo):
     code, printed = run(work, "heartbeat-agent", "example-host", 2, env=demo.environment)
     account.check("it ends well, both heartbeats judged", code == 0 and printed.count("score") == 2, printed)
     status = demo.rest.get("/uptime-status/example-host")
-    account.check("the agent is up", status["uptime_percentage"] == 100, status)
+    # It measures this machine, which may be busy enough to be unhealthy.
+    causes = {period["cause"] for period in status["downtime_periods"]}
+    account.check("the agent is heard all the time", status["uptime_sessions"] and causes <= {"unhealthy"}, status)
 
 
 def fleet_health(account, work, demo):

@@ -1,6 +1,7 @@
 //! Tests at the boundary that users touch.
 
 mod agree;
+mod claims;
 mod commands;
 mod contract;
 mod data_folder;

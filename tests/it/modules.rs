@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 const STAGES: [&str; 6] = ["receive", "normalize", "log", "evaluate", "store", "expose"];
 
 /// What a stage may name of this crate beside itself: whose request it serves is told by the token, and what all
-/// listeners have in common, the clock and the lock on a file.
-const SHARED: [&str; 4] = ["auth", "clock", "file_lock", "net"];
+/// listeners have in common, the clock, the lock on a file, and for tests the store and the log in memory.
+const SHARED: [&str; 5] = ["auth", "clock", "file_lock", "net", "testing"];
 
 #[test]
 fn modules_do_not_import_each_other() {

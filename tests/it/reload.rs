@@ -232,7 +232,7 @@ async fn a_file_of_which_one_part_cannot_be_used_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_takes_effect_at_the_next_start_does_not_in_one_room_before() {
+async fn what_takes_effect_at_the_next_start_does_not_in_one_stage_before() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("vitals.toml");
     let read = |text: &str| {

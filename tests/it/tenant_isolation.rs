@@ -102,6 +102,7 @@ fn rewrite(value: &mut Value, id: &str, word: &str) {
                         }
                         rewrite(field, id, word);
                     }
+                    "agents" => *field = json!([id]),
                     "environments" => *field = json!([]),
                     _ => rewrite(field, id, word),
                 }
@@ -182,6 +183,11 @@ impl Route {
     /// Whether it makes what it speaks of: asked by another tenant, that is something of its own.
     fn makes(&self) -> bool {
         ["heartbeat", "system_metrics", "batch", "maintenance"].contains(&self.id.as_str())
+    }
+
+    /// Whether it would take away what the other requests are about.
+    fn ends(&self, viewer: &Viewer, agent: &Agent) -> bool {
+        self.id == "retire_agent" && viewer.may("telemetry:write") && viewer.sees(agent)
     }
 
     /// With what it may be answered when `viewer` asks about `agent`.
@@ -337,7 +343,7 @@ async fn nothing_leaks_through_any_route() {
         for viewer in &viewers {
             for agent in &agents {
                 for (path, body, named) in route.requests(agent) {
-                    if route.makes() && viewer.tenant != agent.tenant {
+                    if route.makes() && viewer.tenant != agent.tenant || route.ends(viewer, agent) {
                         continue;
                     }
                     asked += 1;

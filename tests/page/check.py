@@ -236,7 +236,7 @@ def handling(browser, vitals, agents):
     """Alerts, maintenance windows and agents, in a person's hands."""
     agents.says("handled", cpu=99)
     alert = harness.wait_for("an alert of handled", 30, lambda: [
-        one for one in vitals.rest.get("/alerts", agent="handled", state="open")["alerts"] if one["alert_type"] == "cpu_usage"
+        one for one in vitals.rest.get("/alerts", type="cpu_usage", state="open", limit=1000)["alerts"] if one["agent_id"] == "handled"
     ])[0]
 
     def now():

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn otlp_vitals_raise_alerts_and_verdicts_only_when_they_change() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     for (second, cpu) in [(0, 50.0), (10, 50.0), (20, 97.0), (30, 97.0), (40, 50.0)] {
         world.take(samples(second, &[(3, second, cpu)]));
     }
@@ -26,7 +26,7 @@ fn an_alert_names_its_series() {
         ("latency", MetricKind::ResponseTime, "ms", &[("route", "/slow")]),
         ("latency", MetricKind::ResponseTime, "ms", &[("route", "/fast")]),
     ]);
-    let mut world = World::with(config(), &[all], Held::default());
+    let mut world = World::with(config(), &[all], Contents::default());
     world.take(samples(10, &[(5, 10, 50.0), (6, 10, 97.0), (7, 10, 9_000.0), (8, 10, 1.0)]));
     let of = |world: &World, source: &str| {
         let alert = world.held().alerts.values().find(|a| a.source == source).cloned().unwrap();
@@ -48,7 +48,7 @@ fn an_alert_names_its_series() {
 
 #[test]
 fn an_alert_that_nobody_acknowledges_is_escalated_once() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     for minute in 0..60 {
         world.take(samples(minutes(minute), &[(3, minutes(minute), 85.0)]));
         world.shard.tick(at(minutes(minute)));
@@ -61,7 +61,7 @@ fn an_alert_that_nobody_acknowledges_is_escalated_once() {
 
 #[test]
 fn new_thresholds_hold_from_the_next_value_and_alerts_without_one_are_over() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     assert_eq!(world.take(heartbeat(0, 85.0)).unwrap().alerts.len(), 1);
     let none = EvaluateConfig { thresholds: Vec::new(), ..config() };
     world.shard.reload(Arc::new(none), false);
@@ -75,10 +75,10 @@ fn new_thresholds_hold_from_the_next_value_and_alerts_without_one_are_over() {
 
 #[test]
 fn what_is_open_is_said_again_after_a_restart_and_a_reload() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     world.take(heartbeat(0, 97.0));
     world.checkpoint(true);
-    let durable = world.store.durable.lock().unwrap().clone();
+    let durable = world.store.durable();
     let mut again = World::start(&[describe()], durable);
     assert!(again.told().is_empty());
     again.shard.resume_after_pause(at(10));
@@ -92,9 +92,9 @@ fn what_is_open_is_said_again_after_a_restart_and_a_reload() {
 fn an_alert_that_is_over_is_acknowledged_without_reading_and_the_same_in_a_replay() {
     let mut records = vec![describe(), heartbeat(0, 97.0)];
     records.extend((1..10).map(|n| heartbeat(30 * n, 10.0)));
-    let mut world = World::start(&records, Held::default());
+    let mut world = World::start(&records, Contents::default());
     world.checkpoint(true);
-    let durable = world.store.durable.lock().unwrap().clone();
+    let durable = world.store.durable();
     let alert = world.held().alerts.into_values().find(|alert| alert.resolved.is_some()).unwrap();
     for (by, second) in [("ops", 300), ("dev", 310)] {
         let record = on_alert(&alert, AlertAction::Acknowledge, by, second);
@@ -103,7 +103,7 @@ fn an_alert_that_is_over_is_acknowledged_without_reading_and_the_same_in_a_repla
     }
     let expect = Alert { acknowledged: Some(("ops".into(), at(300))), ..alert };
     assert_eq!(world.held().alerts[&expect.id], expect);
-    for kept in [Held::default(), durable, world.held()] {
+    for kept in [Contents::default(), durable, world.held()] {
         assert_eq!(World::start(&records, kept).held().alerts[&expect.id], expect);
     }
 }
@@ -118,7 +118,7 @@ fn all_alerts(world: &World) -> Vec<(String, UnixNanos, Option<UnixNanos>)> {
 
 #[test]
 fn a_closed_alert_is_raised_again_only_when_it_gets_worse_or_was_over() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     let cpu = |world: &mut World, second, value| world.take(samples(second, &[(3, second, value)]));
     cpu(&mut world, 0, 85.0);
     let alert = world.held().alerts.into_values().next().unwrap();
@@ -153,7 +153,7 @@ fn a_closed_alert_needs_no_acknowledgement_to_be_over() {
     for threshold in &mut config.thresholds {
         threshold.auto_resolve = false;
     }
-    let mut world = World::with(config, &[describe()], Held::default());
+    let mut world = World::with(config, &[describe()], Contents::default());
     world.take(samples(0, &[(3, 0, 85.0)]));
     let alert = world.held().alerts.into_values().next().unwrap();
     world.take(on_alert(&alert, AlertAction::Close, "ops", 5));
@@ -167,7 +167,7 @@ fn a_closed_alert_needs_no_acknowledgement_to_be_over() {
 fn what_people_did_to_an_open_alert_is_the_same_after_a_replay() {
     let until = at(minutes(30));
     let mut records = vec![describe(), samples(0, &[(3, 0, 85.0)])];
-    let alert = World::start(&records, Held::default()).held().alerts.into_values().next().unwrap();
+    let alert = World::start(&records, Contents::default()).held().alerts.into_values().next().unwrap();
     for (action, second) in [
         (AlertAction::Acknowledge, 10),
         (AlertAction::Unacknowledge, 20),
@@ -176,7 +176,7 @@ fn what_people_did_to_an_open_alert_is_the_same_after_a_replay() {
     ] {
         records.push(on_alert(&alert, action, "ops", second));
     }
-    let mut world = World::start(&records[..1], Held::default());
+    let mut world = World::start(&records[..1], Contents::default());
     for record in &records[1..] {
         world.take(record.clone());
     }
@@ -185,9 +185,9 @@ fn what_people_did_to_an_open_alert_is_the_same_after_a_replay() {
     assert_eq!(now.acknowledged, Some(("ops".into(), at(40))));
     assert_eq!(now.handling.silence.as_ref().map(|silence| silence.until), Some(until));
     for cut in 2..=records.len() {
-        let mut world = World::start(&records[..cut], Held::default());
+        let mut world = World::start(&records[..cut], Contents::default());
         world.checkpoint(true);
-        let durable = world.store.durable.lock().unwrap().clone();
+        let durable = world.store.durable();
         assert_eq!(&World::start(&records, durable).held().alerts[&alert.id], now, "stopped behind record {cut}");
     }
 }

@@ -11,7 +11,7 @@ fn heartbeat_by_clock(own: i64, received: i64, cpu: f64) -> Record {
 
 #[test]
 fn one_heartbeat_ahead_of_its_arrival_holds_nothing_up() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     let raised = world.take(heartbeat_by_clock(540, 0, 97.0)).unwrap();
     assert_eq!((raised.alerts.len(), raised.next_expected), (1, Some(at(570))), "as the contract has it");
     let calm = world.take(heartbeat_by_clock(1, 1, 10.0)).unwrap();
@@ -34,7 +34,7 @@ fn one_heartbeat_ahead_of_its_arrival_holds_nothing_up() {
 #[test]
 fn a_clock_set_back_makes_no_outage_and_its_heartbeats_count() {
     for declared in [1, 30] {
-        let mut world = World::start(&[describe()], Held::default());
+        let mut world = World::start(&[describe()], Contents::default());
         for second in 0..12 {
             let own = if second < 6 { second } else { second - 300 };
             #[allow(clippy::cast_precision_loss)]
@@ -53,7 +53,7 @@ fn a_clock_set_back_makes_no_outage_and_its_heartbeats_count() {
 
 #[test]
 fn what_was_buffered_is_history_and_the_newest_stays() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     (0..4).for_each(|n| drop(world.take(heartbeat(n * 30, 10.0))));
     world.ticks(90..=400);
     assert_eq!(alerts_of(&world, "availability"), [(120, None)]);
@@ -70,7 +70,7 @@ fn what_was_buffered_is_history_and_the_newest_stays() {
 
 #[test]
 fn how_far_a_clock_is_off_is_known_of_exporters_that_are_ahead() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     world.take(samples(0, &[(0, -30, 1.0)]));
     assert_eq!(world.live_agents.get(AgentId(0)).unwrap().clock_skew, None, "an old point proves nothing");
     for second in [10, 20, 30] {
@@ -82,7 +82,7 @@ fn how_far_a_clock_is_off_is_known_of_exporters_that_are_ahead() {
 
 #[test]
 fn the_clock_of_one_agent_says_nothing_of_another_in_the_same_request() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     for second in [10, 20, 30] {
         let rows = [(0, second + 40, 1.0), (4, second + 90, 1.0), (1, second + 20, 1.0), (3, second - 5, 1.0)];
         let Record::Samples(mut both) = samples(second, &rows) else { unreachable!() };

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn idle_plugins_are_put_away_with_their_state() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     world.take(samples(0, &[(0, 0, 1.0), (1, 0, 1.0)]));
     world.shard.tick(at(5_000));
     world.shard.tick(at(5_001));
@@ -44,7 +44,7 @@ fn a_forgotten_agent_comes_back_without_a_past() {
     let story = a_silence();
     for (how, idle, second) in [("ticks", 10_000, true), ("no ticks", 10_000, false), ("put away", 60, true)] {
         let config = EvaluateConfig { idle_seconds: idle, ..forgetful() };
-        let mut world = World::with(config, &story[..1], Held::default());
+        let mut world = World::with(config, &story[..1], Contents::default());
         for record in &story[1..] {
             let last = world.shard.latest_arrival().0 / S - 1_000_000;
             world.take(record.clone());
@@ -56,7 +56,7 @@ fn a_forgotten_agent_comes_back_without_a_past() {
         found_after_a_silence(&world, how);
     }
     // All in one batch.
-    let mut world = World::with(forgetful(), &story[..1], Held::default());
+    let mut world = World::with(forgetful(), &story[..1], Contents::default());
     let delivery = |(record, n): (&Record, u64)| {
         let (position, ticket) = (Position(n), Ticket::default());
         Delivery { position, record: record.clone(), ticket }
@@ -70,14 +70,14 @@ fn a_forgotten_agent_is_gone_from_the_plugins_state() {
     let story = a_silence();
     let snapshot = |world: &mut World| {
         world.checkpoint(true);
-        let durable = world.store.durable.lock().unwrap().clone();
+        let durable = world.store.durable();
         let state: super::super::state::PluginState =
-            super::super::state::read(&durable.checkpoint.state.unwrap()).unwrap();
+            super::super::state::read(&durable.checkpoint(HOME).state.unwrap()).unwrap();
         serde_json::from_slice::<Memory>(&state.tenants[0].1).unwrap()
     };
     for idle in [10_000, 60] {
         let config = EvaluateConfig { idle_seconds: idle, ..forgetful() };
-        let mut world = World::with(config, &story[..1], Held::default());
+        let mut world = World::with(config, &story[..1], Contents::default());
         story[1..9].iter().for_each(|record| drop(world.take(record.clone())));
         world.shard.tick(at(602));
         let before = snapshot(&mut world);
@@ -96,7 +96,7 @@ fn a_forgotten_agent_stays_forgotten_over_a_crash() {
     for crash in 1..=story.len() {
         for (state_every, seal_every) in [(usize::MAX, usize::MAX), (5, 2), (7, 3), (1, 1), (usize::MAX, 2)] {
             for ticks in [false, true] {
-                let mut world = World::with(forgetful(), &story[..1], Held::default());
+                let mut world = World::with(forgetful(), &story[..1], Contents::default());
                 for (n, record) in story[1..crash].iter().enumerate() {
                     world.take(record.clone());
                     if ticks {
@@ -107,7 +107,7 @@ fn a_forgotten_agent_stays_forgotten_over_a_crash() {
                         world.checkpoint(n % state_every == state_every - 1);
                     }
                 }
-                let durable = world.store.durable.lock().unwrap().clone();
+                let durable = world.store.durable();
                 let again = World::with(forgetful(), &story, durable);
                 let how = format!("crash after {crash}, state every {state_every}, seal every {seal_every}, {ticks}");
                 found_after_a_silence(&again, &how);
@@ -118,7 +118,7 @@ fn a_forgotten_agent_stays_forgotten_over_a_crash() {
 
 #[test]
 fn new_plugins_take_over_the_state() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     world.take(samples(0, &[(0, 0, 1.0)]));
     world.take(samples(1, &[(0, 1, 1.0)]));
     world.shard.reload(Arc::new(config()), true);

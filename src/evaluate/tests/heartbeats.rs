@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_heartbeat_is_answered_and_a_retry_changes_nothing() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     let outcome = world.take(heartbeat(0, 97.0)).unwrap();
     assert_eq!(outcome.health.unwrap().status, HealthStatus::Critical);
     assert_eq!((outcome.breaches.len(), outcome.breaches[0].series), (1, None));
@@ -40,7 +40,7 @@ fn a_heartbeat_is_answered_and_a_retry_changes_nothing() {
 
 #[test]
 fn silence_is_late_then_offline_with_one_alert_until_the_return() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     for second in [0, 30, 60] {
         world.take(heartbeat(second, 10.0));
     }
@@ -75,7 +75,7 @@ fn silence_is_late_then_offline_with_one_alert_until_the_return() {
 
 #[test]
 fn what_an_agent_says_of_itself_is_kept_and_limits_its_health() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     let outcome = world.take(reporting(1, 0, 5.0, HealthStatus::Critical)).unwrap();
     let health = outcome.health.unwrap();
     assert_eq!((health.status, health.score), (HealthStatus::Degraded, 80.0));
@@ -86,7 +86,7 @@ fn what_an_agent_says_of_itself_is_kept_and_limits_its_health() {
     assert_eq!(outcome.live.unwrap().reported, Some(HealthStatus::Critical));
     // Kept over a restart.
     world.checkpoint(true);
-    let durable = world.store.durable.lock().unwrap().clone();
+    let durable = world.store.durable();
     let mut world = World::start(&[describe()], durable);
     world.shard.resume_after_pause(at(1));
     assert_eq!(world.live_agents.get(AgentId(1)).unwrap().reported, Some(HealthStatus::Critical));
@@ -117,14 +117,14 @@ fn what_an_agent_says_of_itself_is_kept_and_limits_its_health() {
 
 #[test]
 fn an_alert_on_silence_ends_at_the_return_also_if_this_service_was_away_meanwhile() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     for second in [0, 30, 60] {
         world.take(heartbeat(second, 10.0));
     }
     world.ticks(61..=300);
     assert!(world.held().alerts.values().all(|a| a.source == "availability" && a.resolved.is_none()));
     world.checkpoint(true);
-    let durable = world.store.durable.lock().unwrap().clone();
+    let durable = world.store.durable();
     let mut world = World::start(&[describe()], durable);
     world.shard.resume_after_pause(at(1_000));
     world.ticks(1_001..=1_500);
@@ -135,14 +135,14 @@ fn an_alert_on_silence_ends_at_the_return_also_if_this_service_was_away_meanwhil
 
 /// Exports of agent 0 at these seconds with ticks in between, and a restart behind every third.
 fn exporting(seconds: &[i64]) -> World {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     let mut last = seconds[0];
     for (n, &second) in seconds.iter().enumerate() {
         world.ticks(last + 1..=second);
         world.take(samples(second, &[(0, second, 1.0)]));
         if n % 3 == 2 {
             world.checkpoint(true);
-            let durable = world.store.durable.lock().unwrap().clone();
+            let durable = world.store.durable();
             world = World::start(&[describe()], durable);
             world.shard.resume_after_pause(at(second + 1));
         }

@@ -23,7 +23,7 @@ fn rfc3339(second: i64) -> String {
 #[test]
 fn a_configured_window_is_neither_up_nor_down_and_raises_nothing() {
     let planned = EvaluateConfig { maintenance: vec![window(rfc3339)], ..config() };
-    let mut world = World::with(planned, &[describe()], Held::default());
+    let mut world = World::with(planned, &[describe()], Contents::default());
     world.take(heartbeat(30, 10.0));
     world.ticks(31..=60);
     world.take(heartbeat(60, 10.0));
@@ -46,7 +46,7 @@ fn a_configured_window_is_neither_up_nor_down_and_raises_nothing() {
 #[test]
 fn a_window_that_is_taken_out_of_the_configuration_ends() {
     let planned = EvaluateConfig { maintenance: vec![window(rfc3339)], ..config() };
-    let mut world = World::with(planned, &[describe()], Held::default());
+    let mut world = World::with(planned, &[describe()], Contents::default());
     world.take(heartbeat(90, 10.0));
     world.ticks(91..=150);
     assert_eq!(world.live_agents.get(AgentId(1)).unwrap().liveness, Liveness::Maintenance);
@@ -60,11 +60,11 @@ fn a_window_that_is_taken_out_of_the_configuration_ends() {
 
 #[test]
 fn a_window_set_before_an_agent_is_first_seen_is_kept_for_it() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     world.take(planned(0, 600, 600));
     // Also over a restart.
     world.checkpoint(true);
-    let durable = world.store.durable.lock().unwrap().clone();
+    let durable = world.store.durable();
     let mut world = World::start(&[describe()], durable);
     world.take(heartbeat(10, 97.0));
     world.ticks(11..=500);
@@ -77,7 +77,7 @@ fn a_window_set_before_an_agent_is_first_seen_is_kept_for_it() {
 
 /// Beats of agent 1 each 30 seconds up to `until`, but for an outage from second 300 to 900.
 fn with_an_outage(until: i64) -> World {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     for second in (0..=until).step_by(30) {
         if !(300..900).contains(&second) {
             world.take(heartbeat(second, 10.0));
@@ -109,7 +109,7 @@ fn a_window_in_the_past_changes_the_past() {
             assert_eq!(line(&world), expect, "{until} {start} {end}");
             // It stays so, over a restart and with what comes.
             world.checkpoint(true);
-            let durable = world.store.durable.lock().unwrap().clone();
+            let durable = world.store.durable();
             let mut world = World::start(&[describe()], durable);
             (1..40).for_each(|n| drop(world.take(heartbeat(until + n * 30, 10.0))));
             assert_eq!(line(&world), expect, "{until} {start} {end}");
@@ -127,7 +127,7 @@ fn a_window_in_the_past_changes_the_past() {
 
 #[test]
 fn a_window_over_the_beginning_of_an_outage_ends_its_alert() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     (0..4).for_each(|n| drop(world.take(heartbeat(n * 30, 10.0))));
     world.ticks(90..=2_000);
     assert_eq!(alerts_of(&world, "availability"), [(120, None)]);
@@ -145,7 +145,7 @@ fn a_window_over_the_beginning_of_an_outage_ends_its_alert() {
 fn a_configured_window_that_was_over_before_the_start_changes_the_past() {
     let mut world = with_an_outage(3_000);
     world.checkpoint(true);
-    let durable = world.store.durable.lock().unwrap().clone();
+    let durable = world.store.durable();
     let once = |from: i64, to: i64| MaintenanceWindow {
         start: Some(rfc3339(from)),
         end: Some(rfc3339(to)),
@@ -172,7 +172,7 @@ fn a_window_in_the_past_of_an_agent_that_was_forgotten_changes_what_is_stored() 
     world.take(planned(300, 900, gone));
     assert!(line(&world).contains(&(300, Some(900), State::Maintenance)), "{:?}", line(&world));
     // One that never beat has no past.
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     world.ticks(0..=1_000);
     world.take(planned(300, 900, 900));
     assert!(world.held().intervals.is_empty());
@@ -187,7 +187,7 @@ fn a_window_of_an_agent_that_was_forgotten_is_the_same_in_a_replay_and_reads_not
     }
     assert_eq!(world.live_agents.get(AgentId(1)), None);
     world.checkpoint(true);
-    let durable = world.store.durable.lock().unwrap().clone();
+    let durable = world.store.durable();
     // Nobody sends anything meanwhile: a replay does not know how late it was.
     world.shard.tick(at(gone + 300));
     let set = planned(gone + 100, gone + 500, gone + 300);
@@ -195,7 +195,7 @@ fn a_window_of_an_agent_that_was_forgotten_is_the_same_in_a_replay_and_reads_not
     let expect = world.held().intervals;
     assert!(line(&world).contains(&(gone + 100, Some(gone + 300), State::Maintenance)), "{:?}", line(&world));
     let nothing = Record::Describe { agents: vec![], series: vec![] };
-    let mut records = vec![nothing; usize::try_from(durable.checkpoint.stored.0).unwrap()];
+    let mut records = vec![nothing; usize::try_from(durable.checkpoint(HOME).stored.0).unwrap()];
     records.push(set);
     for kept in [durable, world.held()] {
         assert_eq!(World::start(&records, kept).held().intervals, expect);
@@ -212,7 +212,7 @@ fn changed(window: &Record, second: i64, change: impl FnOnce(&mut PersonWindow))
 
 #[test]
 fn a_window_over_patterns_holds_for_agents_that_are_seen_later() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     world.take(Record::Maintenance(person_window("d?", (100, 400), 50)));
     world.take(Record::Maintenance(person_window("other*", (60, 400), 50)));
     world.take(heartbeat(90, 10.0));
@@ -238,16 +238,16 @@ fn a_window_is_changed_and_called_off_and_the_same_in_a_replay() {
     records.extend(beats(60, 300));
     let up = |from: i64, to| (from, to, State::Up);
     let short: Vec<_> = vec![up(30, Some(100)), (100, Some(200), State::Maintenance), up(200, None)];
-    assert_eq!(line(&World::start(&records, Held::default())), short);
+    assert_eq!(line(&World::start(&records, Contents::default())), short);
     let mut records = vec![describe(), heartbeat(30, 10.0), window];
     records.extend(beats(60, 150));
     records.push(off);
     records.extend(beats(180, 300));
     let off: Vec<_> = vec![up(30, Some(100)), (100, Some(150), State::Maintenance), up(150, None)];
     for cut in 1..records.len() {
-        let mut world = World::start(&records[..cut], Held::default());
+        let mut world = World::start(&records[..cut], Contents::default());
         world.checkpoint(true);
-        let durable = world.store.durable.lock().unwrap().clone();
+        let durable = world.store.durable();
         assert_eq!(line(&World::start(&records, durable)), off, "stopped behind record {cut}");
     }
 }
@@ -255,7 +255,7 @@ fn a_window_is_changed_and_called_off_and_the_same_in_a_replay() {
 #[test]
 fn of_two_windows_of_one_time_one_may_be_called_off() {
     let (one, other) = (person_window("db", (100, 400), 50), person_window("d*", (100, 400), 50));
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     world.take(heartbeat(90, 10.0));
     for window in [&one, &other] {
         world.take(Record::Maintenance(window.clone()));

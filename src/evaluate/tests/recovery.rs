@@ -92,7 +92,7 @@ fn left(
 #[test]
 fn a_crash_anywhere_loses_nothing_and_judges_nothing_twice() {
     let story = story();
-    let mut straight = World::start(&[], Held::default());
+    let mut straight = World::start(&[], Contents::default());
     for record in &story {
         if let Record::Describe { agents, series } = record {
             agents.iter().for_each(|a| straight.registry.restore_agent(a.clone()));
@@ -109,14 +109,14 @@ fn a_crash_anywhere_loses_nothing_and_judges_nothing_twice() {
     for crash in 0..=story.len() {
         for (state_every, seal_every) in [(usize::MAX, usize::MAX), (5, 2), (7, 3), (1, 1), (usize::MAX, 2)] {
             // Up to the crash with checkpoints, then again from what was durable.
-            let mut world = World::start(&story[..1], Held::default());
+            let mut world = World::start(&story[..1], Contents::default());
             for (n, record) in story[1..crash.max(1)].iter().enumerate() {
                 world.take(record.clone());
                 if n % seal_every == seal_every - 1 {
                     world.checkpoint(n % state_every == state_every - 1);
                 }
             }
-            let durable = world.store.durable.lock().unwrap().clone();
+            let durable = world.store.durable();
             let again = World::start(&story, durable);
             // What the replay tells again is told with the same times, so that a receiver knows it.
             let mut told = world.told();
@@ -131,7 +131,7 @@ fn a_crash_anywhere_loses_nothing_and_judges_nothing_twice() {
 
 /// A story taken in batches of these lengths, over and over.
 fn in_batches(story: &[Record], lengths: &[usize]) -> World {
-    let mut world = World::start(&story[..1], Held::default());
+    let mut world = World::start(&story[..1], Contents::default());
     let mut deliveries = story[1..].iter().zip(2..).map(|(record, n)| Delivery {
         position: Position(n),
         record: record.clone(),
@@ -170,7 +170,7 @@ fn batches_do_not_matter() {
 #[test]
 fn a_damaged_checkpoint_is_named() {
     let checkpoint = Checkpoint { liveness: vec![9, 9], ..Checkpoint::default() };
-    let world = World::start(&[], Held::default());
+    let world = World::start(&[], Contents::default());
     let mut shard = world.shard;
     assert_eq!(shard.resume(&checkpoint), Err(super::super::StateError::Format(9)));
 }
@@ -181,7 +181,7 @@ fn the_threads_replay_evaluate_and_stop_with_everything_durable() {
     let (first, rest) = story.split_at(9);
     let registry = Arc::new(Registry::new(Quota::default()));
     let (store, live_agents) = (Arc::new(MemoryStore::default()), Arc::new(LiveAgents::default()));
-    let log = Arc::new(MemoryLog(Mutex::new(first.to_vec())));
+    let log = Arc::new(MemoryLog::holding(first));
     let (send, input) = crossbeam_channel::unbounded();
     let (events, last) = (Arc::new(Mutex::new(Vec::new())), story.len() as u64);
     let evaluator = super::super::Evaluator::start(
@@ -200,24 +200,24 @@ fn the_threads_replay_evaluate_and_stop_with_everything_durable() {
         {
             let (events, store) = (events.clone(), store.clone());
             Arc::new(move || {
-                let sealed = store.durable.lock().unwrap().checkpoint.stored == Position(last);
+                let sealed = store.durable().checkpoint(HOME).stored == Position(last);
                 events.lock().unwrap().push(if sealed { "settled late" } else { "settled" });
             })
         },
     )
     .unwrap();
     for (record, n) in rest.iter().zip(10..) {
-        log.0.lock().unwrap().push(record.clone());
+        log.append_one(record.clone());
         let delivery = Delivery { position: Position(n), record: record.clone(), ticket: Ticket::default() };
         send.send(delivery).unwrap();
     }
     evaluator.stop();
-    let durable = store.durable.lock().unwrap().clone();
-    assert_eq!(durable.checkpoint.stored, Position(story.len() as u64));
+    let durable = store.durable();
+    assert_eq!(durable.checkpoint(HOME).stored, Position(story.len() as u64));
     // What was observed is settled before the checkpoint behind which it is not made again.
     assert_eq!(events.lock().unwrap().last(), Some(&"settled"));
-    assert_eq!(durable.checkpoint.included, durable.checkpoint.stored);
-    let straight = World::start(&story, Held::default());
+    assert_eq!(durable.checkpoint(HOME).included, durable.checkpoint(HOME).stored);
+    let straight = World::start(&story, Contents::default());
     assert_eq!(durable.samples.len(), straight.held().samples.len());
 }
 
@@ -238,7 +238,7 @@ fn a_log_that_was_lost_goes_on_behind_the_store() {
         )
     };
     let story = story();
-    start(Arc::new(MemoryLog(Mutex::new(story.clone())))).unwrap().stop();
+    start(Arc::new(MemoryLog::holding(&story))).unwrap().stop();
     let empty = Arc::new(MemoryLog::default());
     start(empty.clone()).unwrap().stop();
     assert_eq!(empty.last(Partition(0)), Ok(Position(story.len() as u64)), "a new record is taken for no old one");

@@ -42,9 +42,10 @@ fn story() -> Vec<Record> {
 }
 
 /// All that is kept, without the checkpoint.
-fn kept(world: &World) -> Held {
-    let mut held = Held { checkpoint: Checkpoint::default(), ..world.held() };
-    held.verdicts.sort_by_key(vitals_core::store::VerdictKey::of);
+fn kept(world: &World) -> Contents {
+    let mut held = world.held();
+    held.checkpoints.clear();
+    held.verdicts.sort_by_key(VerdictKey::of);
     held.verdicts.dedup();
     // Reports come with ticks, which a replay has others of.
     held.verdicts.retain(|verdict| verdict.body.kind() != "sla");
@@ -56,7 +57,7 @@ fn kept(world: &World) -> Held {
 
 #[test]
 fn a_retired_agent_leaves_nothing_and_comes_back_as_new() {
-    let mut world = World::start(&story()[..5], Held::default());
+    let mut world = World::start(&story()[..5], Contents::default());
     let of_web = |world: &World| world.held().alerts.values().filter(|alert| alert.agent == AgentId(0)).count();
     assert!(of_web(&world) > 0 && world.live_agents.get(AgentId(0)).is_some());
     for record in &story()[5..10] {
@@ -68,7 +69,7 @@ fn a_retired_agent_leaves_nothing_and_comes_back_as_new() {
     assert!(held.verdicts.iter().all(|verdict| verdict.agent == AgentId(1)));
     assert!(held.intervals.keys().all(|(agent, _)| *agent == AgentId(1)));
     assert_eq!(of_web(&world), 0);
-    assert_eq!(held.given_out, (1, 8), "no number is given out again");
+    assert_eq!(held.retired_agents().given_out, (1, 8), "no number is given out again");
     assert!(world.live_agents.get(AgentId(0)).is_none());
     let default = TenantId::default_tenant();
     assert!(world.registry.agent_by_key(&default, "web").is_none() && world.registry.series(SeriesId(0)).is_none());
@@ -79,19 +80,19 @@ fn a_retired_agent_leaves_nothing_and_comes_back_as_new() {
     assert!(held.alerts.values().any(|alert| alert.agent == AgentId(1) && alert.resolved.is_none()));
     // It comes back without a past.
     let mut records = story();
-    let world = World::start(&records, Held::default());
+    let world = World::start(&records, Contents::default());
     assert_eq!(world.registry.agent_by_key(&default, "web").map(|agent| agent.id), Some(AgentId(2)));
     assert_eq!(world.outliers(), [("gauge".to_owned(), 95, 1), ("gauge".to_owned(), 96, 2)]);
     // Retired once more, it leaves nothing but its numbers.
     records.push(retire(2, 100));
-    let world = World::start(&records, Held::default());
-    assert_eq!((world.held().given_out, world.outliers().len()), ((3, 9), 0));
+    let world = World::start(&records, Contents::default());
+    assert_eq!((world.held().retired_agents().given_out, world.outliers().len()), ((3, 9), 0));
 }
 
 #[test]
 fn a_crash_anywhere_retires_the_same() {
     let records = story();
-    let whole = World::start(&records[..1], Held::default());
+    let whole = World::start(&records[..1], Contents::default());
     let mut whole = whole;
     for record in &records[1..] {
         if let Record::Describe { agents, series } = record {
@@ -106,9 +107,9 @@ fn a_crash_anywhere_retires_the_same() {
     let expect = kept(&whole);
     for cut in 1..=records.len() {
         for with_state in [true, false] {
-            let mut world = World::start(&records[..cut], Held::default());
+            let mut world = World::start(&records[..cut], Contents::default());
             world.checkpoint(with_state);
-            let durable = world.store.durable.lock().unwrap().clone();
+            let durable = world.store.durable();
             let again = World::start(&records, durable);
             assert_eq!(kept(&again), expect, "stopped behind record {cut}, state {with_state}");
             assert_eq!(again.outliers(), whole.outliers(), "stopped behind record {cut}, state {with_state}");
@@ -124,7 +125,7 @@ fn a_crash_anywhere_retires_the_same() {
 #[test]
 fn what_people_do_is_in_the_audit_log_once() {
     let mut records = vec![describe(), samples(0, &[(3, 0, 85.0)])];
-    let alert = World::start(&records, Held::default()).held().alerts.into_values().next().unwrap();
+    let alert = World::start(&records, Contents::default()).held().alerts.into_values().next().unwrap();
     let until = at(900);
     let window = person_window("d*", (100, 400), 40);
     let off = PersonWindow { changed: at(50), changed_by: Some("dev".into()), cancelled: true, ..window.clone() };
@@ -145,9 +146,9 @@ fn what_people_do_is_in_the_audit_log_once() {
         (at(60), "ops", "agent retired", "web", None),
     ];
     for cut in 1..=records.len() {
-        let mut world = World::start(&records[..cut], Held::default());
+        let mut world = World::start(&records[..cut], Contents::default());
         world.checkpoint(true);
-        let durable = world.store.durable.lock().unwrap().clone();
+        let durable = world.store.durable();
         let held = World::start(&records, durable).held();
         let mut said: Vec<_> = held.audit.values().collect();
         said.sort_by_key(|entry| entry.at);

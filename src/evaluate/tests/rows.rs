@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn duplicates_are_dropped_and_late_rows_are_stored_unjudged() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     world.take(samples(10, &[(0, 10, 1.0), (0, 10, 2.0), (0, 8, 2_000.0), (9, 1, 1.0)]));
     world.take(samples(11, &[(0, 9, 4_000.0), (0, 10, 3.0), (0, 11, 5_000.0)]));
     let expect =
@@ -15,7 +15,7 @@ fn duplicates_are_dropped_and_late_rows_are_stored_unjudged() {
 
 #[test]
 fn deltas_become_totals_and_totals_become_rates() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     world.take(samples(10, &[(2, 10, 5.0), (1, 10, 100.0)]));
     world.take(samples(10, &[(2, 10, 5.0)]));
     world.take(samples(20, &[(2, 20, 7.0), (1, 20, 150.0), (2, 30, f64::NAN)]));
@@ -32,7 +32,7 @@ fn deltas_become_totals_and_totals_become_rates() {
 
 #[test]
 fn rest_metrics_are_answered_with_breaches_alerts_and_outliers() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     let Record::Samples(mut metric) = samples(0, &[(4, 0, 5_000.0)]) else { unreachable!() };
     metric.alive.clear();
     let outcome = world.take(Record::Samples(metric)).unwrap();
@@ -43,7 +43,7 @@ fn rest_metrics_are_answered_with_breaches_alerts_and_outliers() {
 
 #[test]
 fn what_only_others_report_on_is_judged_by_the_scorers_too() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     world.take(reported(0, &[(4, 0, 97.0)]));
     let observed = world.live_agents.observed(AgentId(1)).unwrap();
     assert_eq!((observed.health.status, observed.time), (HealthStatus::Critical, at(0)));
@@ -53,7 +53,7 @@ fn what_only_others_report_on_is_judged_by_the_scorers_too() {
     assert!(world.held().alerts.values().all(|alert| alert.source == "threshold:cpu_usage"));
     // Over a restart, and with the next value.
     world.checkpoint(true);
-    let durable = world.store.durable.lock().unwrap().clone();
+    let durable = world.store.durable();
     let mut world = World::start(&[describe()], durable);
     world.shard.resume_after_pause(at(5));
     assert_eq!(world.live_agents.observed(AgentId(1)), Some(observed));
@@ -67,7 +67,7 @@ fn what_only_others_report_on_is_judged_by_the_scorers_too() {
 
 #[test]
 fn each_value_of_a_request_is_judged() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     // The newest first: they are judged in order of time.
     world.take(samples(20, &[(3, 12, 50.0), (3, 11, 97.0), (3, 10, 40.0)]));
     world.take(samples(30, &[(3, 21, 97.0), (0, 22, 1.0), (3, 22, 50.0)]));
@@ -84,7 +84,7 @@ fn a_measurement_counts_once_however_many_others_come_beside_it() {
     let memory = ("memory", MetricKind::MemoryUsage, "%", &[][..]);
     let thresholds = vec![Threshold { consecutive_breaches: 3, ..Threshold::new(MetricKind::CpuUsage, 80.0, 95.0) }];
     let three = EvaluateConfig { thresholds, ..config() };
-    let mut world = World::with(three, &[describe_more(&[memory])], Held::default());
+    let mut world = World::with(three, &[describe_more(&[memory])], Contents::default());
     // One scrape has several times; of the three here one is of the CPU.
     world.take(samples(10, &[(3, 10, 97.0), (5, 11, 50.0), (5, 12, 50.0)]));
     world.take(samples(20, &[(3, 20, 97.0), (5, 21, 50.0), (5, 22, 50.0)]));
@@ -96,7 +96,7 @@ fn a_measurement_counts_once_however_many_others_come_beside_it() {
 
 #[test]
 fn incidents_are_verdicts_and_no_answer_about_a_value() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     let outcome = world.take(reported(0, &[(4, 0, INCIDENT)])).unwrap();
     assert_eq!(outcome.outliers.len(), 1, "{:?}", outcome.outliers);
     let held = world.held();

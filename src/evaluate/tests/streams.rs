@@ -11,7 +11,7 @@ fn of(world: &World, name: &str) -> Vec<(i64, f64)> {
 
 #[test]
 fn resets_are_told_by_the_start_and_stored_as_they_came() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     // Restarted at 21, and above its old value when it is seen again; then it falls a little and goes on.
     for (time, start, value) in
         [(10, -900, 100.0), (20, -900, 110.0), (30, 21, 120.0), (40, 21, 119.5), (50, 21, 129.5)]
@@ -25,7 +25,7 @@ fn resets_are_told_by_the_start_and_stored_as_they_came() {
 #[test]
 fn points_of_one_request_count_in_any_order() {
     for order in [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 4, 0, 3, 1]] {
-        let mut world = World::start(&[describe()], Held::default());
+        let mut world = World::start(&[describe()], Contents::default());
         let rows: Vec<_> = order
             .iter()
             .flat_map(|&n| [(2, n * 60, (n + 1) * 60, 1.0), (0, NO_START, n * 60, 5.0), (1, -5, n * 60, n as f64)])
@@ -41,7 +41,7 @@ fn points_of_one_request_count_in_any_order() {
 
 #[test]
 fn late_increments_count_once_where_it_is_known_that_they_are_missing() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     let send = |world: &mut World, from: i64, to: i64, value: f64| world.take(started(100, &[(2, from, to, value)]));
     send(&mut world, 20, 30, 1.0);
     send(&mut world, 50, 60, 2.0);
@@ -58,7 +58,7 @@ fn late_increments_count_once_where_it_is_known_that_they_are_missing() {
 
 #[test]
 fn a_clock_that_is_ahead_harms_only_its_own_points() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     let day = 80_000;
     world.take(started(0, &[(0, NO_START, 0, 1.0), (3, NO_START, day, 99.0), (0, NO_START, day, 5_000.0)]));
     world.take(started(0, &[(1, 5, day, 7.0), (2, day - 10, day, 10.0)]));
@@ -82,7 +82,7 @@ fn a_clock_that_is_ahead_harms_only_its_own_points() {
 
 #[test]
 fn a_rest_metric_ahead_is_news_of_its_arrival() {
-    let mut world = World::start(&[describe()], Held::default());
+    let mut world = World::start(&[describe()], Contents::default());
     let mut send = |received: i64, time: i64, value: f64| {
         let Record::Samples(mut metric) = samples(received, &[(4, time, value)]) else { unreachable!() };
         metric.alive.clear();
@@ -97,7 +97,7 @@ fn a_rest_metric_ahead_is_news_of_its_arrival() {
 
 /// Sifts rows into a new shard's intake.
 fn counts(rows: &[(u32, i64, f64)]) -> RowCounts {
-    let world = World::start(&[describe()], Held::default());
+    let world = World::start(&[describe()], Contents::default());
     let mut series_tracker = SeriesTracker::new(world.registry.clone());
     let Record::Samples(samples) = samples(0, rows) else { unreachable!() };
     let (mut fresh, mut totals, mut unjudged) = (Columns::default(), Vec::new(), Columns::default());
@@ -144,7 +144,7 @@ proptest! {
         order in any::<u64>(),
     ) {
         let describe = histogram();
-        let mut world = World::start(std::slice::from_ref(&describe), Held::default());
+        let mut world = World::start(std::slice::from_ref(&describe), Contents::default());
         let mut values = Vec::new();
         let mut records = vec![describe.clone()];
         for (n, (new, bounds, mood)) in points.iter().enumerate() {
@@ -167,7 +167,7 @@ proptest! {
             }
             if mood & 2 == 2 {
                 world.checkpoint(mood & 4 == 4);
-                let durable = world.store.durable.lock().unwrap().clone();
+                let durable = world.store.durable();
                 world = World::start(&records, durable);
             }
             let found: Vec<(u32, f64)> = (0..=8)
@@ -185,7 +185,7 @@ proptest! {
 
 #[test]
 fn late_and_early_points_of_a_histogram_count_for_every_bound() {
-    let mut world = World::start(&[histogram()], Held::default());
+    let mut world = World::start(&[histogram()], Contents::default());
     let send = |world: &mut World, received: i64, from: i64, to: i64, rows: &[(u32, f64)]| {
         let rows: Vec<_> = rows.iter().map(|&(bound, count)| (10 + bound, from, to, count)).collect();
         world.take(started(received, &rows));

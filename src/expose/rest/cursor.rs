@@ -9,6 +9,12 @@ use vitals_core::store::{AlertKey, VerdictKey};
 
 const EXPECT: &str = "Input should be the `next` of the page before";
 
+/// A moment in nanoseconds; the first or the last one for what is past these.
+fn moment(text: &str) -> Option<UnixNanos> {
+    let nanos = text.parse::<i128>().ok()?.clamp(i64::MIN.into(), i64::MAX.into());
+    i64::try_from(nanos).ok().map(UnixNanos)
+}
+
 /// The place of an alert in a list.
 pub fn of_alert(key: &AlertKey) -> String {
     format!("{}_{}", key.started.0.0, key.id)
@@ -18,7 +24,7 @@ pub fn of_alert(key: &AlertKey) -> String {
 pub fn alert_after(query: &Query, problems: &mut Vec<Problem>) -> Option<AlertKey> {
     query.parsed("after", problems, "value_error", EXPECT, |text| {
         let (started, id) = text.split_once('_')?;
-        Some(AlertKey { started: Reverse(UnixNanos(started.parse().ok()?)), id: id.to_owned() })
+        Some(AlertKey { started: Reverse(moment(started)?), id: id.to_owned() })
     })
 }
 
@@ -33,7 +39,7 @@ pub fn of_verdict(key: &VerdictKey) -> String {
 pub fn verdict_after(query: &Query, problems: &mut Vec<Problem>) -> Option<VerdictKey> {
     query.parsed("after", problems, "value_error", EXPECT, |text| {
         let mut parts = text.splitn(5, '_');
-        let time = Reverse(UnixNanos(parts.next()?.parse().ok()?));
+        let time = Reverse(moment(parts.next()?)?);
         let agent = AgentId(parts.next()?.parse().ok()?);
         let kind = parts.next()?.to_owned();
         let series = match parts.next()? {
@@ -53,7 +59,7 @@ pub fn of_audit(key: &AuditKey) -> String {
 pub fn audit_after(query: &Query, problems: &mut Vec<Problem>) -> Option<AuditKey> {
     query.parsed("after", problems, "value_error", EXPECT, |text| {
         let (at, id) = text.split_once('_')?;
-        Some(AuditKey { at: Reverse(UnixNanos(at.parse().ok()?)), id: id.to_owned() })
+        Some(AuditKey { at: Reverse(moment(at)?), id: id.to_owned() })
     })
 }
 

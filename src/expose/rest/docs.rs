@@ -8,6 +8,7 @@ use super::error::{ApiError, ERROR_EXAMPLES, ErrorBody, InvalidBody};
 use super::extract::Anyone;
 use super::problem::Problem;
 use super::routes::ROUTES;
+use super::shapes::{Cursor, VerdictCursor};
 use super::time::Time;
 use super::{asyncapi, prefix};
 use crate::expose::Rest;
@@ -40,7 +41,7 @@ use vitals_core::series::MetricKind;
                        offset is UTC; answers are in UTC. Unknown fields of a request are ignored.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    components(schemas(Problem, ErrorBody, InvalidBody, Format)),
+    components(schemas(Problem, ErrorBody, InvalidBody, Format, Cursor, VerdictCursor)),
     tags(
         (name = "telemetry", description = "The IntelliBrowse contract"),
         (name = "query", description = "What is known, as lists"),

@@ -1,6 +1,6 @@
 //! What people do: agents that are retired, and maintenance windows.
 
-use super::fixtures::{agent, alert, health, series, verdict};
+use super::fixtures::{agent, alert, health, outlier, series, verdict};
 use super::{NOON, Subject, ZERO, seal, step_by_step};
 use std::sync::Arc;
 use vitals_core::audit::{AuditEntry, AuditKey, AuditQuery};
@@ -8,8 +8,8 @@ use vitals_core::availability::{Interval, State};
 use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use vitals_core::maintenance::PersonWindow;
 use vitals_core::series::{Attributes, SeriesDesc};
-use vitals_core::store::{AlertQuery, Checkpoint, EvaluationOutput, RetiredAgent, VerdictQuery};
-use vitals_core::verdict::Alert;
+use vitals_core::store::{AlertKey, AlertQuery, Checkpoint, EvaluationOutput, RetiredAgent, VerdictKey, VerdictQuery};
+use vitals_core::verdict::{Alert, AlertSeries, Severity, Verdict};
 
 pub(in crate::store) fn retired_agents_are_forgotten(subject: &Subject) {
     let resource: Arc<Attributes> = Arc::default();
@@ -70,6 +70,91 @@ pub(in crate::store) fn retired_agents_are_forgotten(subject: &Subject) {
     assert_eq!(store.alerts(&AlertQuery::of("t".into())).unwrap().len(), 1);
     assert_eq!(store.intervals(AgentId(1), UnixNanos(0), UnixNanos(i64::MAX)).unwrap(), []);
     assert_eq!(store.alert(&"t".into(), &alert(1, NOON, None).id).unwrap(), None);
+}
+
+pub(in crate::store) fn lists_are_filtered_and_paged(subject: &Subject) {
+    let tenant = || TenantId::from("t");
+    let findings: Vec<Verdict> = (0..30_i64)
+        .map(|n| {
+            let plugin = if n % 2 == 0 { "iqr" } else { "seasonal" };
+            // Several of one time, so that pages end among them.
+            verdict(1, NOON + n / 5, plugin, outlier(u32::try_from(n % 3).unwrap()))
+        })
+        .collect();
+    let series =
+        |metric: &str| Some(AlertSeries { metric: metric.into(), attributes: vec![("device".into(), "sda".into())] });
+    let raised: Vec<Alert> = (0..30)
+        .map(|n: u32| Alert {
+            severity: if n.is_multiple_of(2) { Severity::Warning } else { Severity::Critical },
+            source: if n.is_multiple_of(3) { "health".into() } else { "threshold:disk_usage".into() },
+            series: if n.is_multiple_of(3) { None } else { series("disk") },
+            acknowledged: n.is_multiple_of(5).then(|| ("me".to_owned(), UnixNanos(NOON))),
+            ..alert(n, NOON + i64::from(n / 4), None)
+        })
+        .collect();
+    let half = |from: usize, to: usize| EvaluationOutput {
+        verdicts: findings[from..to].to_vec(),
+        alerts: raised[from..to].to_vec(),
+        ..EvaluationOutput::default()
+    };
+    let disk = AlertSeries {
+        metric: "disk".into(),
+        attributes: vec![("device".into(), "sda".into()), ("mountpoint".into(), "/".into())],
+    };
+    step_by_step(subject, vec![half(0, 15), half(15, 30)], |store, at| {
+        let there = if at == 0 { 15 } else { 30 };
+        let all = VerdictQuery::of(tenant());
+        for query in [
+            all.clone(),
+            VerdictQuery { plugin: Some("iqr".into()), ..all.clone() },
+            VerdictQuery { series: Some([SeriesId(1), SeriesId(2)].into()), ..all.clone() },
+            VerdictQuery { series: Some([SeriesId(7)].into()), ..all.clone() },
+            VerdictQuery { plugin: Some("seasonal".into()), series: Some([SeriesId(0)].into()), ..all.clone() },
+        ] {
+            let mut expect: Vec<Verdict> = findings[..there].iter().filter(|one| query.fits(one)).cloned().collect();
+            expect.sort_by_key(VerdictKey::of);
+            for limit in [1, 4, 7, 100] {
+                let (mut found, mut after) = (Vec::new(), None);
+                loop {
+                    let page = store.verdicts(&VerdictQuery { after, limit, ..query.clone() }).unwrap();
+                    after = page.last().map(VerdictKey::of);
+                    found.extend(page);
+                    if after.is_none() {
+                        break;
+                    }
+                }
+                assert_eq!(found, expect, "step {at} by {limit}: {query:?}");
+            }
+        }
+        let all = AlertQuery::of(tenant());
+        for query in [
+            all.clone(),
+            AlertQuery { severity: Some(Severity::Critical), ..all.clone() },
+            AlertQuery { acknowledged: Some(true), ..all.clone() },
+            AlertQuery { acknowledged: Some(false), resolved: Some(false), ..all.clone() },
+            AlertQuery { alert_type: Some("disk_usage".into()), ..all.clone() },
+            AlertQuery { metric: Some("disk".into()), agents: Some(vec![AgentId(1)]), ..all.clone() },
+            AlertQuery { series: Some(disk.clone()), ..all.clone() },
+            AlertQuery { metric: Some("load".into()), ..all.clone() },
+        ] {
+            let is_of = |one: &Alert| query.agents.as_ref().is_none_or(|agents| agents.contains(&one.agent));
+            let mut expect: Vec<Alert> =
+                raised[..there].iter().filter(|one| is_of(one) && query.fits(one)).cloned().collect();
+            expect.sort_by_key(AlertKey::of);
+            for limit in [1, 4, 7, 100] {
+                let (mut found, mut after) = (Vec::new(), None);
+                loop {
+                    let page = store.alerts(&AlertQuery { after, limit, ..query.clone() }).unwrap();
+                    after = page.last().map(AlertKey::of);
+                    found.extend(page);
+                    if after.is_none() {
+                        break;
+                    }
+                }
+                assert_eq!(found, expect, "step {at} by {limit}: {query:?}");
+            }
+        }
+    });
 }
 
 pub(in crate::store) fn the_audit_log_is_listed_latest_first(subject: &Subject) {

@@ -8,7 +8,7 @@ use crate::expose::rest::cursor;
 use crate::expose::rest::error::{AnyErrors, ApiError, MissingError, ParameterErrors, TokenErrors, none_wrong};
 use crate::expose::rest::extract::{Query, Reader};
 use crate::expose::rest::ranges::not_empty;
-use crate::expose::rest::shapes::Id;
+use crate::expose::rest::shapes::{Cursor, Id};
 use crate::expose::rest::time::Time;
 use crate::expose::rest::{DEFAULT_LISTED, MOST_LISTED};
 use axum::extract::State;
@@ -50,7 +50,7 @@ pub struct AlertList {
         ("type" = Option<String>, Query, description = "only of this `alert_type`"),
         ("metric" = Option<String>, Query, description = "only those that a value of this metric raised"),
         ("series" = Option<u32>, Query, description = "only those that a value of this series raised"),
-        ("after" = Option<String>, Query, description = "only those behind this one: the `next` of the page before"),
+        ("after" = Option<Cursor>, Query, description = "only those behind this one: the `next` of the page before"),
         ("limit" = Option<u32>, Query, description = "most alerts; 100 by default", minimum = 1, maximum = 10_000),
         ("format" = Option<Format>, Query, description = "`csv` for a file with a line for each; else what `Accept` prefers, and JSON"),
     ),

@@ -6,7 +6,7 @@ use crate::expose::rest::cursor;
 use crate::expose::rest::error::{AnyErrors, ApiError, ParameterErrors, TokenErrors, none_wrong};
 use crate::expose::rest::extract::{Query, Reader};
 use crate::expose::rest::ranges::not_empty;
-use crate::expose::rest::shapes::Id;
+use crate::expose::rest::shapes::{Cursor, Id};
 use crate::expose::rest::time::Time;
 use crate::expose::rest::{DEFAULT_LISTED, MOST_LISTED};
 use crate::expose::stream::is_within;
@@ -73,7 +73,7 @@ impl From<&AuditEntry> for AuditItem {
         ("action" = Option<String>, Query, description = "only this action, or all that begin with this word: `alert`, `maintenance`, `agent`, `settings`"),
         ("start" = Option<Time>, Query, description = "at or after; from the first"),
         ("end" = Option<Time>, Query, description = "before; to the last"),
-        ("after" = Option<String>, Query, description = "only those behind this one: the `next` of the page before"),
+        ("after" = Option<Cursor>, Query, description = "only those behind this one: the `next` of the page before"),
         ("limit" = Option<u32>, Query, description = "most entries; 100 by default", minimum = 1, maximum = 10_000),
     ),
     responses(

@@ -6,7 +6,7 @@ use crate::expose::rest::cursor;
 use crate::expose::rest::error::{AnyErrors, ApiError, MissingError, ParameterErrors, TokenErrors, none_wrong};
 use crate::expose::rest::extract::{Query, Reader};
 use crate::expose::rest::ranges::parameter_range;
-use crate::expose::rest::shapes::Id;
+use crate::expose::rest::shapes::{Id, VerdictCursor};
 use crate::expose::rest::time::{HOUR, Time};
 use crate::expose::rest::{DEFAULT_LISTED, MOST_LISTED};
 use axum::Json;
@@ -106,7 +106,7 @@ impl VerdictKind {
         ("plugin" = Option<String>, Query, description = "only by this plugin"),
         ("metric" = Option<String>, Query, description = "only outliers of this metric's series"),
         ("series" = Option<u32>, Query, description = "only outliers of this series"),
-        ("after" = Option<String>, Query, description = "only those behind this one: the `next` of the page before"),
+        ("after" = Option<VerdictCursor>, Query, description = "only those behind this one: the `next` of the page before"),
         ("limit" = Option<u32>, Query, description = "most verdicts; 100 by default", minimum = 1, maximum = 10_000),
     ),
     responses(
