@@ -2,13 +2,16 @@
 //! elements (rows or agents) a second.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use std::path::Path;
 use std::sync::Arc;
-use vitals::evaluate::host::{PluginLimits, PluginSet};
+use vitals::evaluate::host::{PluginConfig, PluginLimits, PluginSet};
 use vitals::evaluate::native::NativePlugins;
 use vitals::evaluate::tenant_plugins::{AgentView, SlaView, TenantPlugins};
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use vitals_core::record::Measurements;
+use vitals_core::rules::iqr::{self, Detector, IqrConfig};
+use vitals_core::rules::seasonal::{self, SeasonalConfig, SeasonalDetector};
 use vitals_core::series::{MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
 
 const SERIES: u32 = 10_000;
@@ -34,9 +37,10 @@ fn desc(id: u32, shape: Shape) -> Arc<SeriesDesc> {
     })
 }
 
-/// Rows that go round the series, ten seconds a round, values that rise and wobble.
+/// Rows that go round the series, ten seconds a round, values that wobble, and rise by `rise` each round.
 struct Rows {
     next: u64,
+    rise: f64,
 }
 
 impl Rows {
@@ -46,7 +50,7 @@ impl Rows {
                 let n = self.next + i;
                 let (round, series) = (n / u64::from(SERIES), n % u64::from(SERIES));
                 let wobble = (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 54) as f64;
-                (series as u32, round as i64 * 10 * UnixNanos::SECOND, round as f64 * 2000.0 + wobble)
+                (series as u32, round as i64 * 10 * UnixNanos::SECOND, round as f64 * self.rise + wobble)
             })
             .collect();
         self.next += u64::from(ROWS);
@@ -68,21 +72,55 @@ fn both(set: &PluginSet, shape: Shape) -> [(&'static str, Box<dyn TenantPlugins>
     both
 }
 
-fn samples(c: &mut Criterion, set: &PluginSet) {
-    for (name, mut plugins) in both(set, Shape::Gauge) {
-        let mut group = c.benchmark_group("iqr-outlier");
+/// Each detector alone. Its rule is called for each row of a batch natively; in WebAssembly the other detector is left out.
+fn detectors(c: &mut Criterion, cache: &Path) {
+    let mut iqr = Detector::new(IqrConfig::default());
+    let mut seasonal = SeasonalDetector::new(SeasonalConfig::default());
+    type Native<'a> = Box<dyn FnMut(u32, i64, f64) -> bool + 'a>;
+    // Full windows first; and a past of an hour, in which there is nothing to find for the detector of incidents.
+    let detectors: [(&str, &str, u32, f64, Native<'_>); 2] = [
+        (
+            iqr::PLUGIN,
+            seasonal::PLUGIN,
+            110,
+            2000.0,
+            Box::new(|series, time, value| iqr.judge(series, time, value).is_some()),
+        ),
+        (
+            seasonal::PLUGIN,
+            iqr::PLUGIN,
+            360,
+            0.0,
+            Box::new(|series, time, value| seasonal.judge(series, time, value).is_some()),
+        ),
+    ];
+    for (name, other, rounds, rise, mut native) in detectors {
+        let mut group = c.benchmark_group(name);
         group.throughput(Throughput::Elements(u64::from(ROWS)));
-        let mut rows = Rows { next: 0 };
-        // Full windows first.
-        (0..SERIES * 110 / ROWS).for_each(|_| drop(plugins.detect(&rows.batch())));
-        group.bench_function(name, |b| {
+        let mut judge = |batch: &Columns| batch.rows().filter(|row| native(row.0.0, row.1.0, row.2)).count();
+        let mut rows = Rows { next: 0, rise };
+        (0..SERIES * rounds / ROWS).for_each(|_| assert!(judge(&rows.batch()) <= ROWS as usize));
+        group.bench_function("native", |b| {
+            b.iter_batched(|| rows.batch(), |batch| judge(&batch), BatchSize::PerIteration);
+        });
+        let without = PluginConfig { name: other.to_owned(), disabled: true, ..PluginConfig::default() };
+        let set = PluginSet::load(&PluginLimits::default(), None, &[without], Some(cache)).expect("it starts");
+        let mut plugins = set.instances(&TenantId::default_tenant());
+        (0..SERIES).for_each(|id| plugins.open(&desc(id, Shape::Gauge)));
+        let mut rows = Rows { next: 0, rise };
+        (0..SERIES * rounds / ROWS).for_each(|_| drop(plugins.detect(&rows.batch())));
+        group.bench_function("wasm", |b| {
             b.iter_batched(|| rows.batch(), |batch| plugins.detect(&batch), BatchSize::PerIteration);
         });
+        assert!(set.list().iter().all(|plugin| plugin.failures == 0), "{:?}", set.list());
     }
+}
+
+fn samples(c: &mut Criterion, set: &PluginSet) {
     for (name, mut plugins) in both(set, Shape::Cumulative { monotonic: true }) {
         let mut group = c.benchmark_group("rate");
         group.throughput(Throughput::Elements(u64::from(ROWS)));
-        let mut rows = Rows { next: 0 };
+        let mut rows = Rows { next: 0, rise: 2000.0 };
         (0..4).for_each(|_| drop(plugins.derive(&rows.batch())));
         group.bench_function(name, |b| {
             b.iter_batched(|| rows.batch(), |batch| plugins.derive(&batch), BatchSize::PerIteration);
@@ -131,6 +169,7 @@ fn plugins(c: &mut Criterion) {
     let cache = tempfile::tempdir().expect("a temporary folder");
     let set =
         PluginSet::load(&PluginLimits::default(), None, &[], Some(cache.path())).expect("the embedded plugins start");
+    detectors(c, cache.path());
     samples(c, &set);
     agents(c, &set);
     assert!(set.list().iter().all(|plugin| plugin.failures == 0), "{:?}", set.list());

@@ -3,6 +3,8 @@
 //! Each tenant has maps of its own, so that no identity of one can meet another's. Ids are drawn from
 //! one counter for all.
 
+mod retiring;
+
 use crate::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use crate::record::Record;
 use crate::series::{AgentDesc, AgentProfile, Origin, Part, SeriesDesc, SeriesSpec};
@@ -70,6 +72,14 @@ pub enum RegistryError {
         /// The limit.
         limit: usize,
     },
+    /// The agent has as many series as one may have.
+    #[error("the agent {agent} has reached its limit of {limit} series")]
+    TooManySeriesOfAgent {
+        /// Whose limit.
+        agent: String,
+        /// The limit.
+        limit: usize,
+    },
     /// The tenant has as many agents as it may have.
     #[error("the tenant {tenant} has reached its limit of {limit} agents")]
     TooManyAgents {
@@ -86,14 +96,25 @@ pub enum RegistryError {
 pub struct Quota {
     /// Series, derived ones included.
     pub series: usize,
+    /// Series of one agent, derived ones included, so that one agent cannot use up those of its tenant.
+    pub series_per_agent: usize,
     /// Agents.
     pub agents: usize,
 }
 
 impl Default for Quota {
     fn default() -> Self {
-        Self { series: 1_000_000, agents: 100_000 }
+        Self { series: 1_000_000, series_per_agent: 100_000, agents: 100_000 }
     }
+}
+
+/// How much of its quota an agent has used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeriesUse {
+    /// Its series, derived ones included.
+    pub series: usize,
+    /// Most that it may have.
+    pub limit: usize,
 }
 
 #[derive(Default)]
@@ -221,12 +242,6 @@ impl Registry {
         ids.iter().filter_map(|id| descriptions.series.get(id.0 as usize)?.clone()).collect()
     }
 
-    /// How many series an agent has.
-    #[must_use]
-    pub fn series_count_of(&self, agent: AgentId) -> usize {
-        read(&self.descriptions).agent_series.get(agent.0 as usize).map_or(0, Vec::len)
-    }
-
     /// The number of series of all tenants.
     #[must_use]
     pub fn series_count(&self) -> usize {
@@ -294,7 +309,7 @@ impl Registry {
     /// Ids for `specs` of one agent, in their order; what is new is registered and queued for the log once.
     ///
     /// # Errors
-    /// Each spec past the tenant's quota gets an error of its own; the others are registered.
+    /// Each spec past the agent's or the tenant's quota gets an error of its own; the others are registered.
     pub fn intern_series(
         &self,
         tenant: &TenantId,
@@ -310,6 +325,10 @@ impl Registry {
                 let hash = identity(agent, &spec);
                 if let Some(&id) = canonical.get(&hash) {
                     return Ok(id);
+                }
+                let of_agent = read(&self.descriptions).series_count_of(agent);
+                if of_agent >= self.quota.series_per_agent {
+                    return Err(self.too_many_series_of(agent));
                 }
                 if canonical.len() >= self.quota.series {
                     return Err(RegistryError::TooManySeries { tenant: tenant.clone(), limit: self.quota.series });
@@ -329,61 +348,16 @@ impl Registry {
         ids
     }
 
-    /// Forgets an agent and its series; their numbers are never given out again. Who comes under its name is another one.
-    pub fn retire(&self, agent: AgentId) {
-        let Some(desc) = self.agent(agent) else { return };
-        self.forget_name(agent);
-        write(&self.retired).insert(agent);
-        let series = self.series_of(agent);
-        let part = self.tenant(&desc.tenant);
-        let mut canonical = write(&part.canonical);
-        for one in &series {
-            canonical.remove(&identity(agent, &one.spec));
-        }
-        drop(canonical);
-        let mut descriptions = write(&self.descriptions);
-        if let Some(place) = descriptions.agents.get_mut(agent.0 as usize) {
-            *place = None;
-        }
-        if let Some(ids) = descriptions.agent_series.get_mut(agent.0 as usize) {
-            ids.clear();
-        }
-        for one in &series {
-            descriptions.series[one.id.0 as usize] = None;
-        }
-        drop(descriptions);
-        // Only now: what is remembered from here on is looked up in the descriptions first.
-        part.forget_wire();
+    fn too_many_series_of(&self, agent: AgentId) -> RegistryError {
+        let agent = self.agent(agent).map_or_else(String::new, |agent| agent.key.clone());
+        RegistryError::TooManySeriesOfAgent { agent, limit: self.quota.series_per_agent }
     }
 
-    /// Lets the name of an agent go, which is not yet retired: who comes under it is another one.
-    pub fn forget_name(&self, agent: AgentId) {
-        self.has_retired.store(true, Ordering::Relaxed);
-        let Some(desc) = self.agent(agent) else { return };
-        let part = self.tenant(&desc.tenant);
-        let mut agents = write(&part.agents);
-        if agents.get(&desc.key) == Some(&agent) {
-            agents.remove(&desc.key);
-        }
-    }
-
-    /// Whether the agent is known, or was never retired. Costs nothing as long as none was.
+    /// The number of series of an agent, and how many it may have.
     #[must_use]
-    pub fn is_current(&self, agent: AgentId) -> bool {
-        !self.has_retired.load(Ordering::Relaxed) || read(&self.descriptions).has_agent(agent)
-    }
-
-    /// Remembers which series the bytes with these hashes mean, but for those that are retired by now.
-    pub fn remember_wire(&self, part: &TenantRegistry, pairs: impl IntoIterator<Item = (IdentityHash, SeriesId)>) {
-        let mut wire = write(&part.wire);
-        if !self.has_retired.load(Ordering::Relaxed) {
-            wire.extend(pairs);
-            return;
-        }
-        let descriptions = read(&self.descriptions);
-        wire.extend(
-            pairs.into_iter().filter(|(_, id)| matches!(descriptions.series.get(id.0 as usize), Some(Some(_)))),
-        );
+    pub fn series_use(&self, agent: AgentId) -> SeriesUse {
+        let series = read(&self.descriptions).series_count_of(agent);
+        SeriesUse { series, limit: self.quota.series_per_agent }
     }
 
     /// Puts back all that the store had; queues nothing.
@@ -464,6 +438,10 @@ impl AgentProfile {
 impl Descriptions {
     fn has_agent(&self, id: AgentId) -> bool {
         matches!(self.agents.get(id.0 as usize), Some(Some(_)))
+    }
+
+    fn series_count_of(&self, agent: AgentId) -> usize {
+        self.agent_series.get(agent.0 as usize).map_or(0, Vec::len)
     }
 
     fn put_agent(&mut self, desc: Arc<AgentDesc>) {

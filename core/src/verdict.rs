@@ -144,7 +144,8 @@ pub struct OutlierVerdict {
     pub lower: f64,
     /// The upper bound at the time.
     pub upper: f64,
-    /// How far outside: distance to the nearer bound over the interquartile range; infinite when that is 0.
+    /// How far outside, 0 or more and finite; what it means is the plugin's. That of `iqr-outlier` is the distance to the nearer
+    /// bound over the interquartile range.
     pub score: f64,
     /// How many earlier values the bounds are made of.
     pub window: u32,
@@ -205,7 +206,7 @@ pub struct Alert {
     pub severity: Severity,
     /// One sentence.
     pub message: String,
-    /// What raised it: `threshold:cpu_usage`, `availability`, `health`.
+    /// What raised it: `threshold:cpu_usage`, `availability`, `health`, `outliers:` and the policy's name.
     pub source: String,
     /// The series whose value breached a threshold; `None` for alerts on health and availability.
     pub series: Option<AlertSeries>,

@@ -1,7 +1,10 @@
 //! Logs: to stderr, for people or as JSON.
 
+use super::throttle::Throttle;
 use std::io::IsTerminal;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry};
 
 /// `--log-format`
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,15 +37,19 @@ pub fn start(format: Format, filter: Option<&str>, default: &str) {
         Ok(parsed) => (parsed, None),
         Err(error) => (EnvFilter::new(default), Some(error)),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(std::io::stderr);
-    let started = match format {
-        Format::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        Format::Json => builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
+    let throttle = Throttle::default();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        Format::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
     };
+    let started = Registry::default().with(parsed).with(lines.with_filter(throttle.clone())).try_init();
     // A second start (in one process, as tests do) keeps the first one's subscriber.
-    if started.is_ok()
-        && let Some(error) = complaint
-    {
+    if started.is_err() {
+        return;
+    }
+    throttle.report_regularly();
+    if let Some(error) = complaint {
         tracing::warn!(filter = wanted, %error, "the log filter cannot be read; logging at {default}");
     }
 }

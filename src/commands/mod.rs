@@ -20,6 +20,7 @@ pub mod plugin;
 pub mod progress;
 pub mod serve;
 pub mod store;
+mod throttle;
 pub mod token;
 
 use crate::auth::AuthError;

@@ -98,6 +98,9 @@ mod tests {
         // The listener reads these once, when it starts.
         let read_later = |expose: ExposeConfig| ExposeConfig {
             max_connections: 0,
+            max_connections_per_peer: 0,
+            first_byte_seconds: 0,
+            max_connection_age_seconds: 0,
             header_seconds: 0,
             shutdown_seconds: 0,
             write_seconds: 0,

@@ -146,6 +146,11 @@ fn what_does_not_go_together_is_refused() {
         ("[[channels]]\nname = \"x\"\nkind = \"webhook\"\nurl = \"http://h/\"", Some("needs a secret")),
         ("[[channels]]\nname = \"x\"\nkind = \"alertmanager\"\nurl = \"h:9093\"", Some("url of \"x\"")),
         ("[[channels]]\nname = \"x\"\nkind = \"alertmanager\"\nurl = \"http://h:9093\"", None),
+        (
+            "[[evaluate.outlier_alerts]]\nname = \"x\"\nplugin = \"iqr-outlier\"\nseries = 0",
+            Some("evaluate.outlier_alerts: series"),
+        ),
+        ("[[evaluate.outlier_alerts]]\nname = \"x\"\nplugin = \"iqr-outlier\"\nmetric_types = [\"cpu_usage\"]", None),
         ("[[maintenance]]\nagents = [\"*\"]\nfrom = \"2\"\nto = \"03:00\"", Some("maintenance: from")),
     ] {
         let found = layered(file, &[]).unwrap().check();

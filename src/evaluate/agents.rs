@@ -1,18 +1,21 @@
 //! What is known of each agent: its availability, measurements, health, and open alerts.
 //!
 //! - `availability`: evidence of life, maintenance windows, and the alert on silence
-//! - `alerts`: alerts on thresholds and on health
+//! - `alerts`: alerts on thresholds and on health; `outliers`: on what outlier detectors find
 //! - `standing`: how an agent is shown
 //! - `verdicts`: which verdicts are stored
 
 mod alerts;
 mod availability;
+mod outliers;
 mod standing;
 mod verdicts;
 
 use super::config::EvaluateConfig;
 use alerts::{Breach, HealthAlert};
 use hashbrown::HashMap;
+pub(super) use outliers::JudgedOutlier;
+use outliers::OutlierAlert;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -87,6 +90,7 @@ pub(super) struct Agent {
     silence: Option<(String, UnixNanos)>,
     open_health_alert: Option<HealthAlert>,
     breaches: Vec<Breach>,
+    outlier_alerts: Vec<OutlierAlert>,
     /// Maintenance windows that are not over.
     windows: Vec<PlannedWindow>,
     stored_health: Vec<StoredVerdict<(HealthStatus, f64)>>,
@@ -215,6 +219,7 @@ impl Agent {
             silence: None,
             open_health_alert: None,
             breaches: Vec::new(),
+            outlier_alerts: Vec::new(),
             windows: Vec::new(),
             stored_health: Vec::new(),
             stored_sla: Vec::new(),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use vitals_core::availability::Timing;
 use vitals_core::ids::UnixNanos;
 use vitals_core::rules::alerts::{self, AlertConfig};
+use vitals_core::rules::outlier_alerts::{self, OutlierAlertPolicy};
 use vitals_core::rules::thresholds::{self, Threshold};
 use vitals_core::rules::timeout::TimeoutRules;
 use vitals_core::series::MetricKind;
@@ -47,6 +48,8 @@ pub struct EvaluateConfig {
     pub objective: Objective,
     /// When an agent counts as late or offline.
     pub liveness: LivenessConfig,
+    /// Which verdicts of outlier detectors raise alerts.
+    pub outlier_alerts: Vec<OutlierAlertPolicy>,
     /// Which values raise alerts; from `telemetry.default_thresholds`.
     #[serde(skip)]
     pub thresholds: Vec<Threshold>,
@@ -107,6 +110,7 @@ impl Default for EvaluateConfig {
             reported_score_most: 80.0,
             objective: Objective::default(),
             liveness: LivenessConfig::default(),
+            outlier_alerts: Vec::new(),
             thresholds: Threshold::defaults(),
             alerts: Vec::new(),
             maintenance: Vec::new(),
@@ -218,7 +222,13 @@ impl EvaluateConfig {
     /// All that is wrong with it, a sentence each.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        let numbers = Self { thresholds: Vec::new(), alerts: Vec::new(), maintenance: Vec::new(), ..self.clone() };
+        let numbers = Self {
+            thresholds: Vec::new(),
+            alerts: Vec::new(),
+            outlier_alerts: Vec::new(),
+            maintenance: Vec::new(),
+            ..self.clone()
+        };
         numbers.check().err().into_iter().chain(self.lists()).collect()
     }
 
@@ -232,6 +242,7 @@ impl EvaluateConfig {
         }
         let mut found = all("telemetry.default_thresholds", &self.thresholds, thresholds::check_all);
         found.extend(all("telemetry.alert_configs", &self.alerts, alerts::check_all));
+        found.extend(all("evaluate.outlier_alerts", &self.outlier_alerts, outlier_alerts::check_all));
         found.extend(all("maintenance", &self.maintenance, |windows| {
             windows.iter().try_for_each(MaintenanceWindow::check)
         }));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
 use vitals_core::rules::health::{self, HealthConfig};
-use vitals_core::rules::iqr::{Detector, IqrConfig, Outlier};
+use vitals_core::rules::iqr::{self, Detector, IqrConfig, Outlier};
 use vitals_core::rules::rate::{RateConfig, Rates, unit_of_rate};
 use vitals_core::rules::seasonal::{self, Incident, SeasonalConfig, SeasonalDetector};
 use vitals_core::rules::sla::{self, SlaConfig, Windows};
@@ -102,7 +102,7 @@ impl TenantPlugins for NativePlugins {
                 incidents.push((row, OutlierVerdict { series, value, lower, upper, score, window: values }));
             }
         }
-        let found = [("iqr-outlier", outliers), (seasonal::PLUGIN, incidents)].into_iter();
+        let found = [(iqr::PLUGIN, outliers), (seasonal::PLUGIN, incidents)].into_iter();
         let found = found.filter(|(_, rows)| !rows.is_empty());
         found.map(|(plugin, rows)| Findings { evidence: evidence(plugin), rows }).collect()
     }

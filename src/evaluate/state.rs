@@ -6,9 +6,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use vitals_core::ids::{AgentId, TenantId, UnixNanos};
 use vitals_core::maintenance::PersonWindow;
+use vitals_core::rules::incidents::IncidentGrouper;
 
 /// Goes up with every change of the types below.
-const FORMAT: u8 = 7;
+const FORMAT: u8 = 8;
 
 /// The plugins' state, with what decides which rows they are shown next.
 #[derive(Serialize, Deserialize, Default)]
@@ -16,6 +17,8 @@ pub(super) struct PluginState {
     pub(super) series_tracker: SavedSeriesTracker,
     /// When each agent was last heard of.
     pub(super) last_heard: Vec<(AgentId, UnixNanos)>,
+    /// Which incidents the series are in.
+    pub(super) incidents: IncidentGrouper,
     pub(super) tenants: Vec<(TenantId, Vec<u8>)>,
 }
 

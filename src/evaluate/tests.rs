@@ -19,8 +19,9 @@ use vitals_core::maintenance::PersonWindow;
 use vitals_core::record::{Delivery, Heartbeat, Measurements, Outcome, Record, Samples, Ticket};
 use vitals_core::registry::{Quota, Registry};
 use vitals_core::rules::alerts::AlertConfig;
-use vitals_core::rules::seasonal;
+use vitals_core::rules::outlier_alerts::OutlierAlertPolicy;
 use vitals_core::rules::thresholds::Threshold;
+use vitals_core::rules::{iqr, seasonal};
 use vitals_core::series::{AgentProfile, Attributes, MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
 use vitals_core::store::{Catalogue, Checkpoint, EvaluationOutput, Store, VerdictKey};
 use vitals_core::verdict::{
@@ -32,6 +33,7 @@ mod clocks;
 mod forgetting;
 mod heartbeats;
 mod maintenance;
+mod outlier_alerts;
 mod recovery;
 mod retiring;
 mod rows;
@@ -39,6 +41,8 @@ mod streams;
 
 /// A value at which an incident begins.
 const INCIDENT: f64 = 77_777.0;
+/// What is this much or more is an outlier by the values just before it, too, with a score of so many times this.
+const FAR_OUTSIDE: f64 = 1e6;
 
 const S: i64 = UnixNanos::SECOND;
 
@@ -106,7 +110,13 @@ impl TenantPlugins for Fake {
         let incident = |(_, outlier): &&(usize, OutlierVerdict)| outlier.value == INCIDENT;
         let incidents = rows.iter().filter(incident).cloned().collect();
         let incidents = Findings { evidence: evidence(seasonal::PLUGIN), rows: incidents };
-        vec![Findings { evidence: evidence("outlier"), rows }, incidents]
+        let far_outside = |(row, outlier): &(usize, OutlierVerdict)| {
+            let score = outlier.value / FAR_OUTSIDE;
+            (score >= 1.0).then(|| (*row, OutlierVerdict { score, ..outlier.clone() }))
+        };
+        let each_value = rows.iter().filter_map(far_outside).collect();
+        let each_value = Findings { evidence: evidence(iqr::PLUGIN), rows: each_value };
+        vec![Findings { evidence: evidence("outlier"), rows }, incidents, each_value]
     }
 
     fn assess(&mut self, views: &[AgentView]) -> Vec<(Arc<Evidence>, usize, AgentHealth)> {
@@ -147,9 +157,23 @@ struct World {
     shard: Shard,
 }
 
-/// Everything that is at least a warning is told.
+/// Everything that is at least a warning is told, incidents in two series of an agent within ten minutes among it.
 fn config() -> EvaluateConfig {
-    EvaluateConfig { alerts: vec![AlertConfig::new("*", Severity::Warning)], ..EvaluateConfig::default() }
+    let together = OutlierAlertPolicy {
+        name: "together".into(),
+        plugin: seasonal::PLUGIN.into(),
+        least_score: 1.0,
+        metric_types: Vec::new(),
+        series: 2,
+        within_seconds: 600,
+        quiet_seconds: 20,
+        severity: Severity::Warning,
+    };
+    EvaluateConfig {
+        alerts: vec![AlertConfig::new("*", Severity::Warning)],
+        outlier_alerts: vec![together],
+        ..EvaluateConfig::default()
+    }
 }
 
 impl World {

@@ -41,8 +41,16 @@ pub use status::ServiceStatus;
 pub struct ExposeConfig {
     /// Where REST listens.
     pub rest: String,
-    /// Most connections at a time; more wait in the kernel's queue.
+    /// Most connections at a time; a further one takes the place of one that is idle, or waits.
     pub max_connections: usize,
+    /// Most connections from one peer address; 0 is no limit.
+    pub max_connections_per_peer: usize,
+    /// The first byte of a connection must arrive within this time.
+    pub first_byte_seconds: u64,
+    /// Names by which `/metrics` may be asked on loopback, beside addresses and `localhost`.
+    pub allowed_hosts: Vec<String>,
+    /// How long a connection may live; requests under way finish.
+    pub max_connection_age_seconds: u64,
     /// A client must send a request's head within this time; an idle connection is closed after it.
     pub header_seconds: u64,
     /// A request, its body included, must be answered within this time.
@@ -134,6 +142,10 @@ impl Default for ExposeConfig {
         Self {
             rest: "127.0.0.1:8080".to_owned(),
             max_connections: 1024,
+            max_connections_per_peer: 256,
+            first_byte_seconds: 10,
+            allowed_hosts: Vec::new(),
+            max_connection_age_seconds: 3_600,
             header_seconds: 30,
             request_seconds: 30,
             max_body_bytes: 64 * 1024 * 1024,

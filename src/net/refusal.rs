@@ -35,6 +35,9 @@ pub enum Refusal {
     /// The token does not cover this agent or system.
     #[error("the token may not touch {0}")]
     AgentForbidden(String),
+    /// The request names a host that is not this one.
+    #[error("the request is for the host {0:?}, which this listener on loopback does not have; add it to {1}")]
+    ForeignHost(String, &'static str),
     /// There is no such path, or no such thing for this caller.
     #[error("{0}")]
     NotFound(String),
@@ -56,6 +59,9 @@ pub enum Refusal {
         /// The most that it may have.
         limit: usize,
     },
+    /// Reading the request takes more memory than any request may have.
+    #[error("reading the request takes more memory than a request may have; send smaller batches")]
+    TooMuchToRead,
     /// The request holds more items of one kind than it may.
     #[error("{count} {items}, at most {limit} are taken at once")]
     TooManyItems {
@@ -145,11 +151,12 @@ impl Refusal {
             Self::SeveralMessages => (StatusCode::BAD_REQUEST, Code::Unimplemented),
             Self::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, Code::Unauthenticated),
             Self::MissingScope(_) | Self::AgentForbidden(_) => (StatusCode::FORBIDDEN, Code::PermissionDenied),
+            Self::ForeignHost(..) => (StatusCode::MISDIRECTED_REQUEST, Code::PermissionDenied),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, Code::NotFound),
             Self::UnsupportedSignal(_) => (StatusCode::NOT_FOUND, Code::Unimplemented),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented),
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded),
-            Self::BodyTooLarge { .. } | Self::TooManyItems { .. } => {
+            Self::BodyTooLarge { .. } | Self::TooMuchToRead | Self::TooManyItems { .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted)
             }
             Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument),

@@ -5,6 +5,7 @@
 //! - `attributes`: attributes of what is seen for the first time
 //! - `agents`: which agent a resource is
 //! - `kinds`: the rules table from metric names to typed kinds
+//! - `memory`: the bound on what a request becomes
 //! - `buckets`: quantiles and stable buckets of histograms
 //! - `tally`: what was not taken, and why
 //!
@@ -16,6 +17,7 @@ mod agents;
 mod attributes;
 mod buckets;
 mod kinds;
+mod memory;
 #[cfg(test)]
 mod oracle;
 mod tally;
@@ -25,10 +27,22 @@ mod wire;
 pub use kinds::RulesError;
 pub use wire::Malformed;
 
+/// Why nothing of a request was taken.
+#[derive(Debug, thiserror::Error)]
+pub enum NormalizeError {
+    /// No protobuf decoder could read it.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// There is no memory for what it becomes.
+    #[error("there is no memory to read the request in")]
+    NoMemory,
+}
+
 use agents::EntityRef;
 use attributes::Limits;
 use hashbrown::{HashMap, HashSet};
 use kinds::Rules;
+use memory::Memory;
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -37,7 +51,7 @@ use tally::{Reason, Tally};
 use vitals_core::caller::Caller;
 use vitals_core::ids::{AgentId, Partition, SeriesId, TenantId, UnixNanos};
 use vitals_core::record::Samples;
-use vitals_core::registry::{IdentityHash, Registry};
+use vitals_core::registry::{IdentityHash, Registry, RegistryError};
 use vitals_core::series::Attributes;
 use walk::{ColumnBatch, NewSeries, UNKNOWN, UnresolvedRow, Walk};
 
@@ -58,7 +72,7 @@ pub struct NormalizeConfig {
     pub max_future_seconds: u64,
     /// Most byte strings remembered for each tenant's series; past that they are learned anew.
     pub max_known_identities: usize,
-    /// Most resources remembered; past that they are learned anew.
+    /// Most resources remembered; past that, or past 128 MiB of their attributes, they are learned anew.
     pub max_known_resources: usize,
     /// A rules table of your own (TOML, like the built-in one); its rules come before the built-in ones.
     pub rules: Option<PathBuf>,
@@ -99,6 +113,9 @@ pub struct Normalized {
     pub reason: String,
 }
 
+/// Most bytes of attributes of the resources that are remembered.
+const MOST_RESOURCE_BYTES: usize = 128 << 20;
+
 /// What is known of a resource by its bytes.
 struct Resource {
     hash: IdentityHash,
@@ -122,6 +139,30 @@ impl Resource {
     }
 }
 
+/// Resources by their bytes.
+#[derive(Default)]
+struct KnownResources {
+    by_bytes: HashMap<IdentityHash, Arc<Resource>>,
+    /// Bytes of their attributes.
+    attribute_bytes: usize,
+}
+
+impl KnownResources {
+    /// Remembers `resource`; all others are forgotten when they are `most`, or when their attributes are too many bytes.
+    fn remember(&mut self, resource: Arc<Resource>, most: usize) {
+        let bytes = resource.attributes.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        self.attribute_bytes += bytes;
+        if self.by_bytes.len() >= most || self.attribute_bytes > MOST_RESOURCE_BYTES {
+            self.by_bytes.clear();
+            self.attribute_bytes = bytes;
+        }
+        self.by_bytes.insert(resource.hash, resource);
+    }
+}
+
+/// A new series with its id, or why it has none.
+type Learned = (IdentityHash, Result<SeriesId, Reason>);
+
 /// Turns requests into columns. One for the process; every method can be called from many threads at once.
 pub struct Normalizer {
     config: NormalizeConfig,
@@ -131,7 +172,7 @@ pub struct Normalizer {
     seed: u64,
     rules: Rules,
     identity: agents::Identity,
-    resources: RwLock<HashMap<IdentityHash, Arc<Resource>>>,
+    resources: RwLock<KnownResources>,
     /// Fallback names that were told about resource detection.
     hinted: Mutex<HashSet<String>>,
 }
@@ -189,25 +230,35 @@ impl Normalizer {
         body: &[u8],
     ) -> Result<Normalized, Malformed> {
         let caller = Caller { tenant: tenant.clone(), ..Caller::anonymous() };
-        self.otlp_as(&caller, fallback_agent, now, body)
+        match self.otlp_as(&caller, fallback_agent, now, body, &mut |_| true) {
+            Ok(normalized) => Ok(normalized),
+            Err(NormalizeError::Malformed(malformed)) => Err(malformed),
+            // All memory is allowed.
+            Err(NormalizeError::NoMemory) => Err(Malformed::Truncated),
+        }
     }
 
-    /// As [`Self::otlp`]; points of agents that the caller may not touch are rejected.
+    /// As [`Self::otlp`]; points of agents that the caller may not touch are rejected. `may_use` is asked before memory is
+    /// allocated, with all bytes in use beside the body.
     ///
     /// # Errors
-    /// When no protobuf decoder could read it; nothing of it is taken then.
+    /// When no protobuf decoder could read it, or `may_use` does not allow the memory; nothing of it is taken then.
     pub fn otlp_as(
         &self,
         caller: &Caller,
         fallback_agent: &str,
         now: UnixNanos,
         body: &[u8],
-    ) -> Result<Normalized, Malformed> {
+        may_use: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Normalized, NormalizeError> {
         let tenant = self.registry.tenant(&caller.tenant);
         let known = tenant.wire();
-        let mut walk = Walk::new(self, caller, fallback_agent, now, body, &known);
+        let mut walk = Walk::new(self, caller, fallback_agent, now, body, &known, Memory::new(may_use));
         walk.request()?;
-        let Walk { mut batches, new_series, unresolved, mut tally, .. } = walk;
+        let Walk { mut batches, new_series, unresolved, mut tally, memory, .. } = walk;
+        if memory.is_used_up() {
+            return Err(NormalizeError::NoMemory);
+        }
         let full = known.len() + new_series.len() > self.config.max_known_identities;
         drop(known);
         if !new_series.is_empty() {
@@ -216,7 +267,7 @@ impl Normalizer {
             if full {
                 tenant.forget_wire();
             }
-            self.registry.remember_wire(&tenant, learned.into_iter().filter_map(|(hash, id)| Some((hash, id?))));
+            self.registry.remember_wire(&tenant, learned.into_iter().filter_map(|(hash, id)| Some((hash, id.ok()?))));
         }
         tally.publish();
         Ok(Normalized {
@@ -226,10 +277,9 @@ impl Normalizer {
         })
     }
 
-    /// Registers new series, agent by agent; in the order of `new_series`, `None` where the quota is used up.
-    fn learn(&self, tenant: &TenantId, new_series: Vec<NewSeries>) -> Vec<(IdentityHash, Option<SeriesId>)> {
-        let mut learned: Vec<(IdentityHash, Option<SeriesId>)> =
-            new_series.iter().map(|miss| (miss.hash, None)).collect();
+    /// Registers new series, agent by agent; in the order of `new_series`, with the reason where a quota is used up.
+    fn learn(&self, tenant: &TenantId, new_series: Vec<NewSeries>) -> Vec<Learned> {
+        let mut learned: Vec<Learned> = new_series.iter().map(|miss| (miss.hash, Err(Reason::SeriesQuota))).collect();
         let mut by_agent: HashMap<AgentId, (Vec<usize>, Vec<_>)> = HashMap::new();
         for (at, miss) in new_series.into_iter().enumerate() {
             let (places, specs) = by_agent.entry(miss.agent).or_default();
@@ -237,13 +287,32 @@ impl Normalizer {
             specs.push(miss.spec);
         }
         for (agent, (places, specs)) in by_agent {
+            let mut refused = 0;
             for (at, id) in places.into_iter().zip(self.registry.intern_series(tenant, agent, specs)) {
-                if let Some(slot) = learned.get_mut(at) {
-                    slot.1 = id.ok();
-                }
+                let Some(slot) = learned.get_mut(at) else { continue };
+                slot.1 = id.map_err(|error| match error {
+                    RegistryError::TooManySeriesOfAgent { .. } => {
+                        refused += 1;
+                        Reason::AgentSeriesQuota
+                    }
+                    RegistryError::TooManySeries { .. } | RegistryError::TooManyAgents { .. } => Reason::SeriesQuota,
+                });
+            }
+            if refused > 0 {
+                self.name_offender(tenant, agent, refused);
             }
         }
         learned
+    }
+
+    /// Says which agent has used up its quota of series. There are few of those: each has many series.
+    #[cold]
+    fn name_offender(&self, tenant: &TenantId, agent: AgentId, refused: u64) {
+        let limit = self.registry.series_use(agent).limit;
+        let agent = self.registry.agent(agent).map_or_else(String::new, |agent| agent.key.clone());
+        tracing::warn!(%tenant, agent, refused, limit, "an agent has as many series as it may have; new ones are refused");
+        let labels = [("tenant", tenant.to_string()), ("agent", agent)];
+        metrics::counter!("vitals_agent_series_refused_total", &labels).increment(refused);
     }
 
     fn limits(&self) -> Limits {
@@ -252,7 +321,8 @@ impl Normalizer {
 
     fn resource(&self, key: IdentityHash) -> Option<Arc<Resource>> {
         // Who was retired is another agent from now on.
-        self.resources.read().get(&key).filter(|known| self.registry.is_current(known.agent)).cloned()
+        let known = self.resources.read().by_bytes.get(&key).cloned();
+        known.filter(|known| self.registry.is_current(known.agent))
     }
 
     /// Finds out which agent a new resource is, and remembers it.
@@ -282,11 +352,7 @@ impl Normalizer {
             attributes: Arc::new(attributes),
             reject: None,
         });
-        let mut resources = self.resources.write();
-        if resources.len() >= self.config.max_known_resources {
-            resources.clear();
-        }
-        resources.insert(hash, resource.clone());
+        self.resources.write().remember(resource.clone(), self.config.max_known_resources);
         Ok(resource)
     }
 
@@ -312,23 +378,18 @@ fn seed() -> u64 {
 }
 
 /// Gives the waiting rows their series; rows whose series was not registered are taken out and their points counted.
-fn fill(
-    batches: &mut [ColumnBatch],
-    unresolved: &[UnresolvedRow],
-    learned: &[(IdentityHash, Option<SeriesId>)],
-    tally: &mut Tally,
-) {
+fn fill(batches: &mut [ColumnBatch], unresolved: &[UnresolvedRow], learned: &[Learned], tally: &mut Tally) {
     let mut last_rejected = None;
     for hole in unresolved {
-        let id = learned.get(hole.miss).and_then(|(_, id)| *id);
+        let id = learned.get(hole.miss).map_or(Err(Reason::SeriesQuota), |(_, id)| *id);
         let slot = batches.get_mut(hole.partition).and_then(|b| b.columns.series.get_mut(hole.row));
         match (id, slot) {
-            (Some(id), Some(slot)) => *slot = id.0,
-            _ => {
+            (Ok(id), Some(slot)) => *slot = id.0,
+            (id, _) => {
                 // A point of several rows is one point.
                 if last_rejected != Some(hole.point) {
                     last_rejected = Some(hole.point);
-                    tally.reject(Reason::SeriesQuota);
+                    tally.reject(id.err().unwrap_or(Reason::SeriesQuota));
                 }
             }
         }
@@ -358,4 +419,32 @@ fn finished(batches: Vec<ColumnBatch>, tenant: &TenantId, now: UnixNanos) -> Vec
             (partition, Samples { tenant: tenant.clone(), received_at: now, alive, columns, starts })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remembered_resources_are_bounded_in_number_and_in_bytes() {
+        let resource = |hash: u32, bytes: usize| {
+            let attributes = Attributes::new(vec![("k".to_owned(), "x".repeat(bytes))], "s", 0);
+            let mut resource = Resource::rejected(Reason::NoName);
+            (resource.hash, resource.attributes) = (hash.into(), Arc::new(attributes));
+            Arc::new(resource)
+        };
+        let mut known = KnownResources::default();
+        for hash in 0..100 {
+            known.remember(resource(hash, 10), 30);
+            assert!(known.by_bytes.len() <= 30 && known.by_bytes.contains_key(&u128::from(hash)));
+        }
+        let mut known = KnownResources::default();
+        let large = MOST_RESOURCE_BYTES / 3;
+        for hash in 0..10 {
+            known.remember(resource(hash, large), 1_000);
+            let held: usize = known.by_bytes.values().map(|one| one.attributes[0].1.len() + 1).sum();
+            assert_eq!(known.attribute_bytes, held);
+            assert!(held <= MOST_RESOURCE_BYTES && known.by_bytes.contains_key(&u128::from(hash)));
+        }
+    }
 }

@@ -26,6 +26,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use vitals_core::caller::Caller;
 use vitals_core::ids::{TenantId, UnixNanos};
 use vitals_core::registry::{Quota, Registry};
 use vitals_core::series::{Attributes, MetricKind, Origin, Part, Scope, SeriesSpec, Shape};

@@ -23,6 +23,8 @@ pub enum Reason {
     Buckets,
     /// A quantile outside 0..=1.
     Quantile,
+    /// More buckets or quantiles than a point may have.
+    TooManyNumbers,
     /// More attributes than the limit.
     TooManyAttributes,
     /// Attributes over the limit in bytes.
@@ -33,9 +35,11 @@ pub enum Reason {
     AgentQuota,
     /// The tenant's limit of series.
     SeriesQuota,
+    /// The agent's limit of series.
+    AgentSeriesQuota,
 }
 
-const REASONS: [(Reason, &str, &str); 15] = [
+const REASONS: [(Reason, &str, &str); 17] = [
     (Reason::NoTime, "no_time", "without a time (time_unix_nano is 0)"),
     (Reason::Future, "future", "too far in the future; check the sender's clock"),
     (Reason::Retention, "retention", "older than the retention of samples (telemetry.metrics_retention_days)"),
@@ -46,6 +50,7 @@ const REASONS: [(Reason, &str, &str); 15] = [
     (Reason::NoTemporality, "no_temporality", "of a sum or histogram without aggregation temporality"),
     (Reason::Buckets, "buckets", "whose bucket counts do not fit their bounds"),
     (Reason::Quantile, "quantile", "with a quantile outside 0..1"),
+    (Reason::TooManyNumbers, "too_many_numbers", "with more than 16384 buckets or quantiles"),
     (
         Reason::TooManyAttributes,
         "too_many_attributes",
@@ -59,6 +64,7 @@ const REASONS: [(Reason, &str, &str); 15] = [
     (Reason::ForeignAgent, "foreign_agent", "of agents that the token may not touch"),
     (Reason::AgentQuota, "agent_quota", "of new agents past the tenant's limit"),
     (Reason::SeriesQuota, "series_quota", "of new series past the tenant's limit"),
+    (Reason::AgentSeriesQuota, "agent_series_quota", "of new series past the agent's limit (quota.series_per_agent)"),
 ];
 
 /// Counts of one request.

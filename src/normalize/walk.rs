@@ -12,6 +12,7 @@ mod identity;
 use super::agents::entities;
 use super::attributes::{Parsed, check_run, parse, text};
 use super::buckets::{Bucket, Exponential, QUANTILES, Side, explicit, quantile};
+use super::memory::{Memory, NEW_SERIES_BYTES, ROW_BYTES};
 use super::tally::{Reason, Tally};
 use super::wire::{
     BUCKETS, DEPTH, EXEMPLAR, KEY_VALUE, Malformed, QUANTILE, REQUEST, RESOURCE, Reader, SCOPE, check, data_schema,
@@ -89,6 +90,7 @@ pub struct Walk<'a> {
     /// Since when the numbers of the present point were counted; 0 is unknown.
     start: UnixNanos,
     scratch: Scratch,
+    pub memory: Memory<'a>,
 }
 
 /// Memory that is used again for each metric and point.
@@ -166,6 +168,7 @@ impl<'a> Walk<'a> {
         now: UnixNanos,
         body: &'a [u8],
         known: &'a HashMap<IdentityHash, SeriesId>,
+        memory: Memory<'a>,
     ) -> Self {
         let ahead =
             i64::try_from(normalizer.config.max_future_seconds).unwrap_or(i64::MAX).saturating_mul(UnixNanos::SECOND);
@@ -195,6 +198,7 @@ impl<'a> Walk<'a> {
             parsed: None,
             start: UnixNanos(0),
             scratch: Scratch::default(),
+            memory,
         }
     }
 
@@ -538,6 +542,9 @@ impl<'a> Walk<'a> {
 
     #[inline]
     fn push(&mut self, metric: &Metric<'_>, series: u32, time: i64, value: f64) {
+        if !self.memory.take(ROW_BYTES) {
+            return;
+        }
         if let Some(batch) = self.batches.get_mut(metric.partition) {
             if metric.shape != Shape::Gauge {
                 batch.starts.note(batch.columns.len(), self.start);

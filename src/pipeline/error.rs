@@ -32,6 +32,9 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The threads that read requests cannot be started.
+    #[error("cannot start the threads that read requests: {0}")]
+    Workers(std::io::Error),
     /// The tokens' keys cannot be used.
     #[error(transparent)]
     Auth(#[from] AuthError),

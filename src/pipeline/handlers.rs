@@ -2,9 +2,9 @@
 
 use crate::clock::now;
 use crate::expose::{RecordSubmitter, ServiceStatus, Submitted};
-use crate::net::{ByteBudget, Refusal};
-use crate::normalize::Normalizer;
-use crate::receive::{Accepted, ExportHandler};
+use crate::net::{ByteBudget, Permit, Refusal};
+use crate::normalize::{NormalizeError, Normalizer};
+use crate::receive::{Accepted, Committing, ExportHandler};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
@@ -29,20 +29,25 @@ impl ExportHandler for OtlpExportHandler {
         (self.status)().ready
     }
 
-    async fn ingest(
-        &self,
-        caller: Caller,
-        peer: SocketAddr,
-        body: Bytes,
-        permit: Box<dyn Send>,
-    ) -> Result<Accepted, Refusal> {
+    fn ingest(&self, caller: Caller, peer: SocketAddr, body: Bytes, mut permit: Permit) -> Result<Committing, Refusal> {
         let fallback = caller.subject.clone().unwrap_or_else(|| peer.ip().to_string());
+        // Whether the request asked for more memory than any may have.
+        let mut beyond = false;
         let normalized = self
             .normalizer
-            .otlp_as(&caller, &fallback, now(), &body)
-            .map_err(|malformed| Refusal::Malformed(malformed.to_string()))?;
+            .otlp_as(&caller, &fallback, now(), &body, &mut |bytes| {
+                let all = body.len().saturating_add(bytes);
+                beyond = permit.is_beyond(all);
+                permit.reserve(all)
+            })
+            .map_err(|error| match error {
+                NormalizeError::Malformed(malformed) => Refusal::Malformed(malformed.to_string()),
+                NormalizeError::NoMemory if beyond => Refusal::TooMuchToRead,
+                NormalizeError::NoMemory => Refusal::BytesInFlight,
+            })?;
         // The bytes stay in flight until the last partition has evaluated its share.
-        let permit: Arc<Mutex<Box<dyn Send>>> = Arc::new(Mutex::new(permit));
+        permit.shrink(body.len());
+        let permit = Arc::new(Mutex::new(permit));
         let commits: Vec<_> = normalized
             .batches
             .into_iter()
@@ -51,10 +56,13 @@ impl ExportHandler for OtlpExportHandler {
                 commit(&self.log, partition, Record::Samples(samples), ticket)
             })
             .collect();
-        for committed in commits {
-            committed.await.unwrap_or(Err(LogError::Closed)).map_err(Refusal::from)?;
-        }
-        Ok(Accepted { rejected: normalized.rejected, reason: normalized.reason })
+        let accepted = Accepted { rejected: normalized.rejected, reason: normalized.reason };
+        Ok(Box::pin(async move {
+            for committed in commits {
+                committed.await.unwrap_or(Err(LogError::Closed)).map_err(Refusal::from)?;
+            }
+            Ok(accepted)
+        }))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::auth::Auth;
 use crate::clock::now;
 use crate::config::Config;
 use crate::expose::{self, Rest};
-use crate::net::ByteBudget;
+use crate::net::{ByteBudget, ConnectionLimits, Workers, raise_open_file_limit};
 use crate::receive;
 use crate::store;
 use std::net::SocketAddr;
@@ -22,15 +22,27 @@ pub(super) struct Listeners {
     grpc: TcpListener,
     http: TcpListener,
     rest: TcpListener,
+    connections: ConnectionLimits,
+    workers: Arc<Workers>,
 }
 
 impl Listeners {
-    /// Binds the ports.
+    /// Binds the ports, when the process may open as many files as it can.
     pub(super) async fn bind(config: &Config) -> Result<Self, StartError> {
+        let streams = config.expose.stream.max_streams;
+        let connections = raise_open_file_limit(ConnectionLimits {
+            otlp: config.receive.max_connections,
+            rest: config.expose.max_connections.saturating_add(streams),
+        });
+        // A live stream gives its place back to other connections, and keeps its file.
+        let rest = connections.rest - streams.min(connections.rest / 2);
+        let connections = ConnectionLimits { rest, ..connections };
         Ok(Self {
             grpc: listen("receive.grpc", &config.receive.grpc).await?,
             http: listen("receive.http", &config.receive.http).await?,
             rest: listen("expose.rest", &config.expose.rest).await?,
+            connections,
+            workers: Workers::start().map_err(StartError::Workers)?,
         })
     }
 
@@ -61,17 +73,20 @@ impl Stages {
         });
         let otlp_auth = config.auth.otlp.then(|| auth.clone());
         let budget = ByteBudget::new(config.receive.max_in_flight_bytes);
-        let receive = Arc::new(config.receive.clone());
+        let ConnectionLimits { otlp: max_connections, rest: most_of_rest } = listeners.connections;
+        let receive = Arc::new(receive::ReceiveConfig { max_connections, ..config.receive.clone() });
         let over_grpc = {
             let (receive, budget, otlp, auth) = (receive.clone(), budget.clone(), otlp.clone(), otlp_auth.clone());
+            let workers = listeners.workers.clone();
             let stop = until(stopped);
-            async move { receive::serve_grpc(listeners.grpc, &receive, budget, otlp, auth, stop).await }
+            async move { receive::serve_grpc(listeners.grpc, &receive, budget, workers, otlp, auth, stop).await }
         };
         let stop = until(stopped);
+        let workers = listeners.workers;
         let over_http =
-            async move { receive::serve_http(listeners.http, &receive, budget, otlp, otlp_auth, stop).await };
+            async move { receive::serve_http(listeners.http, &receive, budget, workers, otlp, otlp_auth, stop).await };
         let stop = until(stopped);
-        let over_rest = async move { expose::serve(listeners.rest, rest, stop).await };
+        let over_rest = async move { expose::serve(listeners.rest, most_of_rest, rest, stop).await };
         let maintenance = store::maintain_regularly(self.store.clone(), now, until(stopped));
         vec![tokio::spawn(over_grpc), tokio::spawn(over_http), tokio::spawn(over_rest), tokio::spawn(maintenance)]
     }

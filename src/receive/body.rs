@@ -1,17 +1,26 @@
-//! Reads and decompresses the body of a request, for both protocols, within the budget of bytes in flight.
+//! Reads the body of a request, for both protocols, within the budget of bytes in flight.
 
 use super::ReceiveConfig;
-use super::compression::{CompressionError, Encoding};
 use crate::net::{Permit, Refusal};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Bytes of a refused body that are thrown away before the answer: a whole message of the default limit, and some.
 const DRAIN_BYTES: usize = 80 << 20;
 /// The longest time for that.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// A body that holds more bytes in flight than this must arrive at [`LEAST_RATE`] while others need them, after a while.
+const LITTLE: usize = 64 << 10;
+/// That while.
+const SLOW_AFTER: Duration = Duration::from_secs(2);
+/// In bytes a second.
+const LEAST_RATE: usize = 256 << 10;
+/// How often a body of which nothing comes is looked at.
+const SLOW_CHECK: Duration = Duration::from_millis(250);
 
 /// The limits on bodies.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +42,13 @@ impl Limits {
         self.timeout
     }
 
-    fn too_large(&self) -> Refusal {
+    /// Largest message, after decompression.
+    pub fn max_message(&self) -> usize {
+        self.max_message
+    }
+
+    /// The refusal of a larger one.
+    pub fn too_large(&self) -> Refusal {
         Refusal::BodyTooLarge { limit: self.max_message }
     }
 
@@ -51,7 +66,14 @@ impl Limits {
         let broken = |error: hyper::Error| Refusal::Malformed(format!("the body cannot be read: {error}"));
         let mut first = Bytes::new();
         let mut more = BytesMut::new();
-        while let Some(frame) = body.frame().await {
+        let begun = Instant::now();
+        loop {
+            let Ok(frame) = tokio::time::timeout(SLOW_CHECK, body.frame()).await else {
+                give_way(begun, permit)?;
+                continue;
+            };
+            let Some(frame) = frame else { break };
+            give_way(begun, permit)?;
             let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
             let total = first.len() + more.len() + data.len();
             if total > most {
@@ -74,32 +96,20 @@ impl Limits {
         }
         Ok(if more.is_empty() { first } else { more.freeze() })
     }
+}
 
-    /// Undoes the compression of `body`.
-    pub fn decompress(&self, encoding: Encoding, body: Bytes, permit: &mut Permit) -> Result<Bytes, Refusal> {
-        if encoding == Encoding::None {
-            return Ok(body);
-        }
-        let bytes = encoding.decompress(&body, self.max_message).map_err(|error| match error {
-            CompressionError::TooLarge { .. } => self.too_large(),
-            CompressionError::Invalid { .. } => Refusal::Malformed(error.to_string()),
-        })?;
-        if !permit.reserve(bytes.len()) {
-            return Err(Refusal::BytesInFlight);
-        }
-        Ok(Bytes::from(bytes))
+/// Refuses a body that began at `begun` when it holds bytes in flight that others need, and is slow to fill them.
+fn give_way(begun: Instant, permit: &Permit) -> Result<(), Refusal> {
+    let took = begun.elapsed();
+    if permit.bytes() <= LITTLE || took < SLOW_AFTER {
+        return Ok(());
     }
-
-    /// Counts `bytes` that were made here against the limits.
-    pub fn admit(&self, bytes: Vec<u8>, permit: &mut Permit) -> Result<Bytes, Refusal> {
-        if bytes.len() > self.max_message {
-            return Err(self.too_large());
-        }
-        if !permit.reserve(bytes.len()) {
-            return Err(Refusal::BytesInFlight);
-        }
-        Ok(Bytes::from(bytes))
+    let due = u128::try_from(LEAST_RATE).unwrap_or(0) * took.as_millis() / 1000;
+    if permit.bytes() as u128 >= due || !permit.is_contended() {
+        return Ok(());
     }
+    metrics::counter!("vitals_receive_slow_bodies_total").increment(1);
+    Err(Refusal::BytesInFlight)
 }
 
 /// Throws away what a refused sender still sends, for a while: closing a socket with unread bytes resets it, and the reset

@@ -6,13 +6,14 @@
 
 use super::body::Limits;
 use super::compression::Encoding;
+use super::decode::{Arrived, Decoder, Form};
 use super::http::response;
-use super::{Accepted, ExportHandler, ReceiveConfig, count, permitted};
+use super::{Accepted, ExportHandler, ReceiveConfig, count, foreign, permitted};
 use crate::auth::Auth;
-use crate::net::{ByteBudget, Permit, Refusal, RequestHandler};
+use crate::net::{ByteBudget, HostCheck, Refusal, RequestHandler, Workers};
 use bytes::{Bytes, BytesMut};
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use prost::Message as _;
@@ -34,65 +35,46 @@ const FRAME_HEAD: usize = 5;
 
 /// The service on the gRPC port.
 pub struct Grpc<H> {
-    handler: Arc<H>,
+    decoder: Decoder<H>,
     auth: Option<Arc<Auth>>,
     budget: Arc<ByteBudget>,
     limits: Limits,
     health: HealthServer<HealthService>,
+    hosts: HostCheck,
 }
 
 impl<H: ExportHandler> Grpc<H> {
     /// A service with the limits of `config`.
     pub fn new(
         config: &ReceiveConfig,
+        address: Option<SocketAddr>,
         budget: Arc<ByteBudget>,
+        workers: Arc<Workers>,
         handler: Arc<H>,
         auth: Option<Arc<Auth>>,
         health: HealthReporter,
     ) -> Self {
         let health = HealthServer::new(HealthService::from_health_reporter(health));
-        Self { handler, auth, budget, limits: Limits::new(config), health }
+        let (limits, hosts) = (Limits::new(config), HostCheck::new(address, &config.allowed_hosts));
+        Self { decoder: Decoder::new(handler, workers, limits), auth, budget, limits, health, hosts }
     }
 
     async fn export(&self, peer: SocketAddr, request: Request<Incoming>) -> Result<Accepted, Refusal> {
         let (head, mut body) = request.into_parts();
+        // A browser speaks HTTP/2 over TLS only; what clients of gRPC call a host need not be one.
+        if let (true, Some(refusal)) =
+            (head.version < Version::HTTP_2, foreign(&self.hosts, self.auth.as_deref(), &head))
+        {
+            return Err(refusal);
+        }
         let token = head.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
         let caller = permitted(self.auth.as_deref(), token)?;
         let encoding = encoding(&head.headers)?;
-        let mut permit = self.budget.permit();
+        let mut permit = self.budget.permit_of(peer.ip());
         let body = self.limits.read(&mut body, FRAME_HEAD, &mut permit).await?;
-        let message = self.message(encoding, body, &mut permit)?;
-        permit.shrink(message.len());
-        self.handler.ingest(caller, peer, message, Box::new(permit)).await
-    }
-
-    /// Reads the one message of a unary call.
-    fn message(&self, encoding: Encoding, body: Bytes, permit: &mut Permit) -> Result<Bytes, Refusal> {
-        let malformed = |message: &str| Refusal::Malformed(message.to_owned());
-        if body.is_empty() {
-            return Err(malformed("the call has no message"));
-        }
-        let Some(&[flag, a, b, c, d]) = body.first_chunk::<FRAME_HEAD>() else {
-            return Err(malformed("the message ends inside its head"));
-        };
-        let len = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-        let sent = body.len() - FRAME_HEAD;
-        if len > sent {
-            return Err(malformed("the message ends before the length that it gives"));
-        }
-        if len < sent {
-            return Err(Refusal::SeveralMessages);
-        }
-        let message = body.slice(FRAME_HEAD..);
-        match flag {
-            0 => Ok(message),
-            1 if encoding == Encoding::None => {
-                let message = "the message is flagged as compressed, and there is no grpc-encoding";
-                Err(Refusal::InvalidFrame(message.to_owned()))
-            }
-            1 => self.limits.decompress(encoding, message, permit),
-            other => Err(Refusal::InvalidFrame(format!("the message has the invalid compression flag {other}"))),
-        }
+        let (encoding, body) = message(encoding, &body)?;
+        let form = Form { encodings: vec![encoding], json: false };
+        self.decoder.take(Arrived { caller, peer, form, body, permit }).await
     }
 
     async fn health(&self, request: Request<Incoming>) -> Response<Body> {
@@ -103,6 +85,35 @@ impl<H: ExportHandler> Grpc<H> {
             Ok(Err(never)) => match never {},
             Err(_) => tonic::Status::deadline_exceeded("the message did not arrive in time").into_http(),
         }
+    }
+}
+
+/// The one message of a unary call, and its compression.
+fn message(encoding: Encoding, body: &Bytes) -> Result<(Encoding, Bytes), Refusal> {
+    let malformed = |message: &str| Refusal::Malformed(message.to_owned());
+    if body.is_empty() {
+        return Err(malformed("the call has no message"));
+    }
+    let Some(&[flag, a, b, c, d]) = body.first_chunk::<FRAME_HEAD>() else {
+        return Err(malformed("the message ends inside its head"));
+    };
+    let len = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+    let sent = body.len() - FRAME_HEAD;
+    if len > sent {
+        return Err(malformed("the message ends before the length that it gives"));
+    }
+    if len < sent {
+        return Err(Refusal::SeveralMessages);
+    }
+    let message = body.slice(FRAME_HEAD..);
+    match flag {
+        0 => Ok((Encoding::None, message)),
+        1 if encoding == Encoding::None => {
+            let message = "the message is flagged as compressed, and there is no grpc-encoding";
+            Err(Refusal::InvalidFrame(message.to_owned()))
+        }
+        1 => Ok((encoding, message)),
+        other => Err(Refusal::InvalidFrame(format!("the message has the invalid compression flag {other}"))),
     }
 }
 

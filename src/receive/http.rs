@@ -2,10 +2,12 @@
 
 use super::body::{Limits, drain};
 use super::compression::Encoding;
-use super::json::otlp_json;
-use super::{Accepted, ExportHandler, ReceiveConfig, count, permitted};
+use super::decode::{Arrived, Decoder, Form};
+use super::{Accepted, ExportHandler, ReceiveConfig, count, foreign, permitted};
 use crate::auth::Auth;
-use crate::net::{ByteBudget, MOST_HEAD_BYTES, Permit, Refusal, RequestHandler, head_bytes, waits_for_continue};
+use crate::net::{
+    ByteBudget, HostCheck, MOST_HEAD_BYTES, Refusal, RequestHandler, Workers, head_bytes, waits_for_continue,
+};
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
@@ -53,11 +55,12 @@ impl MediaType {
 
 /// The service on the HTTP port.
 pub struct Http<H> {
-    handler: Arc<H>,
+    decoder: Decoder<H>,
     auth: Option<Arc<Auth>>,
     budget: Arc<ByteBudget>,
     limits: Limits,
     cors: Option<CorsLayer>,
+    hosts: HostCheck,
 }
 
 /// The outcome of a request.
@@ -76,9 +79,17 @@ impl Outcome {
 
 impl<H: ExportHandler> Http<H> {
     /// A service with the limits of `config`.
-    pub fn new(config: &ReceiveConfig, budget: Arc<ByteBudget>, handler: Arc<H>, auth: Option<Arc<Auth>>) -> Self {
+    pub fn new(
+        config: &ReceiveConfig,
+        address: Option<SocketAddr>,
+        budget: Arc<ByteBudget>,
+        workers: Arc<Workers>,
+        handler: Arc<H>,
+        auth: Option<Arc<Auth>>,
+    ) -> Self {
         let (limits, cors) = (Limits::new(config), config.cors.layer("receive.cors"));
-        Self { handler, auth, budget, limits, cors }
+        let hosts = HostCheck::new(address, &config.allowed_hosts);
+        Self { decoder: Decoder::new(handler, workers, limits), auth, budget, limits, cors, hosts }
     }
 
     async fn metrics(&self, peer: SocketAddr, head: &Parts, body: &mut Incoming) -> Outcome {
@@ -86,9 +97,12 @@ impl<H: ExportHandler> Http<H> {
             Ok(admitted) => admitted,
             Err(refusal) => return Outcome::refused(refusal),
         };
-        let mut permit = self.budget.permit();
+        let mut permit = self.budget.permit_of(peer.ip());
         let result = match self.limits.read(body, 0, &mut permit).await {
-            Ok(body) => self.take(caller, peer, media, &encodings, body, permit).await,
+            Ok(body) => {
+                let form = Form { encodings, json: media == MediaType::Json };
+                self.decoder.take(Arrived { caller, peer, form, body, permit }).await
+            }
             Err(refusal) => {
                 // Refusal by its length alone when nothing was counted yet.
                 let body_begun = !matches!(refusal, Refusal::BodyTooLarge { .. }) || permit.bytes() > 0;
@@ -100,6 +114,9 @@ impl<H: ExportHandler> Http<H> {
 
     /// Reads the head of a request: who sends it, and what its body is.
     fn admitted(&self, head: &Parts) -> Result<(Caller, MediaType, Vec<Encoding>), Refusal> {
+        if let Some(refusal) = foreign(&self.hosts, self.auth.as_deref(), head) {
+            return Err(refusal);
+        }
         if head.method != Method::POST {
             return Err(Refusal::MethodNotAllowed("use POST"));
         }
@@ -116,44 +133,6 @@ impl<H: ExportHandler> Http<H> {
         let encodings = Encoding::all(head.headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes))
             .ok_or(Refusal::UnsupportedMediaType("content-encoding must be gzip, zstd or identity"))?;
         Ok((caller, media, encodings))
-    }
-
-    /// Passes a body that arrived to the handler.
-    async fn take(
-        &self,
-        caller: Caller,
-        peer: SocketAddr,
-        media: MediaType,
-        encodings: &[Encoding],
-        mut body: Bytes,
-        mut permit: Permit,
-    ) -> Result<Accepted, Refusal> {
-        // The last one was put on last.
-        for encoding in encodings.iter().rev() {
-            body = self.limits.decompress(*encoding, body, &mut permit)?;
-        }
-        let (mut unread, mut unread_reason) = (0, String::new());
-        if media == MediaType::Json {
-            let decoded = otlp_json(&body).map_err(|error| Refusal::Malformed(error.to_string()))?;
-            body = self.limits.admit(decoded.bytes, &mut permit)?;
-            (unread, unread_reason) = (decoded.rejected, decoded.reason);
-        }
-        permit.shrink(body.len());
-        let mut accepted = self.handler.ingest(caller, peer, body, Box::new(permit)).await?;
-        if unread > 0 {
-            // Together with what normalizing rejects, so that one counter has them all.
-            metrics::counter!("vitals_normalize_points_total").increment(unread);
-            metrics::counter!("vitals_normalize_rejected_points_total", "reason" => "json").increment(unread);
-        }
-        accepted.rejected += unread;
-        if !unread_reason.is_empty() {
-            let rest = std::mem::replace(&mut accepted.reason, unread_reason);
-            if !rest.is_empty() {
-                accepted.reason.push_str("; ");
-                accepted.reason.push_str(&rest);
-            }
-        }
-        Ok(accepted)
     }
 
     async fn answered(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {

@@ -1,12 +1,13 @@
 //! Both ports over real sockets.
 
+mod bombs;
 mod grpc;
 mod http;
 mod limits;
 
-use super::{Accepted, ExportHandler, ReceiveConfig, serve_grpc, serve_http};
+use super::{Accepted, Committing, ExportHandler, ReceiveConfig, serve_grpc, serve_http};
 use crate::auth::Auth;
-use crate::net::{ByteBudget, Refusal};
+use crate::net::{ByteBudget, Permit, Refusal, Workers};
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
@@ -27,7 +28,7 @@ use vitals_core::caller::Caller;
 struct Decoding {
     answer: Result<Accepted, Refusal>,
     bodies: Mutex<Vec<Bytes>>,
-    permits: Mutex<Vec<Box<dyn Send>>>,
+    permits: Mutex<Vec<Permit>>,
     keep_permits: bool,
     ready: std::sync::atomic::AtomicBool,
 }
@@ -37,13 +38,14 @@ impl ExportHandler for Decoding {
         self.ready.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    async fn ingest(&self, _: Caller, _: SocketAddr, body: Bytes, permit: Box<dyn Send>) -> Result<Accepted, Refusal> {
+    fn ingest(&self, _: Caller, _: SocketAddr, body: Bytes, permit: Permit) -> Result<Committing, Refusal> {
         ExportMetricsServiceRequest::decode(body.clone()).map_err(|e| Refusal::Malformed(e.to_string()))?;
         self.bodies.lock().push(body);
         if self.keep_permits {
             self.permits.lock().push(permit);
         }
-        self.answer.clone()
+        let answer = self.answer.clone();
+        Ok(Box::pin(async { answer }))
     }
 }
 
@@ -69,19 +71,20 @@ async fn start_with(
         ready: true.into(),
     });
     let budget = ByteBudget::new(config.max_in_flight_bytes);
+    let workers = Workers::with_threads(2, 1).unwrap();
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut ports = Vec::new();
     for grpc in [false, true] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         ports.push(listener.local_addr().unwrap());
-        let (config, budget, ingest, auth, mut stopped) =
-            (config.clone(), budget.clone(), ingest.clone(), auth.clone(), stopped.clone());
+        let (config, budget, workers, ingest, auth, mut stopped) =
+            (config.clone(), budget.clone(), workers.clone(), ingest.clone(), auth.clone(), stopped.clone());
         tokio::spawn(async move {
             let shutdown = async move { drop(stopped.wait_for(|s| *s).await) };
             if grpc {
-                serve_grpc(listener, &config, budget, ingest, auth, shutdown).await;
+                serve_grpc(listener, &config, budget, workers, ingest, auth, shutdown).await;
             } else {
-                serve_http(listener, &config, budget, ingest, auth, shutdown).await;
+                serve_http(listener, &config, budget, workers, ingest, auth, shutdown).await;
             }
         });
     }

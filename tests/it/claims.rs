@@ -34,7 +34,7 @@ fn named(text: &str) -> Vec<Named<'_>> {
 /// Whether a file, or a file of a folder, has a function of that name.
 fn has_function(place: &Path, function: &str) -> bool {
     if place.is_dir() {
-        let entries = fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path());
+        let entries = fs::read_dir(place).expect("a folder").map(|entry| entry.expect("an entry of it").path());
         return entries.into_iter().any(|entry| has_function(&entry, function));
     }
     let text = fs::read_to_string(place).unwrap_or_default();

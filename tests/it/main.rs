@@ -19,6 +19,8 @@ mod reload;
 mod service;
 mod sizes;
 mod speed;
+#[cfg(target_os = "linux")]
+mod strangers;
 mod stream;
 mod tenant_isolation;
 mod tokens;

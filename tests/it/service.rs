@@ -206,10 +206,14 @@ async fn what_arrives_is_judged_and_survives_a_restart() {
     let (status, uptime) = client.get("/uptime-status/api-1").await;
     assert_eq!(status, 200, "{uptime}");
     assert_eq!(uptime["agent_id"], "api-1");
-    // What the plugin knew before the restart, it knows after it.
-    export_http(&service, &gauge("web-1", "queue.length", &[(at(40), 600.0)])).await;
-    eventually(async || client.get("/verdicts?kind=outlier").await, |(_, found)| found.to_string().contains("600"))
-        .await;
+    // What the plugin knew before the restart, it knows after it; and 600 is the same incident still, one million another.
+    export_http(&service, &gauge("web-1", "queue.length", &[(at(40), 600.0), (at(41), 1e6)])).await;
+    let (_, found) = eventually(
+        async || client.get("/verdicts?kind=outlier").await,
+        |(_, found)| found.to_string().contains("1000000.0"),
+    )
+    .await;
+    assert!(!found.to_string().contains("600.0"), "{found}");
     service.stop().await;
 }
 

@@ -82,6 +82,8 @@ fn on_the_program(sections: &mut Sections) -> Result<(), Failed> {
     on_vitals("tests/schemathesis/run.sh", &[("SCHEMATHESIS_SECONDS", "30")])?;
     sections.begin("InfluxDB as the store, killed during load");
     on_vitals("tests/influxdb/run.sh", &[])?;
+    sections.begin("the detectors on labelled series, through the service");
+    on_vitals("benches/detection/run.sh", &[])?;
     sections.begin("the programs of examples/");
     on_vitals("tests/examples/run.sh", &[])?;
     sections.begin("the store's contract on a real InfluxDB, and the same answers as the embedded store's");

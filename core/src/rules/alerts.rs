@@ -26,6 +26,8 @@ pub const ANY: &str = "*";
 pub const AVAILABILITY: &str = "availability";
 /// Bad health.
 pub const HEALTH: &str = "health";
+/// Verdicts of outlier detectors.
+pub const OUTLIERS: &str = "outliers";
 /// What the sources of thresholds' alerts begin with.
 const THRESHOLD: &str = "threshold:";
 const MINUTE: i64 = 60 * UnixNanos::SECOND;
@@ -36,7 +38,7 @@ const MOST_MINUTES: u32 = 5_256_000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AlertConfig {
-    /// `availability`, `health`, a kind of metric such as `cpu_usage`, or `*` for all that have no entry of their own.
+    /// `availability`, `health`, `outliers`, a kind of metric such as `cpu_usage`, or `*` for all that have no entry of their own.
     pub alert_type: String,
     /// The least severity that is notified.
     pub severity: Severity,
@@ -96,11 +98,11 @@ impl AlertConfig {
 pub fn check_all(configs: &[AlertConfig]) -> Result<(), String> {
     for (at, config) in configs.iter().enumerate() {
         let name = config.alert_type.as_str();
-        let known =
-            [ANY, AVAILABILITY, HEALTH].contains(&name) || MetricKind::ALL.iter().any(|kind| kind.name() == name);
+        let known = [ANY, AVAILABILITY, HEALTH, OUTLIERS].contains(&name)
+            || MetricKind::ALL.iter().any(|kind| kind.name() == name);
         if !known {
             return Err(format!(
-                "alert_type {name:?} is none; write availability, health, a metric_type such as cpu_usage, or *"
+                "alert_type {name:?} is none; write availability, health, outliers, a metric_type such as cpu_usage, or *"
             ));
         }
         if configs[..at].iter().any(|other| other.alert_type == name) {
@@ -121,7 +123,16 @@ pub fn check_all(configs: &[AlertConfig]) -> Result<(), String> {
 /// The type of an alert, by its source.
 #[must_use]
 pub fn type_of(source: &str) -> &str {
-    source.strip_prefix(THRESHOLD).unwrap_or(source)
+    match source.split_once(':') {
+        Some((OUTLIERS, _)) => OUTLIERS,
+        _ => source.strip_prefix(THRESHOLD).unwrap_or(source),
+    }
+}
+
+/// The source of the alerts of an outlier policy.
+#[must_use]
+pub fn source_of_outliers(policy: &str) -> String {
+    format!("{OUTLIERS}:{policy}")
 }
 
 /// The source of a threshold's alerts.

@@ -7,6 +7,15 @@
 use super::pack::{MAX_SERIES, Reader, StateError, Writer};
 use serde::{Deserialize, Serialize};
 
+/// The name of the plugin that has this rule. Each of its findings answers whether a value of a request is an outlier; which of
+/// them stand as verdicts is decided by [`super::incidents`].
+pub const PLUGIN: &str = "iqr-outlier";
+
+/// Greatest score, for a value that is out of all proportion to those before it.
+pub const MOST_SCORE: f64 = 1e9;
+/// The interquartile range counts as at least this share of the values' magnitude, so that a series that stood still has scores.
+const LEAST_RANGE: f64 = 1e-6;
+
 /// The rule's constants.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -53,7 +62,8 @@ pub struct Outlier {
     pub lower: f64,
     /// The upper bound.
     pub upper: f64,
-    /// Distance to the nearer bound over the interquartile range; infinite when that is 0.
+    /// Distance to the nearer bound over the interquartile range, which counts as at least a millionth of the largest of its ends
+    /// and the value; above 0 and at most [`MOST_SCORE`].
     pub score: f64,
     /// How many earlier values the bounds are made of.
     pub window: u32,
@@ -258,7 +268,8 @@ impl SampleWindow {
         } else {
             return None;
         };
-        let score = if iqr == 0.0 { f64::INFINITY } else { distance / iqr };
+        let magnitude = q1.abs().max(q3.abs()).max(value.abs());
+        let score = (distance / iqr.max(LEAST_RANGE * magnitude)).min(MOST_SCORE);
         Some(Outlier { lower, upper, score, window: u32::try_from(self.len).unwrap_or(u32::MAX) })
     }
 
@@ -275,7 +286,7 @@ impl SampleWindow {
 
 #[cfg(test)]
 mod tests {
-    use super::{Detector, IqrConfig, Outlier};
+    use super::{Detector, IqrConfig, MOST_SCORE, Outlier};
     use proptest::prelude::*;
 
     const S: i64 = 1_000_000_000;
@@ -313,7 +324,26 @@ mod tests {
         let mut values = vec![5.0; 20];
         assert_eq!(last(&values), None);
         values.push(5.1);
-        assert_eq!(last(&values).map(|o| (o.lower, o.upper, o.score)), Some((5.0, 5.0, f64::INFINITY)));
+        assert_eq!(last(&values).map(|o| (o.lower, o.upper)), Some((5.0, 5.0)));
+    }
+
+    #[test]
+    fn scores_are_finite_where_the_values_before_were_all_the_same() {
+        for (past, value, least, most) in [
+            (5.0, 5.1, 1e4, 1e5),
+            (5.0, 10.0, 1e5, 1e6),
+            // The last bit of a number is nothing.
+            (42.0, 42.0_f64.next_up(), 1e-12, 1e-8),
+            (0.0, 1.0, 1e5, 1e7),
+            (0.0, f64::from_bits(1), 1.0, MOST_SCORE),
+            (-f64::MAX, f64::MAX, 1e5, MOST_SCORE),
+            (1e-300, f64::MAX, 1e5, MOST_SCORE),
+        ] {
+            let mut values = vec![past; 20];
+            values.push(value);
+            let score = last(&values).expect("an outlier").score;
+            assert!(score.is_finite() && (least..=most).contains(&score), "{value} after {past}: {score}");
+        }
     }
 
     #[test]
@@ -393,6 +423,16 @@ mod tests {
 
     proptest! {
         #[test]
+        fn any_values_give_finite_scores(values in prop::collection::vec(any::<f64>(), 0..60)) {
+            let mut detector = Detector::new(IqrConfig::default());
+            for (&value, time) in values.iter().zip(0..) {
+                if let Some(found) = detector.judge(0, time * S, value) {
+                    prop_assert!(found.score > 0.0 && found.score <= MOST_SCORE, "{:?}", found);
+                }
+            }
+        }
+
+        #[test]
         fn the_sliding_window_is_the_definition(
             window in 2_usize..40, rows in prop::collection::vec((0_i64..30, -20_i32..20), 0..300), cut in 0_usize..300,
         ) {
@@ -406,7 +446,9 @@ mod tests {
                 time += step * S;
                 let value = f64::from(value) / 4.0;
                 let expect = plain(&config, &past, time, value);
-                prop_assert_eq!(detector.judge(2, time, value).map(|o| (o.lower, o.upper)), expect);
+                let found = detector.judge(2, time, value);
+                prop_assert!(found.is_none_or(|o| o.score > 0.0 && o.score <= MOST_SCORE));
+                prop_assert_eq!(found.map(|o| (o.lower, o.upper)), expect);
                 past.push((time, value));
             }
         }

@@ -1,8 +1,12 @@
 //! The formulas. Each module names its source.
 
 pub mod alerts;
+pub mod forecast;
 pub mod health;
+pub mod incidents;
 pub mod iqr;
+mod math;
+pub mod outlier_alerts;
 pub mod pack;
 pub mod percent;
 pub mod quality;

@@ -12,7 +12,6 @@
 
 mod history;
 mod hours;
-mod math;
 mod tail;
 
 use super::pack::{MAX_SERIES, Reader, StateError, Writer};

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use vitals_core::attributes::{Attributes, Scope};
 use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
-use vitals_core::registry::{Quota, Registration, RegistrationQueue, Registry, RegistryError};
+use vitals_core::registry::{Quota, Registration, RegistrationQueue, Registry, RegistryError, SeriesUse};
 use vitals_core::series::{AgentDesc, AgentProfile, MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
 
 const NOW: UnixNanos = UnixNanos(1_000);
@@ -31,7 +31,7 @@ impl RegistrationQueue for Queued {
 /// A registry, and what it queues.
 fn registry(series: usize, agents: usize) -> (Registry, Arc<Queued>) {
     let queued = Arc::new(Queued::default());
-    (Registry::logged(Quota { series, agents }, queued.clone()), queued)
+    (Registry::logged(Quota { series, agents, ..Quota::default() }, queued.clone()), queued)
 }
 
 fn named(name: &str) -> AgentProfile {
@@ -164,6 +164,26 @@ fn series_past_the_quota_are_refused_one_by_one() {
 }
 
 #[test]
+fn an_agent_past_its_quota_leaves_the_others_theirs() {
+    let quota = Quota { series: 10, series_per_agent: 2, agents: 10 };
+    let registry = Registry::new(quota);
+    let acme = tenant("acme");
+    let [greedy, other] =
+        ["greedy", "other"].map(|key| registry.intern_agent(&acme, key, NOW, &AgentProfile::default()).unwrap());
+    let refused = Err(RegistryError::TooManySeriesOfAgent { agent: "greedy".to_owned(), limit: 2 });
+    let found = registry.intern_series(&acme, greedy, specs(&["x", "y", "z", "x"]));
+    assert_eq!(found, [Ok(SeriesId(0)), Ok(SeriesId(1)), refused.clone(), Ok(SeriesId(0))]);
+    assert_eq!(registry.intern_series(&acme, other, specs(&["x"])), [Ok(SeriesId(2))]);
+    assert_eq!(registry.series_use(greedy), SeriesUse { series: 2, limit: 2 });
+    assert_eq!(registry.series_use(other), SeriesUse { series: 1, limit: 2 });
+    // What the log and the store had counts after a restart.
+    let restarted = Registry::new(quota);
+    registry.agents_of(&acme).into_iter().for_each(|agent| restarted.restore_agent(agent));
+    registry.series_of(greedy).into_iter().for_each(|series| restarted.restore_series(series));
+    assert_eq!(restarted.intern_series(&acme, greedy, specs(&["z", "y"])), [refused, Ok(SeriesId(1))]);
+}
+
+#[test]
 fn series_are_registered_once_and_found_by_id_and_by_agent() {
     let (registry, queued) = registry(10, 10);
     let acme = tenant("acme");
@@ -284,7 +304,7 @@ fn a_retired_agent_gives_its_name_back_and_keeps_its_numbers() {
     assert_eq!(series(&acme, second), [SeriesId(4), SeriesId(5)]);
     // In any order of partitions the later one has the name.
     let later = registry.agent(second).unwrap();
-    let again = Registry::new(Quota { series: 10, agents: 10 });
+    let again = Registry::new(Quota { series: 10, agents: 10, ..Quota::default() });
     again.restore_agent(later.clone());
     again.restore_agent(Arc::new(AgentDesc { id: first, ..(*later).clone() }));
     again.forget_name(first);

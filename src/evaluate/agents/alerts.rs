@@ -40,6 +40,7 @@ impl Agent {
 
     /// Time has come to `now`: alerts that are due are escalated or notified.
     pub(in crate::evaluate) fn tick(&mut self, now: UnixNanos, config: &EvaluateConfig, out: &mut EvaluationOutput) {
+        self.end_quiet_outliers(now, config, out);
         if !self.alerts.is_empty() {
             let policy = self.policy(now, config);
             self.alerts.tick(now, policy, out);
@@ -59,13 +60,14 @@ impl Agent {
         }
     }
 
-    /// Alerts of thresholds that are gone are over.
+    /// Alerts of thresholds and of outlier policies that are gone are over.
     pub(in crate::evaluate) fn drop_unjudged(
         &mut self,
         now: UnixNanos,
         config: &EvaluateConfig,
         out: &mut EvaluationOutput,
     ) {
+        self.end_quiet_outliers(now, config, out);
         let policy = self.policy(now, config);
         let is_judged = |kind: MetricKind| config.thresholds.iter().any(|t| t.metric_type == kind);
         for breach in self.breaches.extract_if(.., |breach| !is_judged(breach.kind)) {

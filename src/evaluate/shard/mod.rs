@@ -8,6 +8,7 @@
 //! - `heartbeats`: evidence of life, with measurements and an answer
 //! - `scores`: the health of agents, by the scorers
 //! - `derived`: series that the derivers make; then the detectors see all rows of the batch
+//! - `outliers`: what the detectors find becomes verdicts and alerts
 //! - `replies`: what the senders that wait are told
 //!
 //! As time goes on, [`Shard::tick`] calls `agent_monitor` (silence, alerts that are due), `maintenance_plan`, `clocks`, `sla`,
@@ -19,6 +20,7 @@ mod clocks;
 mod derived;
 mod heartbeats;
 mod maintenance_plan;
+mod outliers;
 mod plugins;
 mod readings;
 mod replies;
@@ -57,9 +59,9 @@ use vitals_core::live_agents::LiveAgents;
 use vitals_core::maintenance::PersonWindow;
 use vitals_core::record::{Delivery, Heartbeat, Outcome, Record, Samples, Ticket};
 use vitals_core::registry::Registry;
-use vitals_core::rules::seasonal;
+use vitals_core::rules::incidents::IncidentGrouper;
 use vitals_core::store::{Checkpoint, EvaluationOutput, RetiredAgent, Store};
-use vitals_core::verdict::{Alert, Event, OutlierVerdict, Verdict, VerdictBody};
+use vitals_core::verdict::{Alert, Event, OutlierVerdict};
 
 /// Makes the plugins of a tenant.
 pub type PluginFactory = Arc<dyn Fn(&TenantId) -> Box<dyn TenantPlugins> + Send + Sync>;
@@ -90,6 +92,7 @@ pub(super) struct Shard {
     agents: AgentMonitor,
     scores: ScoreQueue,
     derived: DerivedSeriesTable,
+    incidents: IncidentGrouper,
     plugins: PluginInstances,
     last_heard: LastHeard,
     sla: SlaSchedule,
@@ -118,6 +121,7 @@ impl Shard {
             agents: AgentMonitor::new(&config),
             scores: ScoreQueue::default(),
             derived: DerivedSeriesTable::default(),
+            incidents: IncidentGrouper::default(),
             plugins: PluginInstances::new(plugins),
             last_heard: LastHeard::default(),
             sla: SlaSchedule::default(),
@@ -165,17 +169,17 @@ impl Shard {
                     progress.confirm_later(reply, Outcome::default());
                 }
                 Record::Retire { agent, by, at } => {
-                    self.apply_scores(&mut progress);
+                    self.judge_before_change(&mut progress);
                     self.retire(agent, (&by, at), &mut progress);
                     progress.confirm_later(reply, Outcome::default());
                 }
                 Record::Maintenance(window) => {
-                    self.apply_scores(&mut progress);
+                    self.judge_before_change(&mut progress);
                     self.set_maintenance(window);
                     progress.confirm_later(reply, Outcome::default());
                 }
                 Record::Alert(command) => {
-                    self.apply_scores(&mut progress);
+                    self.judge_before_change(&mut progress);
                     let alert = self.command(command);
                     progress.confirm_later(reply, Outcome { alert, ..Outcome::default() });
                 }
@@ -202,7 +206,10 @@ impl Shard {
         self.judge_rows(tenant.index, &mut progress.outliers);
         self.plugins.close(tenant.index, &[agent], &mut self.series, &self.shared);
         let series: Vec<SeriesId> = self.shared.registry.series_of(agent).iter().map(|series| series.id).collect();
-        series.iter().for_each(|&id| self.series.forget(id));
+        for &id in &series {
+            self.series.forget(id);
+            self.incidents.close(id);
+        }
         self.last_heard.forget(agent);
         self.agents.retire(agent, &mut self.shared);
         if !self.shared.is_rebuilding {
@@ -314,7 +321,7 @@ impl Shard {
         if self.last_heard.hear(agent, received, self.shared.config.forget()) {
             // What came before the silence is judged by its past, also if it is in the same batch.
             self.judge_rows(tenant, &mut progress.outliers);
-            self.plugins.close(tenant, &[agent], &mut self.series, &self.shared);
+            self.close_series(tenant, &[agent]);
         }
     }
 
@@ -362,8 +369,8 @@ impl Shard {
     }
 
     /// Shows a tenant's new rows to its derivers and detectors, and writes rows and verdicts to the output.
-    fn judge_rows(&mut self, tenant: usize, outliers: &mut Vec<(UnixNanos, OutlierVerdict)>) {
-        let Self { rows_by_tenant, series, derived, plugins, tenants, shared, .. } = self;
+    fn judge_rows(&mut self, tenant: usize, answers: &mut Vec<(UnixNanos, OutlierVerdict)>) {
+        let Self { rows_by_tenant, series, derived, incidents, plugins, tenants, shared, .. } = self;
         let Some(sorted) = rows_by_tenant.take_sorted(tenant, shared) else { return };
         let tenant = tenants.at(tenant);
         let mut loaded = plugins.load_for_samples(tenant.index, shared.latest_arrival);
@@ -372,29 +379,23 @@ impl Shard {
         let derived = rows_by_tenant.sort_by_series(&derived);
         let shown = rows_by_tenant.for_detectors(&derived);
         let findings = if shown.is_empty() { Vec::new() } else { loaded.plugins.detect(shown) };
-        for finding in findings {
-            let answers_requests = finding.evidence.plugin != seasonal::PLUGIN;
-            for (row, outlier) in finding.rows {
-                let (Some(&time), Some(state)) = (shown.times.get(row), series.series.get(outlier.series.0 as usize))
-                else {
-                    continue;
-                };
-                let time = UnixNanos(time);
-                if answers_requests {
-                    outliers.push((time, outlier.clone()));
-                }
-                shared.out.verdicts.push(Verdict {
-                    tenant: tenant.id.clone(),
-                    agent: state.agent,
-                    time,
-                    evidence: finding.evidence.clone(),
-                    body: VerdictBody::Outlier(outlier),
-                });
-            }
-        }
+        let standing = outliers::verdicts_of(findings, shown, (&tenant, series), (incidents, answers), shared);
         shared.out.samples.push(Arc::new(sorted.rows));
         if !derived.is_empty() {
             shared.out.samples.push(Arc::new(derived));
+        }
+        if !standing.is_empty() {
+            self.alert_on_outliers(&tenant, &standing);
+        }
+    }
+
+    /// Shows all new rows to the plugins before something that changes what becomes of their verdicts.
+    fn judge_before_change(&mut self, progress: &mut BatchProgress) {
+        self.apply_scores(progress);
+        if !self.shared.config.outlier_alerts.is_empty() {
+            for tenant in 0..self.tenants.len() {
+                self.judge_rows(tenant, &mut progress.outliers);
+            }
         }
     }
 
@@ -432,8 +433,16 @@ impl Shard {
         }
         for (tenant, agents) in silent {
             let tenant = self.tenant(&tenant);
-            self.plugins.close(tenant.index, &agents, &mut self.series, &self.shared);
+            self.close_series(tenant.index, &agents);
         }
+    }
+
+    /// Forgets the past of the series of agents.
+    fn close_series(&mut self, tenant: usize, agents: &[AgentId]) {
+        for series in agents.iter().flat_map(|&agent| self.shared.registry.series_of(agent)) {
+            self.incidents.close(series.id);
+        }
+        self.plugins.close(tenant, agents, &mut self.series, &self.shared);
     }
 
     /// Asks the SLA evaluators about the agents whose turn it is.
@@ -465,6 +474,7 @@ impl Shard {
         let saved: PluginState = state::read(checkpoint.state.as_deref().unwrap_or_default())?;
         self.series.restore(&saved.series_tracker);
         self.last_heard.restore(saved.last_heard);
+        self.incidents = saved.incidents;
         for (tenant, snapshot) in saved.tenants {
             let tenant = self.tenant(&tenant);
             self.plugins.restore(tenant.index, snapshot);
@@ -531,6 +541,7 @@ impl Shard {
             state::write(&PluginState {
                 series_tracker: series_tracker.clone(),
                 last_heard: self.last_heard.save(),
+                incidents: self.incidents.clone(),
                 tenants: self.plugins.snapshots(),
             })
         });

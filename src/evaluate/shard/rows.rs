@@ -17,6 +17,8 @@ pub(super) struct TenantRows {
     pub(super) totals: Vec<f64>,
     /// Rows that are only stored: before the latest of their series, or ahead of their arrival.
     unjudged: Columns,
+    /// The records that the new rows came with: the first row of each, and its arrival.
+    arrivals: Vec<(usize, UnixNanos)>,
 }
 
 /// Routes rows to their tenants, and from there to derivers and detectors.
@@ -27,6 +29,8 @@ pub(super) struct RowRouter {
     derive: Columns,
     detect: Columns,
     merged: Columns,
+    /// The rows that were sorted last, as they came, with their records.
+    sorted_from: (Columns, Vec<(usize, UnixNanos)>),
 }
 
 /// One tenant's new rows, sorted by (series, time).
@@ -55,25 +59,39 @@ impl RowRouter {
         series: &mut SeriesTracker,
         shared: &Shared,
     ) -> RowCounts {
-        let TenantRows { new, totals, unjudged } = &mut self.by_tenant[tenant];
+        let TenantRows { new, totals, unjudged, arrivals } = &mut self.by_tenant[tenant];
+        arrivals.push((new.len(), received));
         let present = received.plus(shared.config.max_ahead()).0;
         series.select_new_rows(Arrived { rows, starts, present }, &mut Kept { fresh: new, totals, unjudged })
     }
 
     /// Takes a tenant's rows; those that are only stored go to the output, new ones come back sorted.
     pub(super) fn take_sorted(&mut self, tenant: usize, shared: &mut Shared) -> Option<SortedRows> {
-        let TenantRows { new, totals, unjudged } = &mut self.by_tenant[tenant];
+        let TenantRows { new, totals, unjudged, arrivals } = &mut self.by_tenant[tenant];
         if !unjudged.is_empty() {
             shared.out.samples.push(Arc::new(sort::fully(unjudged)));
             unjudged.clear();
         }
         if new.is_empty() {
+            arrivals.clear();
             return None;
         }
         let (rows, sorted_totals) = self.sorter.both_by_series(new, totals);
+        std::mem::swap(&mut self.sorted_from.0, new);
+        std::mem::swap(&mut self.sorted_from.1, arrivals);
         new.clear();
+        arrivals.clear();
         totals.clear();
         Some(SortedRows { rows, totals: sorted_totals })
+    }
+
+    /// With which record of the batch a row came that was sorted last, and when. It looks through the batch, so it is for few rows.
+    pub(super) fn arrival_of(&self, series: SeriesId, time: UnixNanos) -> Option<(usize, UnixNanos)> {
+        let (rows, arrivals) = &self.sorted_from;
+        let mut places = rows.series.iter().zip(&rows.times);
+        let row = places.position(|(&id, &at)| id == series.0 && at == time.0)?;
+        let record = arrivals.partition_point(|&(first, _)| first <= row).checked_sub(1)?;
+        Some((record, arrivals.get(record)?.1))
     }
 
     /// Splits rows into the derivers' and the detectors' batch, and tells the plugins of series that they do not know.

@@ -37,6 +37,11 @@ fn story() -> Vec<Record> {
             // A retry of the same, and something late.
             records.push(samples(second + 1, &[(0, second, wave), (2, second, 400.0), (0, second - 5, 3_000.0)]));
         }
+        // Two series begin an incident; the one that comes first has the later time.
+        if step % 4 == 0 && step > 0 {
+            records.push(samples(second + 7, &[(3, second + 7, INCIDENT)]));
+            records.push(samples(second + 8, &[(0, second + 6, INCIDENT)]));
+        }
         records.push(heartbeat(second + 2, if step % 5 == 2 { 97.0 } else { 20.0 }));
         // Two values of one series in one request, the newest first of all, then better ones in the next.
         if step % 4 == 1 {
@@ -104,6 +109,8 @@ fn a_crash_anywhere_loses_nothing_and_judges_nothing_twice() {
     let mut expect_told = straight.told();
     expect_told.sort();
     assert!(expect_told.iter().any(|told| told.contains("suppressed")), "{expect_told:?}");
+    let of_outliers = expect.4.iter().filter(|alert| alert.contains("outliers:together")).count();
+    assert_eq!(of_outliers, 2, "{:?}", expect.4);
     assert!(expect.1.len() > 7 && expect.2.len() > 4 && expect.4.len() > 1, "{expect:?}");
 
     for crash in 0..=story.len() {

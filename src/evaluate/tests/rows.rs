@@ -104,3 +104,45 @@ fn incidents_are_verdicts_and_no_answer_about_a_value() {
     let plugins: Vec<&str> = outliers.map(|verdict| verdict.evidence.plugin.as_str()).collect();
     assert_eq!(plugins, ["outlier", seasonal::PLUGIN]);
 }
+
+/// The scores of the verdicts of `iqr-outlier`.
+fn standing_scores(world: &World) -> Vec<f64> {
+    let held = world.held();
+    let by_window = held.verdicts.iter().filter(|verdict| verdict.evidence.plugin == iqr::PLUGIN);
+    let score = |verdict: &vitals_core::verdict::Verdict| {
+        if let VerdictBody::Outlier(outlier) = &verdict.body { outlier.score } else { -1.0 }
+    };
+    by_window.map(score).collect()
+}
+
+#[test]
+fn each_outlier_answers_its_request_and_only_the_beginning_of_an_incident_stands() {
+    let mut world = World::start(&[describe()], Contents::default());
+    let answered = |world: &mut World, second: i64, score: f64| {
+        let outcome = world.take(reported(second, &[(4, second, score * FAR_OUTSIDE)])).unwrap();
+        outcome.outliers.iter().filter(|outlier| outlier.score == score).count()
+    };
+    for (second, score) in [(0, 2.0), (60, 3.0), (120, 4.0)] {
+        assert_eq!(answered(&mut world, second, score), 1, "{second}");
+    }
+    assert_eq!(standing_scores(&world), [2.0]);
+    // Over a restart it goes on, and something much stranger breaks through.
+    world.checkpoint(true);
+    let durable = world.store.durable();
+    let mut world = World::start(&[describe()], durable);
+    assert_eq!(answered(&mut world, 180, 5.0), 1);
+    assert_eq!(answered(&mut world, 240, 500.0), 1);
+    assert_eq!(standing_scores(&world), [2.0, 500.0]);
+    // An agent that was forgotten comes back without a past.
+    let forgotten = 240 + i64::try_from(config().forget_seconds).unwrap() + 60;
+    world.take(reported(forgotten, &[(4, forgotten, FAR_OUTSIDE)]));
+    assert_eq!(standing_scores(&world), [2.0, 500.0, 1.0]);
+}
+
+#[test]
+fn a_score_is_a_number_of_json_whatever_a_plugin_says() {
+    let mut world = World::start(&[describe()], Contents::default());
+    let outcome = world.take(reported(0, &[(4, 0, f64::INFINITY)])).unwrap();
+    assert!(!outcome.outliers.is_empty());
+    assert_eq!(standing_scores(&world), [f64::MAX]);
+}

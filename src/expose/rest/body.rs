@@ -16,6 +16,9 @@ pub const LARGEST_BODY: usize = 10 * 1024 * 1024;
 /// JSON longer than this is parsed on a thread that may block.
 const LONG_JSON: usize = 64 * 1024;
 
+/// What a value or a key takes when it is parsed, with the share of the list or object that it is in.
+const BYTES_OF_A_VALUE: usize = 48;
+
 /// The budget of bytes of bodies. They are held until the answer is made.
 #[derive(Clone)]
 pub struct BodyBudget(pub Arc<ByteBudget>);
@@ -76,10 +79,22 @@ pub struct JsonBody {
     _permit: Option<Permit>,
 }
 
+/// About how much memory JSON takes when it is parsed: two bytes of it can be a value.
+fn parsed_bytes(json: &[u8]) -> usize {
+    json.iter().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{')).count().saturating_mul(BYTES_OF_A_VALUE)
+}
+
 /// Reads the body as JSON.
 pub async fn json_body(request: Request<Body>) -> Result<JsonBody, ApiError> {
-    let ReadBody { bytes, permit } = read_body(request).await?;
+    let ReadBody { bytes, mut permit } = read_body(request).await?;
     let length = bytes.len();
+    let memory = length.saturating_add(parsed_bytes(&bytes));
+    if let Some(permit) = &mut permit
+        && !permit.reserve(memory)
+    {
+        let refusal = if permit.is_beyond(memory) { Refusal::TooMuchToRead } else { Refusal::BytesInFlight };
+        return Err(refusal.into());
+    }
     let value =
         if length > LONG_JSON { blocking(move || contract::json(&bytes)).await? } else { contract::json(&bytes) };
     Ok(JsonBody { value: value.map_err(ApiError::Invalid)?, length, _permit: permit })

@@ -211,6 +211,13 @@ impl Query {
         None
     }
 
+    /// The id of an agent or system, which need not be known.
+    pub fn id(&self, name: &str, problems: &mut Vec<Problem>) -> Option<&str> {
+        let text = self.get(name)?;
+        problems.extend(contract::id(&text.into(), &["query".into(), name.into()]));
+        Some(text)
+    }
+
     /// A time; a `+` that was not escaped came as a space.
     pub fn time(&self, name: &str, problems: &mut Vec<Problem>) -> Option<UnixNanos> {
         let expect = "Input should be a valid RFC 3339 time";

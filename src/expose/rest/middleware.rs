@@ -3,7 +3,7 @@
 use super::error::ApiError;
 use super::router;
 use crate::expose::Rest;
-use crate::net::{CORRELATION, Refusal, waits_for_continue};
+use crate::net::{CORRELATION, HostCheck, Refusal, waits_for_continue};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
@@ -16,6 +16,9 @@ use tracing::Instrument as _;
 
 /// The longest correlation id of a client that is kept, in bytes.
 const LONGEST_CORRELATION_ID: usize = 128;
+
+/// Most characters of a host that are told.
+const MOST_TOLD: usize = 100;
 
 /// Gives every request an id, which its span and its answer carry, and answers 500 when its handler panics.
 pub async fn correlate(request: Request, next: Next) -> Response {
@@ -60,6 +63,38 @@ pub async fn correlate(request: Request, next: Next) -> Response {
 fn is_usable_id(id: &str) -> bool {
     (1..=LONGEST_CORRELATION_ID).contains(&id.len())
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte))
+}
+
+/// Refuses to tell the metrics, for which no token is asked, to a page that lets its own name point at this machine.
+pub async fn check_host(State(hosts): State<HostCheck>, request: Request, next: Next) -> Response {
+    if router::label_of(request.uri().path()) == "metrics" && !hosts.admits(request.uri(), request.headers()) {
+        let named = request.headers().get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let named = named.chars().take(MOST_TOLD).collect();
+        return ApiError::from(Refusal::ForeignHost(named, "expose.allowed_hosts")).into_response();
+    }
+    next.run(request).await
+}
+
+/// Adds the headers that keep a browser from guessing, framing or keeping an answer, where the route has none of its own.
+pub async fn protect(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    // The documentation is made of files that load each other; everything else loads nothing.
+    let is_data = headers.get(header::CONTENT_TYPE).is_none_or(|media| {
+        let media = media.as_bytes();
+        media.starts_with(b"application/json") || media.starts_with(b"text/plain") || media.starts_with(b"text/event")
+    });
+    let policy = if is_data { "default-src 'none'; frame-ancestors 'none'" } else { "frame-ancestors 'none'" };
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
 }
 
 /// Ends a request that takes too long.

@@ -15,6 +15,7 @@ pub(super) mod alert_info;
 pub(super) mod asyncapi;
 mod availability;
 mod body;
+mod capacity;
 mod component_uptime;
 mod components;
 mod compression;

@@ -4,19 +4,21 @@ use super::body::BodyBudget;
 use super::compression::compress;
 use super::docs;
 use super::error::ApiError;
-use super::middleware::{correlate, limit_time};
+use super::middleware::{check_host, correlate, limit_time, protect};
 use super::routes::ROUTES;
 use crate::expose::{Rest, page};
-use crate::net::Refusal;
+use crate::net::{HostCheck, Refusal};
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The path below which the routes of the contract are.
 const API: &str = "/api/v1/telemetry/";
 
-/// Makes the router of a stage. `bodies` is shared by the routers that follow each other as settings change.
-pub fn router(rest: Arc<Rest>, bodies: BodyBudget) -> Router {
+/// Makes the router of a stage that listens at `address`. `bodies` is shared by the routers that follow each other as settings change.
+pub fn router(rest: Arc<Rest>, address: Option<SocketAddr>, bodies: BodyBudget) -> Router {
+    let hosts = HostCheck::new(address, &rest.config.allowed_hosts);
     let (cors, prefix) = (rest.config.cors.layer("expose.cors"), rest.config.prefix.clone());
     let routes = api_routes()
         .merge(docs::routes(rest.config.page))
@@ -29,7 +31,9 @@ pub fn router(rest: Arc<Rest>, bodies: BodyBudget) -> Router {
         .layer(from_fn_with_state(rest.clone(), page::admit))
         .layer(from_fn(compress))
         .layer(from_fn_with_state(rest.clone(), limit_time))
+        .layer(from_fn_with_state(hosts, check_host))
         .layer(from_fn(correlate))
+        .layer(from_fn(protect))
         .with_state(rest);
     let routes = match cors {
         // Around all the rest: errors are marked too, and a preflight needs no token.

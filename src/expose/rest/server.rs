@@ -18,14 +18,15 @@ use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 /// Answers connections of `listener` until `shutdown` resolves, then finishes what is under way. Requests see the stage
-/// that is current when they come.
+/// that is current when they come. `max_connections` holds instead of the configured number.
 pub async fn serve(
     listener: TcpListener,
+    max_connections: usize,
     mut rest: watch::Receiver<Arc<Rest>>,
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let first = rest.borrow_and_update().clone();
-    let limits = listener_limits(&first.config);
+    let limits = ListenerLimits { max_connections, ..listener_limits(&first.config) };
     let streams = first.streams.clone();
     let shutdown = async {
         shutdown.await;
@@ -33,12 +34,13 @@ pub async fn serve(
     };
     // One over all reloads: a body that is held by a request of before counts against the requests after it.
     let bodies = ByteBudget::new(first.config.max_body_bytes);
-    let routes = Arc::new(CurrentRouter(RwLock::new(router(first, BodyBudget(bodies.clone())))));
+    let address = listener.local_addr().ok();
+    let routes = Arc::new(CurrentRouter(RwLock::new(router(first, address, BodyBudget(bodies.clone())))));
     let reloads = async {
         while rest.changed().await.is_ok() {
             let rest = rest.borrow_and_update().clone();
             bodies.set_limit(rest.config.max_body_bytes);
-            *routes.0.write() = router(rest, BodyBudget(bodies.clone()));
+            *routes.0.write() = router(rest, address, BodyBudget(bodies.clone()));
         }
         // Nobody changes anything any more.
         std::future::pending::<()>().await;
@@ -56,6 +58,10 @@ fn listener_limits(config: &ExposeConfig) -> ListenerLimits {
     ListenerLimits {
         protocols: Protocols::Http1,
         max_connections: config.max_connections,
+        max_connections_per_peer: config.max_connections_per_peer,
+        first_byte_timeout: Duration::from_secs(config.first_byte_seconds),
+        idle_timeout: Duration::from_secs(config.header_seconds),
+        max_age: Duration::from_secs(config.max_connection_age_seconds),
         head_timeout: Duration::from_secs(config.header_seconds),
         write_timeout: Duration::from_secs(config.write_seconds),
         shutdown_grace: Duration::from_secs(config.shutdown_seconds),

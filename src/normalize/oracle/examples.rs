@@ -31,7 +31,7 @@ fn good(value: f64) -> NumberDataPoint {
 }
 
 fn taken(request: &ExportMetricsServiceRequest) -> super::super::Normalized {
-    let (_, normalizer) = normalizer(Quota { series: 2, agents: 2 });
+    let (_, normalizer) = normalizer(Quota { series: 2, agents: 2, ..Quota::default() });
     let bytes = request.encode_to_vec();
     normalizer.otlp(&TenantId::default_tenant(), "sender", UnixNanos(NOW), &bytes).unwrap()
 }
@@ -52,6 +52,109 @@ fn each_bad_point_stands_for_itself() {
         assert_eq!(normalized.rejected, 1, "{reason}");
         assert!(normalized.reason.contains(reason), "{}", normalized.reason);
         assert_eq!(normalized.batches[0].1.columns.values, [1.0, 2.0]);
+    }
+}
+
+/// A request with points of one kind only, for the host `h`.
+fn only(data: metric::Data) -> ExportMetricsServiceRequest {
+    let mut request = gauge(Vec::new());
+    request.resource_metrics[0].scope_metrics[0].metrics[0].data = Some(data);
+    request
+}
+
+#[test]
+fn an_agent_past_its_quota_is_told_and_others_are_taken() {
+    let (registry, normalizer) = normalizer(Quota { series_per_agent: 2, ..Quota::default() });
+    let of = |host: &str, values: &[&str]| {
+        let points = values.iter().map(|at| NumberDataPoint { attributes: vec![attribute("at", at)], ..good(1.0) });
+        let mut request = gauge(points.collect());
+        request.resource_metrics[0].resource =
+            Some(Resource { attributes: vec![attribute("host.name", host)], ..Resource::default() });
+        normalizer.otlp(&TenantId::default_tenant(), "sender", UnixNanos(NOW), &request.encode_to_vec()).unwrap()
+    };
+    let greedy = of("greedy", &["1", "2", "3", "4"]);
+    assert_eq!(greedy.rejected, 2);
+    assert!(greedy.reason.contains("past the agent's limit"), "{}", greedy.reason);
+    assert_eq!(of("greedy", &["2", "5"]).rejected, 1, "known ones are taken");
+    assert_eq!(of("other", &["1", "2"]).rejected, 0);
+    let id = registry.agent_by_key(&TenantId::default_tenant(), "greedy").unwrap().id;
+    assert_eq!((registry.series_use(id).series, registry.series_use(id).limit), (2, 2));
+}
+
+#[test]
+fn points_with_too_many_numbers_are_rejected_alone() {
+    let (many, enough) = (20_000, 100);
+    let time_unix_nano = NOW as u64;
+    let explicit = |buckets: usize| HistogramDataPoint {
+        time_unix_nano,
+        bucket_counts: vec![1; buckets + 1],
+        explicit_bounds: (0..buckets).map(|at| at as f64).collect(),
+        ..HistogramDataPoint::default()
+    };
+    let side = |counts: usize| Some(Buckets { offset: 0, bucket_counts: vec![1; counts] });
+    let exponential = |positive, negative| ExponentialHistogramDataPoint {
+        time_unix_nano,
+        positive: side(positive),
+        negative: side(negative),
+        ..ExponentialHistogramDataPoint::default()
+    };
+    let quantile = ValueAtQuantile { quantile: 0.5, value: 1.0 };
+    let summary = |quantiles| SummaryDataPoint {
+        time_unix_nano,
+        quantile_values: vec![quantile; quantiles],
+        ..SummaryDataPoint::default()
+    };
+    for (name, request, rejected) in [
+        (
+            "explicit",
+            only(metric::Data::Histogram(Histogram {
+                data_points: vec![explicit(many), explicit(enough)],
+                aggregation_temporality: 2,
+            })),
+            1,
+        ),
+        (
+            "exponential",
+            only(metric::Data::ExponentialHistogram(ExponentialHistogram {
+                data_points: vec![exponential(many, 0), exponential(enough, enough), exponential(0, many)],
+                aggregation_temporality: 2,
+            })),
+            2,
+        ),
+        ("summary", only(metric::Data::Summary(Summary { data_points: vec![summary(many), summary(1)] })), 1),
+    ] {
+        let (_, normalizer) = normalizer(Quota::default());
+        let tenant = TenantId::default_tenant();
+        let normalized = normalizer.otlp(&tenant, "sender", UnixNanos(NOW), &request.encode_to_vec()).unwrap();
+        assert_eq!(normalized.rejected, rejected, "{name}");
+        assert!(normalized.reason.contains("buckets or quantiles"), "{name}: {}", normalized.reason);
+        assert!(!normalized.batches[0].1.columns.is_empty(), "{name}: the other point is taken");
+    }
+}
+
+#[test]
+fn memory_is_asked_for_before_a_request_becomes_rows_and_series() {
+    let caller = Caller::anonymous();
+    let known = gauge((0..100_000).map(|at| good(f64::from(at))).collect()).encode_to_vec();
+    let new = (0..20_000).map(|at| NumberDataPoint { attributes: vec![attribute("at", &at.to_string())], ..good(1.0) });
+    let new = gauge(new.collect()).encode_to_vec();
+    for (name, bytes, least) in [("rows", known, 100_000 * 20), ("series", new, 20_000 * 500)] {
+        let (registry, normalizer) = normalizer(Quota::default());
+        let mut asked = 0;
+        let refused = normalizer.otlp_as(&caller, "sender", UnixNanos(NOW), &bytes, &mut |bytes| {
+            asked = bytes;
+            bytes < 1 << 20
+        });
+        assert!(matches!(refused, Err(super::super::NormalizeError::NoMemory)), "{name}");
+        assert!(asked < 2 << 20, "{name}: {asked}");
+        assert_eq!(registry.series_count(), 0, "{name}: nothing is taken");
+        let mut asked = 0;
+        let taken = normalizer.otlp_as(&caller, "sender", UnixNanos(NOW), &bytes, &mut |bytes| {
+            asked = bytes;
+            true
+        });
+        assert_eq!(taken.unwrap().rejected, 0, "{name}");
+        assert!((least..4 * least).contains(&asked), "{name}: {asked}");
     }
 }
 
@@ -244,12 +347,12 @@ fn a_foreign_agent_is_rejected_and_not_registered() {
         agents: Some(vec![glob.to_owned()]),
         ..vitals_core::caller::Caller::anonymous()
     };
-    let refused = normalizer.otlp_as(&caller("web-*"), "sender", UnixNanos(NOW), &bytes).unwrap();
+    let refused = normalizer.otlp_as(&caller("web-*"), "sender", UnixNanos(NOW), &bytes, &mut |_| true).unwrap();
     assert_eq!((refused.rejected, refused.batches.len()), (1, 0));
     assert!(registry.agents_of(&tenant).is_empty());
-    let taken = normalizer.otlp_as(&caller("h"), "sender", UnixNanos(NOW), &bytes).unwrap();
+    let taken = normalizer.otlp_as(&caller("h"), "sender", UnixNanos(NOW), &bytes, &mut |_| true).unwrap();
     assert_eq!(taken.rejected, 0);
-    let again = normalizer.otlp_as(&caller("web-*"), "sender", UnixNanos(NOW), &bytes).unwrap();
+    let again = normalizer.otlp_as(&caller("web-*"), "sender", UnixNanos(NOW), &bytes, &mut |_| true).unwrap();
     assert_eq!(again.rejected, 1);
 }
 

@@ -22,6 +22,10 @@ impl Walk<'_> {
             return Ok(());
         }
         let Some(&miss) = self.missed.get(&salted(base, part)) else { return Ok(()) };
+        // Before the row, of which nothing may remain without this.
+        if !self.memory.take(size_of::<UnresolvedRow>()) {
+            return Ok(());
+        }
         let row = self.batches.get(metric.partition).map_or(0, |b| b.columns.len());
         self.unresolved.push(UnresolvedRow { partition: metric.partition, row, miss, point: self.tally.points });
         self.push(metric, UNKNOWN, time, value);
@@ -40,6 +44,10 @@ impl Walk<'_> {
     ) -> Result<Result<(), Reason>, Malformed> {
         let hash = salted(base, part);
         if self.missed.contains_key(&hash) {
+            return Ok(Ok(()));
+        }
+        // Attributes are there as text, with their types, and as keys of the maps.
+        if !self.memory.take(NEW_SERIES_BYTES + metric.name.len() + metric.unit.len() + 3 * run.len()) {
             return Ok(Ok(()));
         }
         let scope = match metric.scope.read.get() {

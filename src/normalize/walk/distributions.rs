@@ -5,6 +5,9 @@ use super::*;
 /// Most buckets on each side of zero that an exponential histogram is kept in.
 const MOST_BUCKETS: usize = 160;
 
+/// Most counts, bounds or quantiles of a point: a hundred times what a histogram needs.
+const MOST_NUMBERS: usize = 16_384;
+
 /// The identity of a point with several numbers, and where it is from.
 struct MultiValuePoint<'p> {
     base: IdentityHash,
@@ -86,10 +89,10 @@ impl Walk<'_> {
                 0x19 => head.time = reader.fixed64()?,
                 0x21 => head.count = reader.fixed64()?,
                 0x29 => head.sum = Some(f64::from_bits(reader.fixed64()?)),
-                0x31 => scratch.counts.push(reader.fixed64()?),
-                0x32 => packed(reader.bytes()?, |bits| scratch.counts.push(bits))?,
-                0x39 => scratch.bounds.push(f64::from_bits(reader.fixed64()?)),
-                0x3a => packed(reader.bytes()?, |bits| scratch.bounds.push(f64::from_bits(bits)))?,
+                0x31 => bounded(&mut scratch.counts, reader.fixed64()?),
+                0x32 => packed(reader.bytes()?, |bits| bounded(&mut scratch.counts, bits))?,
+                0x39 => bounded(&mut scratch.bounds, f64::from_bits(reader.fixed64()?)),
+                0x3a => packed(reader.bytes()?, |bits| bounded(&mut scratch.bounds, f64::from_bits(bits)))?,
                 0x42 => check(&EXEMPLAR, reader.bytes()?, IN_POINT - 1)?,
                 0x50 => head.flags = reader.varint()?,
                 0x59 => head.min = Some(f64::from_bits(reader.fixed64()?)),
@@ -99,7 +102,11 @@ impl Walk<'_> {
         }
         let run = run.bytes(point, &scratch.scattered);
         let fits = explicit(&scratch.bounds, &scratch.counts, &mut scratch.buckets);
-        let wrong = fits.is_none().then_some(Reason::Buckets);
+        let wrong = if is_too_many(&scratch.counts) || is_too_many(&scratch.bounds) {
+            Some(Reason::TooManyNumbers)
+        } else {
+            fits.is_none().then_some(Reason::Buckets)
+        };
         if !self.taken(metric, head.time, head.flags, wrong, run)? {
             return Ok(());
         }
@@ -152,7 +159,10 @@ impl Walk<'_> {
             }
         }
         let run = run.bytes(point, &scratch.scattered);
-        if !self.taken(metric, head.time, head.flags, None, run)? {
+        let histogram = &scratch.exponential;
+        let too_many = is_too_many(&histogram.positive.counts) || is_too_many(&histogram.negative.counts);
+        let wrong = too_many.then_some(Reason::TooManyNumbers);
+        if !self.taken(metric, head.time, head.flags, wrong, run)? {
             return Ok(());
         }
         self.started(head.start);
@@ -234,13 +244,18 @@ impl Walk<'_> {
                 0x19 => head.time = reader.fixed64()?,
                 0x21 => head.count = reader.fixed64()?,
                 0x29 => head.sum = Some(f64::from_bits(reader.fixed64()?)),
-                0x32 => scratch.quantiles.push(value_at_quantile(reader.bytes()?)?),
+                0x32 => bounded(&mut scratch.quantiles, value_at_quantile(reader.bytes()?)?),
                 0x40 => head.flags = reader.varint()?,
                 key => reader.other(key, &[2, 3, 4, 5, 6, 7, 8], IN_POINT)?,
             }
         }
         let run = run.bytes(point, &scratch.scattered);
-        let wrong = scratch.quantiles.iter().any(|(q, _)| !(0.0..=1.0).contains(q)).then_some(Reason::Quantile);
+        let outside = scratch.quantiles.iter().any(|(q, _)| !(0.0..=1.0).contains(q));
+        let wrong = if is_too_many(&scratch.quantiles) {
+            Some(Reason::TooManyNumbers)
+        } else {
+            outside.then_some(Reason::Quantile)
+        };
         if !self.taken(metric, head.time, head.flags, wrong, run)? {
             return Ok(());
         }
@@ -255,6 +270,18 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
+
+/// Keeps `number`, unless there are too many already.
+fn bounded<T>(numbers: &mut Vec<T>, number: T) {
+    // One more than the limit tells that there are more.
+    if numbers.len() <= MOST_NUMBERS {
+        numbers.push(number);
+    }
+}
+
+fn is_too_many<T>(numbers: &[T]) -> bool {
+    numbers.len() > MOST_NUMBERS
 }
 
 fn packed(bytes: &[u8], mut each: impl FnMut(u64)) -> Result<(), Malformed> {
@@ -275,11 +302,11 @@ fn side(bytes: &[u8], side: &mut Side) -> Result<(), Malformed> {
     while !reader.is_empty() {
         match reader.key()? {
             0x08 => side.offset = zigzag(reader.varint()?),
-            0x10 => side.counts.push(reader.varint()?),
+            0x10 => bounded(&mut side.counts, reader.varint()?),
             0x12 => {
                 let mut packed = Reader::new(reader.bytes()?);
                 while !packed.is_empty() {
-                    side.counts.push(packed.varint()?);
+                    bounded(&mut side.counts, packed.varint()?);
                 }
             }
             key => reader.other(key, &[1, 2], IN_POINT - 1)?,

@@ -3,6 +3,7 @@
 //! - `schema`: the messages and their fields
 //! - `cursor`: reading JSON in place
 //! - `number`: numbers, which may be strings
+//! - `room`: the bounds on what is written
 //!
 //! The reader follows ProtoJSON and OTLP's deviations from it (ids are hexadecimal), and takes what a Collector takes.
 //! It makes no tree: bytes are written as the text is read. What cannot be read costs the point that it belongs to, or
@@ -10,14 +11,17 @@
 
 mod cursor;
 mod number;
+mod room;
 mod schema;
 #[cfg(test)]
 mod tests;
 
+use super::compression::MayUse;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use cursor::{Cursor, Token};
+use room::Room;
 use schema::{Field, Kind, Message, REQUEST, Role};
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
@@ -46,6 +50,12 @@ pub enum NotOtlpJson {
     /// It is other JSON.
     #[error("the JSON is not an OTLP metrics request: {0}")]
     Other(String),
+    /// What was read of it has more bytes than a request may have.
+    #[error("the request is too large")]
+    TooLarge,
+    /// There is no memory to read it in.
+    #[error("there is no memory to read the request in")]
+    NoMemory,
 }
 
 /// A request read from JSON.
@@ -59,12 +69,16 @@ pub struct Decoded {
     pub reason: String,
 }
 
-/// Reads an OTLP/JSON metrics request.
+/// Reads an OTLP/JSON metrics request of at most `limit` bytes as protobuf. `may_use` is asked before memory is allocated.
 ///
 /// # Errors
-/// When it is not JSON, or not such a request; nothing of it is taken then.
-pub fn otlp_json(body: &[u8]) -> Result<Decoded, NotOtlpJson> {
+/// When it is not JSON, or not such a request, or too large; nothing of it is taken then.
+pub fn otlp_json(body: &[u8], limit: usize, may_use: &mut MayUse<'_>) -> Result<Decoded, NotOtlpJson> {
     // Invalid UTF-8 is mended here: outside of strings it is a syntax error either way.
+    let mended = mended_bytes(body);
+    if mended > 0 && !may_use(mended) {
+        return Err(NotOtlpJson::NoMemory);
+    }
     let text = String::from_utf8_lossy(body);
     serde_json::from_str::<IgnoredAny>(&text)?;
     let mut json = Cursor::new(&text);
@@ -73,9 +87,23 @@ pub fn otlp_json(body: &[u8]) -> Result<Decoded, NotOtlpJson> {
         return Err(NotOtlpJson::Other(format!("it is {}, not an object", said(found))));
     }
     other_signal(json)?;
-    let mut decoder = Decoder { out: Vec::with_capacity(text.len() / 2), ..Decoder::default() };
-    decoder.message(&mut json, &REQUEST, DEPTH).map_err(|fault| NotOtlpJson::Other(fault.to_string()))?;
-    Ok(Decoded { reason: decoder.sentence(), bytes: decoder.out, rejected: decoder.rejected })
+    let mut decoder = Decoder::new(Room::new(limit, mended, may_use));
+    decoder.make_room((text.len() / 2).min(limit));
+    let read = decoder.message(&mut json, &REQUEST, DEPTH);
+    let reason = decoder.sentence();
+    let Decoder { out, room, rejected, .. } = decoder;
+    room.outcome(out.len())?;
+    read.map_err(|fault| NotOtlpJson::Other(fault.to_string()))?;
+    Ok(Decoded { reason, bytes: out, rejected })
+}
+
+/// The bytes that `body` has when what is not UTF-8 in it is replaced; 0 when nothing has to be.
+fn mended_bytes(body: &[u8]) -> usize {
+    if std::str::from_utf8(body).is_ok() {
+        return 0;
+    }
+    let replacement = char::REPLACEMENT_CHARACTER.len_utf8();
+    body.utf8_chunks().map(|part| part.valid().len() + if part.invalid().is_empty() { 0 } else { replacement }).sum()
 }
 
 /// Refuses requests of other signals: their fields are unknown here, and passing them over would lose all they hold.
@@ -150,9 +178,9 @@ fn shortened(text: &str) -> String {
     short
 }
 
-#[derive(Default)]
-struct Decoder<'a> {
+struct Decoder<'a, 'm> {
     out: Vec<u8>,
+    room: Room<'m>,
     /// Points written so far.
     taken: u64,
     rejected: u64,
@@ -171,7 +199,25 @@ struct Mark {
     taken: u64,
 }
 
-impl<'a> Decoder<'a> {
+impl<'a, 'm> Decoder<'a, 'm> {
+    fn new(room: Room<'m>) -> Self {
+        Self {
+            out: Vec::new(),
+            room,
+            taken: 0,
+            rejected: 0,
+            reasons: Vec::new(),
+            unknown: Vec::new(),
+            metric: None,
+            name: None,
+        }
+    }
+
+    /// Makes room for `bytes` more; false when there is none, and reading ends.
+    fn make_room(&mut self, bytes: usize) -> bool {
+        self.room.make(&mut self.out, bytes)
+    }
+
     fn mark(&self) -> Mark {
         Mark { len: self.out.len(), taken: self.taken }
     }
@@ -190,7 +236,7 @@ impl<'a> Decoder<'a> {
         let holds_points = matches!(message.role, Role::Container | Role::Metric);
         let mut first_fault = None;
         let mut data = None;
-        while json.more() {
+        while !self.room.is_used_up() && json.more() {
             let name = json.name();
             let value = *json;
             let Some(field) = message.field(&name) else {
@@ -238,13 +284,13 @@ impl<'a> Decoder<'a> {
         }
         json.enter();
         if matches!(field.kind, Kind::Nested(_) | Kind::Text) {
-            while json.more() {
+            while !self.room.is_used_up() && json.more() {
                 self.value(json, field, depth)?;
             }
             return Ok(());
         }
         let start = self.open(field);
-        while json.more() {
+        while !self.room.is_used_up() && json.more() {
             self.number(json, &field.kind)?;
         }
         self.close(start);
@@ -262,8 +308,12 @@ impl<'a> Decoder<'a> {
             }
             Kind::Base64 => {
                 let text = text(json)?;
-                let standard = text.replace('-', "+").replace('_', "/");
-                let bytes = BASE64.decode(standard).map_err(|_| Fault::new("is not base64"))?;
+                if !self.make_room(text.len()) {
+                    return Err(Fault::new("is too much"));
+                }
+                let standard =
+                    if text.contains(['-', '_']) { Cow::Owned(text.replace('-', "+").replace('_', "/")) } else { text };
+                let bytes = BASE64.decode(&*standard).map_err(|_| Fault::new("is not base64"))?;
                 self.bytes(field, &bytes);
                 Ok(())
             }
@@ -289,6 +339,9 @@ impl<'a> Decoder<'a> {
         depth: u32,
     ) -> Result<(), Fault> {
         let depth = depth.checked_sub(1).ok_or_else(|| Fault::new("is nested too deeply"))?;
+        if !self.make_room(0) {
+            return Err(Fault::new("is too much"));
+        }
         let (mark, value) = (self.mark(), *json);
         if message.role == Role::Metric {
             (self.metric, self.name) = (Some(value), None);
@@ -388,6 +441,9 @@ impl<'a> Decoder<'a> {
 
     /// A number without its key.
     fn number(&mut self, json: &mut Cursor<'a>, kind: &Kind) -> Result<(), Fault> {
+        if !self.make_room(0) {
+            return Err(Fault::new("is too much"));
+        }
         let found = json.token();
         match (kind, found) {
             (Kind::Bool, Token::Bool) => {
@@ -432,6 +488,9 @@ impl<'a> Decoder<'a> {
     }
 
     fn bytes(&mut self, field: &Field, bytes: &[u8]) {
+        if !self.make_room(bytes.len()) {
+            return;
+        }
         self.varint(u64::from(field.number << 3 | 2));
         self.varint(bytes.len() as u64);
         self.out.extend_from_slice(bytes);

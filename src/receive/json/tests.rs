@@ -3,7 +3,7 @@
 mod draw;
 mod spell;
 
-use super::{Decoded, otlp_json};
+use super::{Decoded, NotOtlpJson};
 use draw::Draw;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -22,6 +22,50 @@ use proptest::prelude::*;
 use prost::Message as _;
 use serde_json::{Value, json};
 use spell::Spell;
+
+/// Reads without bounds.
+fn otlp_json(body: &[u8]) -> Result<Decoded, NotOtlpJson> {
+    super::otlp_json(body, usize::MAX / 4, &mut |_| true)
+}
+
+/// Bodies whose reading takes more memory than they have bytes.
+fn larger_as_protobuf() -> Vec<Vec<u8>> {
+    let zeros = "0,".repeat(200_000) + "0";
+    let metric = |data: &str| format!(r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{data}]}}]}}]}}"#);
+    let broken = br#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":""#;
+    vec![
+        metric(&format!(r#"{{"histogram":{{"dataPoints":[{{"bucketCounts":[{zeros}]}}]}}}}"#)).into_bytes(),
+        metric(&format!(r#"{{"histogram":{{"dataPoints":[{{"explicitBounds":[{zeros}]}}]}}}}"#)).into_bytes(),
+        // Each byte that is not UTF-8 becomes three.
+        [&broken[..], &vec![0xff; 400_000], br#""}]}]}]}"#].concat(),
+    ]
+}
+
+#[test]
+fn memory_is_asked_for_before_it_is_used() {
+    for body in larger_as_protobuf() {
+        let mut most = 0;
+        let decoded = super::otlp_json(&body, 8 << 20, &mut |bytes| {
+            most = most.max(bytes);
+            true
+        });
+        let decoded = decoded.unwrap();
+        assert!(decoded.bytes.len() > body.len(), "{} of {}", decoded.bytes.len(), body.len());
+        assert!(most >= decoded.bytes.capacity(), "{most} of {}", decoded.bytes.capacity());
+        // No more than is allowed, of which it was told at once.
+        let mut last = 0;
+        let refused = super::otlp_json(&body, 8 << 20, &mut |bytes| {
+            last = bytes;
+            bytes < 1 << 20
+        });
+        assert!(matches!(refused, Err(NotOtlpJson::NoMemory)), "{refused:?}");
+        assert!(last < 4 << 20, "{last}");
+        let refused = super::otlp_json(&body, 1 << 20, &mut |_| true);
+        assert!(matches!(refused, Err(NotOtlpJson::TooLarge)), "{refused:?}");
+        let size = decoded.bytes.len();
+        assert_eq!(super::otlp_json(&body, size, &mut |_| true).unwrap().bytes.len(), size, "at the limit");
+    }
+}
 
 fn decoded(body: &str) -> Decoded {
     otlp_json(body.as_bytes()).unwrap()

@@ -73,7 +73,7 @@ async fn a_refusal_waits_for_the_rest_of_the_body() {
         let body = vec![b'x'; 8 << 20];
         let mut stream = TcpStream::connect(ports.http).await.unwrap();
         let head = format!(
-            "POST /v1/metrics HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: {}\r\n\r\n",
+            "POST /v1/metrics HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -183,4 +183,34 @@ async fn pages_of_allowed_origins_may_send() {
     }
     let off = ask(without.http, "OPTIONS", "https://app.example.com").await;
     assert_eq!((off.status().as_u16(), off.headers().get("access-control-allow-origin")), (405, None));
+}
+
+#[tokio::test]
+async fn a_page_that_points_its_name_here_is_refused_where_no_token_is_asked() {
+    let posted = |host: &str| {
+        format!(
+            "POST /v1/metrics HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
+        )
+    };
+    let called = |host: &str| {
+        format!(
+            "POST /opentelemetry.proto.collector.metrics.v1.MetricsService/Export HTTP/1.1\r\nhost: {host}\r\n\
+             content-type: application/grpc\r\ncontent-length: 5\r\n\r\n\0\0\0\0\0"
+        )
+    };
+    let ports = start(ReceiveConfig { allowed_hosts: vec!["vitals.internal".to_owned()], ..small() }).await;
+    for (host, taken) in [("localhost", true), ("vitals.internal:4318", true), ("attacker.example:4318", false)] {
+        let answer = raw(ports.http, &[posted(host).as_bytes()]).await;
+        assert_eq!(answer.starts_with("HTTP/1.1 200"), taken, "{host}: {answer}");
+        assert_eq!(answer.starts_with("HTTP/1.1 421") && answer.contains("receive.allowed_hosts"), !taken, "{answer}");
+        let answer = raw(ports.grpc, &[called(host).as_bytes()]).await;
+        assert_eq!(answer.to_lowercase().contains("grpc-status: 7"), !taken, "{host}: {answer}");
+    }
+    assert_eq!(ports.ingest.bodies.lock().len(), 4);
+    // A token is something that such a page does not have.
+    let folder = tempfile::tempdir().unwrap();
+    let auth = Arc::new(Auth::load(&crate::auth::AuthConfig::default(), folder.path()).unwrap());
+    let guarded = start_with(small(), Ok(Accepted::default()), Some(auth), false).await;
+    let answer = raw(guarded.http, &[posted("vitals.example.com").as_bytes()]).await;
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
 }

@@ -1,8 +1,8 @@
 //! The past of one series, and what it says of the next value.
 
 use super::hours::HourProfile;
-use super::math::{decay, ln};
 use super::tail::{Largest, Moment, Tail};
+use crate::rules::math::{decay, ln};
 use crate::rules::pack::{Reader, StateError, Writer};
 
 const HOUR: f64 = 3600.0;

@@ -1,7 +1,7 @@
 //! The mean of each hour against the same hour of other days and of other weeks: what finds a peak that did not come, a job
 //! that did not run and a wrong weekday, which no single value gives away.
 
-use super::math::ln;
+use crate::rules::math::ln;
 use crate::rules::pack::{Reader, StateError, Writer};
 
 /// Days before an hour is judged by its like.

@@ -3,7 +3,7 @@
 //! The excesses over a high threshold follow a generalised Pareto distribution (Pickands, Balkema, de Haan), whose shape and
 //! scale come from the probability-weighted moments of the largest excesses (Hosking and Wallis, 1987).
 
-use super::math::ln;
+use crate::rules::math::ln;
 use crate::rules::pack::{Reader, StateError, Writer};
 
 /// How many deviations of each side are kept.

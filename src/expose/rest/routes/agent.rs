@@ -45,6 +45,10 @@ pub struct AgentDetail {
     pub expected_interval_seconds: Option<f64>,
     /// How long it may be silent before it counts as offline, seconds; null for a system.
     pub timeout_seconds: Option<f64>,
+    /// Its series, derived ones included.
+    pub series_count: usize,
+    /// Most series that it may have (`quota.series_per_agent`); points of more are rejected.
+    pub series_limit: usize,
     /// The latest measurements, each null that is not known.
     pub latest_measurements: LatestMeasurements,
 }
@@ -170,6 +174,7 @@ fn detail(rest: &Rest, agent: &AgentDesc) -> AgentDetail {
         ),
     };
     let live = current_health.live.as_ref();
+    let series = rest.registry.series_use(agent.id);
     AgentDetail {
         agent: AgentItem::of(rest, agent, &current_health),
         calculated_at: Time(now),
@@ -178,6 +183,8 @@ fn detail(rest: &Rest, agent: &AgentDesc) -> AgentDetail {
         last_data: Time(current_health.last_check),
         expected_interval_seconds: live.map(|live| seconds(live.interval)),
         timeout_seconds: live.map(|live| seconds(live.timeout)),
+        series_count: series.series,
+        series_limit: series.limit,
         latest_measurements: measurements.into(),
     }
 }
@@ -208,6 +215,8 @@ const EXAMPLES: &str = r#"{
     "last_data": "2026-03-01T11:59:58.217Z",
     "expected_interval_seconds": 60,
     "timeout_seconds": 180,
+    "series_count": 42,
+    "series_limit": 100000,
     "latest_measurements": {
       "cpu_usage_percent": 97,
       "memory_usage_mb": 2048,

@@ -92,6 +92,7 @@ pub async fn audit(
     not_empty(start, end, &mut problems);
     let limit = query.whole("limit", 1..=MOST_LISTED, &mut problems).unwrap_or(DEFAULT_LISTED) as usize;
     let after = cursor::audit_after(&query, &mut problems);
+    let agent = query.id("agent", &mut problems).map(str::to_owned);
     none_wrong(problems)?;
     let question = AuditQuery {
         tenant: caller.tenant.clone(),
@@ -101,7 +102,6 @@ pub async fn audit(
         action: query.get("action").map(str::to_owned),
         after,
     };
-    let agent = query.get("agent").map(str::to_owned);
     let list = rest
         .query_store(move |rest| {
             let (mut entries, mut next) = (Vec::new(), None);

@@ -179,7 +179,7 @@ pub struct Anomaly {
     pub lower: Option<f64>,
     /// The upper bound; null when there is none.
     pub upper: Option<f64>,
-    /// How far out of them; null when it is infinitely far, as all values before were the same.
+    /// How far out of them: the larger, the stranger.
     pub score: Option<f64>,
     /// How many values the bounds were made of.
     pub window: u32,

@@ -4,6 +4,7 @@ use super::Route;
 use crate::expose::Rest;
 use crate::expose::rest::availability::{Availability, DAY, Period};
 use crate::expose::rest::body::message;
+use crate::expose::rest::capacity::{CapacityForecast, capacity_advice, capacity_forecasts};
 use crate::expose::rest::components::components;
 use crate::expose::rest::contract::Contract;
 use crate::expose::rest::current_health::{CurrentHealth, HealthAssessment, assessment};
@@ -68,7 +69,7 @@ pub enum Assessment {
     Basic,
     /// The same as `full`.
     Comprehensive,
-    /// `full`, and the time to the thresholds.
+    /// `full`, the time to the thresholds, and until disks and memory are full.
     Predictive,
 }
 
@@ -103,6 +104,8 @@ pub struct HealthStatusResponse {
     pub sla_breach_risk: Option<String>,
     /// By series.
     pub performance_trends: BTreeMap<String, SeriesTrend>,
+    /// `predictive` only: what is in use of each file system and of memory, and when they are full.
+    pub capacity_forecasts: BTreeMap<String, CapacityForecast>,
     /// Recurring times and periods, flapping, locations failing together.
     pub failure_patterns: Vec<FailurePattern>,
     /// Advice that a person can act on.
@@ -139,7 +142,7 @@ impl Depth {
 /// Assess an agent or system
 ///
 /// `quick` and `basic` look at the health and the availability, `component` at all components, `full` and
-/// `comprehensive` at trends and failure patterns, `predictive` the time to the thresholds.
+/// `comprehensive` at trends and failure patterns, `predictive` the time to the thresholds and until disks and memory are full.
 #[utoipa::path(
     post, path = "/api/v1/telemetry/health-check", tag = "telemetry", security(("token" = [])),
     request_body = HealthCheckRequest,
@@ -179,6 +182,10 @@ pub async fn health_check(
                 if depth.trends { trends(rest, &agent, start, end.min(now), depth.forecast)? } else { BTreeMap::new() };
             let patterns =
                 if depth.patterns { availability.patterns(agent.profile.location.as_deref()) } else { Vec::new() };
+            let capacity =
+                if depth.forecast { capacity_forecasts(rest, &agent, end.min(now))? } else { BTreeMap::new() };
+            let mut health_recommendations = availability.advice(&current_health, &patterns);
+            health_recommendations.extend(capacity_advice(&capacity));
             Ok(HealthStatusResponse {
                 target_id: agent.key.clone(),
                 assessment_id: uuid::Uuid::new_v4().to_string(),
@@ -193,7 +200,8 @@ pub async fn health_check(
                 sla_breach_risk: availability.risk(),
                 maintenance_suggestions: suggestions(&parts, &trends, &patterns),
                 performance_trends: trends,
-                health_recommendations: availability.advice(&current_health, &patterns),
+                capacity_forecasts: capacity,
+                health_recommendations,
                 failure_patterns: patterns,
                 confidence_level: availability.summary.confidence,
             })
@@ -300,10 +308,19 @@ const EXAMPLES: &str = r#"{
         "hours_to_critical": null
       }
     },
+    "capacity_forecasts": {
+      "/var": {
+        "component": "disk",
+        "percent": 61,
+        "hours_to_full": {"earliest": 78.2, "likely": 96.5, "latest": 119.7}
+      },
+      "memory": {"component": "memory", "percent": 40.2, "hours_to_full": null}
+    },
     "failure_patterns": [],
     "health_recommendations": [
       "CPU is at 97.0 %: find the busiest process, spread its load or add CPUs.",
-      "Uptime is 78.64 %, but only 10 min are known: look again when there is more to judge by."
+      "Uptime is 78.64 %, but only 10 min are known: look again when there is more to judge by.",
+      "/var is full in 3 to 5 days (61 % now): free space or add capacity before that."
     ],
     "maintenance_suggestions": [
       "cpu is critical: relieve it or add capacity now.",

@@ -180,8 +180,8 @@ pub async fn windows(
 ) -> Result<Json<WindowList>, ApiError> {
     let mut problems = Vec::new();
     let state = query.named::<WindowState>("state", &mut problems);
+    let (now, agent) = (rest.now(), query.id("agent", &mut problems));
     none_wrong(problems)?;
-    let (now, agent) = (rest.now(), query.get("agent"));
     let mut found = own_windows(&rest, &caller).await?;
     found.retain(|window| {
         state.is_none_or(|state| WindowState::of(window, now) == state)

@@ -60,7 +60,9 @@ async fn who_did_what_is_filtered_paged_and_within_the_token() {
             assert_eq!(found, expect, "{query} by {limit}");
         }
     }
-    assert_eq!(service.get("audit?after=x", &all).await.status, 422);
+    for wrong in ["audit?after=x", "audit?agent=%20", "maintenance?agent=a%0A"] {
+        assert_eq!(service.get(wrong, &all).await.status, 422, "{wrong}");
+    }
     let writer = service.token(None, None, Some("telemetry:write"));
     assert_eq!(service.get("audit", &writer).await.status, 403);
 }

@@ -195,3 +195,92 @@ async fn trends_have_their_means_in_the_middle_and_the_last_value_itself() {
     let trend = &answer["trends"]["db-1: cpu"];
     assert_eq!((trend["last"].clone(), &trend["points"]), (json!(value(UnixNanos::SECOND)), &json!(10)));
 }
+
+/// A series as a Collector's hostmetrics receiver reports amounts.
+fn amount(metric: &str, attributes: &[(&str, &str)]) -> SeriesSpec {
+    SeriesSpec {
+        metric: metric.to_owned(),
+        unit: "By".to_owned(),
+        kind: MetricKind::Custom,
+        shape: Shape::Cumulative { monotonic: false },
+        origin: Origin::Otlp,
+        attributes: attributes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        ..percentage(metric)
+    }
+}
+
+#[tokio::test]
+async fn it_is_said_when_a_disk_and_the_memory_are_full() {
+    let service = Service::start().await;
+    let token = service.token(None, None, None);
+    let agent = known(&service, "host-1", None);
+    let of = |mountpoint, state| amount("system.filesystem.usage", &[("mountpoint", mountpoint), ("state", state)]);
+    // /var has 20 % left and fills by 5 % a day: four days; / stays; memory leaks 3 % an hour since a day, 10 % are left.
+    type Ago<'a> = &'a dyn Fn(f64) -> f64;
+    let rows: [(SeriesSpec, Ago); 7] = [
+        (of("/var", "used"), &|hours| 80e9 - hours * 5e9 / 24.0),
+        (of("/var", "free"), &|hours| 20e9 + hours * 5e9 / 24.0),
+        (of("/", "used"), &|_| 9e9),
+        (of("/", "free"), &|_| 1e9),
+        (amount("system.memory.usage", &[("state", "used")]), &|_| 1e9),
+        (amount("system.memory.limit", &[]), &|_| 100e9),
+        (amount("system.linux.memory.available", &[]), &|hours| (10e9 + hours * 3e9).min(82e9)),
+    ];
+    for (spec, value) in rows {
+        let id = service.registry.intern_series(&"default".into(), agent, vec![spec]).remove(0).unwrap();
+        let samples =
+            (1..=14 * 24 * 4).map(|quarter| (id.0, NOW.plus(-quarter * 15 * MINUTE), value(quarter as f64 / 4.0)));
+        service.store.samples.lock().extend(samples);
+    }
+    let check = |kind: &str| json!({"target_id": "host-1", "target_type": "agent", "assessment_type": kind});
+    let answer = service.post("health-check", &token, &check("predictive")).await.body;
+    let forecasts = &answer["capacity_forecasts"];
+    let close = |value: &Value, expect: f64, by: f64| value.as_f64().is_some_and(|found| (found - expect).abs() <= by);
+    assert!(close(&forecasts["/var"]["percent"], 80.0, 0.5), "{forecasts:#}");
+    assert!(close(&forecasts["/var"]["hours_to_full"]["likely"], 96.0, 2.0), "{forecasts:#}");
+    assert_eq!(
+        (&forecasts["/var"]["component"], &forecasts["memory"]["component"]),
+        (&json!("disk"), &json!("memory"))
+    );
+    assert_eq!(forecasts["/"], json!({"component": "disk", "percent": 90.0, "hours_to_full": null}));
+    assert!(close(&forecasts["memory"]["percent"], 90.0, 3.0), "{forecasts:#}");
+    let advice = answer["health_recommendations"].to_string();
+    assert!(
+        advice.contains("/var is full in about 4 days (80 % now): free space or add capacity before that."),
+        "{advice}"
+    );
+    assert!(!advice.contains("\"/ is full"), "{advice}");
+    let full = service.post("health-check", &token, &check("full")).await.body;
+    assert_eq!(full["capacity_forecasts"], json!({}), "only when asked for: it reads two weeks");
+    assert!(!full["health_recommendations"].to_string().contains("is full"), "{full:#}");
+}
+
+#[tokio::test]
+async fn the_disk_of_heartbeats_and_those_of_a_system_are_forecast_by_name() {
+    let service = Service::start().await;
+    let token = service.token(None, None, None);
+    let agent = known(&service, "db-1", None);
+    let disk = |metric: &str, scope: &str| SeriesSpec {
+        kind: MetricKind::DiskUsage,
+        scope: vitals_core::series::Scope::named(scope),
+        ..percentage(metric)
+    };
+    for (spec, left) in
+        [(disk("disk_usage_percent", "heartbeat"), 1.0), (disk("data", "pool"), 20.0), (disk("wal", ""), 0.0)]
+    {
+        let id = service.registry.intern_series(&"default".into(), agent, vec![spec]).remove(0).unwrap();
+        let rows = (1..=10 * 24).map(|ago| (id.0, NOW.plus(-ago * HOUR), 100.0 - left - ago as f64 / 10.0));
+        service.store.samples.lock().extend(rows);
+    }
+    let body = json!({"target_id": "db-1", "target_type": "system", "assessment_type": "predictive"});
+    let answer = service.post("health-check", &token, &body).await.body;
+    let advice: Vec<&str> =
+        answer["health_recommendations"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let of_disks: Vec<&&str> = advice.iter().filter(|text| text.contains("is full")).collect();
+    assert_eq!(of_disks.len(), 3, "{advice:?}");
+    assert!(
+        of_disks[0].starts_with("wal is full") && of_disks[1].starts_with("disk is full"),
+        "the soonest first: {advice:?}"
+    );
+    assert!(of_disks[2].starts_with("pool/data is full in about 8 days (80 % now)"), "{advice:?}");
+}

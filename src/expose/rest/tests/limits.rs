@@ -28,13 +28,13 @@ async fn sizes_and_bad_bodies() {
         assert_eq!(answer.status, expect, "{heartbeats} {points}: {}", answer.body);
     }
     let announced = format!(
-        "POST /api/v1/telemetry/batch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\
+        "POST /api/v1/telemetry/batch HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\
          content-length: {}\r\n\r\n",
         LARGEST_BODY + 1
     );
     assert_eq!(service.raw(announced.as_bytes()).await.status, 413);
     let mut chunked = format!(
-        "POST /api/v1/telemetry/batch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\
+        "POST /api/v1/telemetry/batch HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\
          transfer-encoding: chunked\r\n\r\n{:x}\r\n",
         LARGEST_BODY + 1
     )
@@ -43,7 +43,7 @@ async fn sizes_and_bad_bodies() {
     chunked.extend_from_slice(b"\r\n0\r\n\r\n");
     assert_eq!(service.raw(&chunked).await.status, 413);
     let packed = format!(
-        "POST /api/v1/telemetry/batch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\
+        "POST /api/v1/telemetry/batch HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\
          content-encoding: gzip\r\ncontent-length: 0\r\n\r\n"
     );
     assert_eq!(service.raw(packed.as_bytes()).await.status, 415);
@@ -56,7 +56,7 @@ async fn a_refusal_is_read_by_who_is_still_sending() {
     let token = service.token(None, None, None);
     let whole = |token: &str, length: usize| {
         let mut request = format!(
-            "POST /api/v1/telemetry/batch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+            "POST /api/v1/telemetry/batch HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
              content-length: {length}\r\n\r\n"
         )
         .into_bytes();
@@ -109,11 +109,24 @@ async fn bodies_have_bounded_room() {
     assert_eq!(beat_until(&service, &token, 201).await, 201, "the room was not given back");
 }
 
+#[tokio::test]
+async fn a_body_that_takes_more_memory_than_all_may_have_is_refused_before_it_is_parsed() {
+    let service = Service::start().await;
+    let token = service.token(None, None, None);
+    let zeros = format!("{{\"heartbeats\": [{}0]}}", "0,".repeat(4 << 20));
+    let answer = service.send("POST", "/api/v1/telemetry/batch", &token, &zeros).await;
+    assert_eq!(answer.status, 413, "{}", answer.body);
+    assert!(answer.body.to_string().contains("memory"), "{}", answer.body);
+    // As long, and of few values.
+    let text = format!("{{\"heartbeats\": \"{}\"}}", "0 ".repeat(4 << 20));
+    assert_eq!(service.send("POST", "/api/v1/telemetry/batch", &token, &text).await.status, 422);
+}
+
 /// A request with a body as long as one can be, of which only the first byte is sent.
 async fn half_sent(service: &Service, token: &str) -> TcpStream {
     let mut stream = TcpStream::connect(service.address).await.unwrap();
     let head = format!(
-        "POST /api/v1/telemetry/batch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+        "POST /api/v1/telemetry/batch HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
          content-length: {LARGEST_BODY}\r\n\r\n{{"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -176,18 +189,18 @@ async fn connections() {
     }
     let asked = tokio::time::timeout(
         Duration::from_secs(10),
-        service.raw(b"GET /health HTTP/1.1\r\nhost: x\r\nx-correlation-id: abc-1\r\nconnection: close\r\n\r\n"),
+        service.raw(b"GET /health HTTP/1.1\r\nhost: localhost\r\nx-correlation-id: abc-1\r\nconnection: close\r\n\r\n"),
     );
     let answer = asked.await.expect("a place becomes free");
     assert_eq!((answer.status, answer.header("x-correlation-id")), (200, Some("abc-1")));
     assert_eq!(answer.body, json!({"live": true, "ready": true}));
-    let odd = b"GET /docs HTTP/1.1\r\nhost: x\r\nx-correlation-id: a b<c>\r\nconnection: close\r\n\r\n";
+    let odd = b"GET /docs HTTP/1.1\r\nhost: localhost\r\nx-correlation-id: a b<c>\r\nconnection: close\r\n\r\n";
     let answer = service.raw(odd).await;
     assert_eq!((answer.status, answer.header("location")), (303, Some("docs/")));
     assert_eq!(answer.header("x-correlation-id").map(str::len), Some(36));
-    let answer = service.raw(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    let answer = service.raw(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
     assert_eq!(answer.body, "vitals_up 1\n");
-    let answer = service.raw(b"GET /docs/ HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    let answer = service.raw(b"GET /docs/ HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
     assert_eq!(answer.status, 200);
 }
 
@@ -195,7 +208,7 @@ async fn connections() {
 async fn heads_are_large_and_bounded() {
     let service = Service::start().await;
     let ask = async |more: &str| {
-        let request = format!("GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{more}\r\n");
+        let request = format!("GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{more}\r\n");
         service.raw(request.as_bytes()).await.status
     };
     let many = |count: usize| (0..count).map(|at| format!("x-{at}: 1\r\n")).collect::<String>();
@@ -213,7 +226,7 @@ async fn who_waits_for_continue_gets_the_final_answer_without_a_body() {
         [("no/such/route", token.as_str(), 404), ("heartbeat", "none", 401), ("agents", &token, 405)]
     {
         let head = format!(
-            "POST /api/v1/telemetry/{path} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\nauthorization: Bearer {token}\r\n\
+            "POST /api/v1/telemetry/{path} HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\nauthorization: Bearer {token}\r\n\
              content-type: application/json\r\ncontent-length: 500000\r\n\r\n"
         );
         let mut stream = TcpStream::connect(service.address).await.unwrap();
@@ -245,7 +258,7 @@ async fn what_is_no_json_and_what_is_too_long_is_refused() {
         ("application/json", "{\"a\": NaN}", 422),
     ] {
         let request = format!(
-            "POST /api/v1/telemetry/heartbeat HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: {media}\r\n\
+            "POST /api/v1/telemetry/heartbeat HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: {media}\r\n\
              authorization: Bearer {token}\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
@@ -285,4 +298,38 @@ async fn what_is_not_done_in_time_fails_with_a_reason() {
     *service.evaluation.stall.lock() = false;
     *service.evaluation.refuse.lock() = Some(Refusal::Overloaded { retry_after: Duration::from_secs(7) });
     assert_eq!(service.post("batch", &token, &batch).await.status, 429);
+}
+
+#[tokio::test]
+async fn answers_say_that_nobody_may_frame_guess_or_keep_them() {
+    let service = Service::start().await;
+    let token = service.token(None, None, None);
+    for (path, policy) in [
+        ("/health", "default-src 'none'; frame-ancestors 'none'"),
+        ("/metrics", "default-src 'none'; frame-ancestors 'none'"),
+        ("/openapi.json", "default-src 'none'; frame-ancestors 'none'"),
+        ("/docs/", "frame-ancestors 'none'"),
+        ("/nothing", "default-src 'none'; frame-ancestors 'none'"),
+        ("/api/v1/telemetry/agents", "default-src 'none'; frame-ancestors 'none'"),
+    ] {
+        let answer = service.send("GET", path, &token, "").await;
+        let header = |name: &str| answer.header(name);
+        assert_eq!(header("content-security-policy"), Some(policy), "{path}");
+        assert_eq!(header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(header("x-frame-options"), Some("DENY"), "{path}");
+        assert_eq!(header("referrer-policy"), Some("no-referrer"), "{path}");
+        assert!(header("cache-control").is_some(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_not_told_to_a_page_that_points_its_name_here() {
+    let service = Service::start().await;
+    for (host, status) in [("localhost", 200), ("127.0.0.1:8080", 200), ("attacker.example", 421)] {
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        assert_eq!(service.raw(request.as_bytes()).await.status, status, "{host}");
+    }
+    // A probe tells nothing, and a balancer may call it by any name.
+    let probe = service.raw(b"GET /health HTTP/1.1\r\nHost: any.example\r\nConnection: close\r\n\r\n").await;
+    assert_ne!(probe.status, 421);
 }

@@ -8,7 +8,7 @@ async fn behind_a_prefix_the_documentation_leads_to_itself() {
     let set = Service::with(ExposeConfig { prefix: "/vitals".into(), page: false, ..ExposeConfig::default() }).await;
     let ask = async |service: &Service, path: &str, forwarded: &str| {
         let header = if forwarded.is_empty() { String::new() } else { format!("x-forwarded-prefix: {forwarded}\r\n") };
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{header}\r\n");
         service.raw(request.as_bytes()).await
     };
     // What is said is relative unless the prefix is known; what is no path is not repeated.
@@ -60,8 +60,9 @@ async fn pages_of_allowed_origins_may_call() {
     let cors = crate::net::CorsConfig { allowed_origins: vec!["https://app.example.com".into()], ..Default::default() };
     let service = Service::with(ExposeConfig { cors, ..ExposeConfig::default() }).await;
     let ask = async |service: &Service, method: &str, path: &str, origin: &str, more: &str| {
-        let request =
-            format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\norigin: {origin}\r\n{more}\r\n");
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\norigin: {origin}\r\n{more}\r\n"
+        );
         service.raw(request.as_bytes()).await
     };
     let wants = "access-control-request-method: POST\r\naccess-control-request-headers: authorization,content-type,x-correlation-id\r\n";

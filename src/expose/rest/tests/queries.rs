@@ -65,9 +65,9 @@ async fn no_async_worker_looks_at_the_disk_for_probes() {
     let service = Service::start().await;
     let token = service.token(None, None, None);
     assert_eq!(service.get("health", &token).await.status, 200);
-    let probe = service.raw(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    let probe = service.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
     assert_eq!(probe.status, 200, "{}", probe.body);
-    let metrics = service.raw(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    let metrics = service.raw(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
     assert_eq!((metrics.status, &metrics.body), (200, &json!("vitals_up 1\n")));
     let asked = service.store.asked_by.lock();
     assert_eq!(asked.len(), 3);

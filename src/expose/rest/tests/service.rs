@@ -94,7 +94,7 @@ impl Service {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let (rest, current) = tokio::sync::watch::channel(Arc::new(rest));
-        tokio::spawn(serve(listener, current, async {
+        tokio::spawn(serve(listener, 1_024, current, async {
             let _ = stopped.await;
         }));
         Self { address, auth, store, evaluation, registry, streams, rest, _stop: stop }
@@ -133,7 +133,7 @@ impl Service {
 
     pub async fn send(&self, method: &str, path: &str, token: &str, body: &str) -> Answer {
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
              content-length: {}\r\n\r\n{body}",
             body.len()
         );

@@ -83,13 +83,14 @@ async fn tenants_and_agents_are_walls() {
 #[tokio::test]
 async fn no_route_answers_without_a_token() {
     let service = Service::start().await;
-    let document = service.raw(b"GET /openapi.json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.body;
+    let document =
+        service.raw(b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.body;
     let mut seen = 0;
     for (path, methods) in document["paths"].as_object().unwrap() {
         for method in methods.as_object().unwrap().keys() {
             let method = method.to_uppercase();
             let path = path.replace("{agent_id}", "x").replace("{target_id}", "x").replace("{id}", "1");
-            let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            let request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
             let answer = service.raw(request.as_bytes()).await;
             if path.starts_with("/api/") || path == "/session/link" {
                 seen += 1;
