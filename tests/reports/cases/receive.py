@@ -188,7 +188,7 @@ def case_encodings_as_http_has_them(v):
     agent = v.agent()
     packed = gzip.compress(body(agent))
     head = (
-        "POST /v1/metrics HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-encoding: identity\r\n"
+        "POST /v1/metrics HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-encoding: identity\r\n"
         f"content-encoding: gzip\r\ncontent-length: {len(packed)}\r\n\r\n"
     )
     v.check("two lines of Content-Encoding", "HTTP/1.1 200", raw(v.vitals.http, head.encode() + packed)[:12])
@@ -197,7 +197,7 @@ def case_encodings_as_http_has_them(v):
 def case_expect_to_a_wrong_path_gets_the_final_status(v):
     for name, port, path in [("OTLP", v.vitals.http, "/wrong"), ("REST", v.vitals.rest_port, PREFIX + "/wrong")]:
         head = (
-            f"POST {path} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-type: application/json\r\n"
+            f"POST {path} HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-type: application/json\r\n"
             "content-length: 50000\r\n\r\n"
         )
         answer = raw(port, head.encode(), wait=1.0)
@@ -209,9 +209,9 @@ def case_many_and_large_headers(v):
     many = "".join(f"x-{at}: 1\r\n" for at in range(300))
     large = f"x-large: {'m' * 20480}\r\n"
     for name, more, status in [("300 headers", many, 200), ("20 KB", large, 200), ("3000 headers", many * 10, 431)]:
-        post = f"POST /v1/metrics HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 2\r\n{more}\r\n{{}}"
+        post = f"POST /v1/metrics HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 2\r\n{more}\r\n{{}}"
         v.check(f"OTLP/HTTP: {name}", f"HTTP/1.1 {status}", raw(v.vitals.http, post.encode())[:12])
-        get = f"GET /health HTTP/1.1\r\nhost: x\r\n{more}\r\n"
+        get = f"GET /health HTTP/1.1\r\nhost: localhost\r\n{more}\r\n"
         v.check(f"REST: {name}", f"HTTP/1.1 {status}", raw(v.vitals.rest_port, get.encode())[:12])
 
 
