@@ -129,7 +129,7 @@ fn a_closed_alert_is_raised_again_only_when_it_gets_worse_or_was_over() {
     assert_eq!(closed.handling.closed.as_ref().map(|act| (act.by.as_str(), act.at)), Some(("ops", at(5))));
     // It goes on as it was.
     cpu(&mut world, 10, 86.0);
-    assert_eq!(all_alerts(&world), [first.clone()]);
+    assert_eq!(all_alerts(&world), std::slice::from_ref(&first));
     // It gets worse, which is news; the health is bad as well.
     cpu(&mut world, 20, 97.0);
     let (health, second) = (("health".to_owned(), at(20), None), (source(), at(20), None));
