@@ -5,10 +5,11 @@ use super::series_tracker::SavedSeriesTracker;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use vitals_core::ids::{AgentId, TenantId, UnixNanos};
+use vitals_core::maintenance::PersonWindow;
 use vitals_core::rules::incidents::IncidentGrouper;
 
 /// Goes up with every change of the types below.
-const FORMAT: u8 = 6;
+const FORMAT: u8 = 8;
 
 /// The plugins' state, with what decides which rows they are shown next.
 #[derive(Serialize, Deserialize, Default)]
@@ -28,6 +29,8 @@ pub(super) struct Living {
     pub(super) seen: UnixNanos,
     pub(super) series_tracker: SavedSeriesTracker,
     pub(super) agents: Vec<Agent>,
+    /// Maintenance windows that people set and that are not over.
+    pub(super) windows: Vec<PersonWindow>,
 }
 
 /// Why saved state cannot be used.

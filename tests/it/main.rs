@@ -14,11 +14,13 @@ mod hostile;
 mod modules;
 mod notify;
 mod outputs;
+mod people;
 mod permissive_host;
 mod plugins;
 mod reload;
 mod service;
 mod sizes;
+mod speed;
 #[cfg(target_os = "linux")]
 mod strangers;
 mod stream;
