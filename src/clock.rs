@@ -1,5 +1,7 @@
 //! The wall clock, and moments as text.
 
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use std::time::SystemTime;
 use vitals_core::ids::UnixNanos;
 
@@ -29,6 +31,22 @@ pub fn rfc3339_seconds(moment: UnixNanos) -> String {
     rfc3339(UnixNanos(seconds(moment).saturating_mul(UnixNanos::SECOND)))
 }
 
+/// The time zone of this IANA name, by the data that is part of the program.
+///
+/// # Errors
+/// One sentence when there is none.
+pub fn time_zone(name: &str) -> Result<TimeZone, String> {
+    TimeZone::get(name).map_err(|_| format!("{name:?} is no time zone; write an IANA name such as \"Europe/Berlin\""))
+}
+
+/// The moment of a time without an offset in a zone. What is skipped when clocks go forward is as long after the gap, what
+/// comes twice when they go back is the first.
+#[must_use]
+pub fn moment_in(zone: &TimeZone, local: DateTime) -> Option<UnixNanos> {
+    let moment = zone.to_timestamp(local).ok()?;
+    i64::try_from(moment.as_nanosecond()).ok().map(UnixNanos)
+}
+
 fn seconds(moment: UnixNanos) -> i64 {
     moment.0.div_euclid(UnixNanos::SECOND)
 }
@@ -36,6 +54,21 @@ fn seconds(moment: UnixNanos) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_of_a_zone() {
+        let berlin = time_zone("Europe/Berlin").unwrap();
+        for (local, expect) in [
+            ("2026-03-01T22:00", "2026-03-01T21:00:00Z"),
+            ("2026-07-01T22:00", "2026-07-01T20:00:00Z"),
+            // Clocks go from 2 to 3, and back from 3 to 2.
+            ("2026-03-29T02:30", "2026-03-29T01:30:00Z"),
+            ("2026-10-25T02:30", "2026-10-25T00:30:00Z"),
+        ] {
+            assert_eq!(moment_in(&berlin, local.parse().unwrap()).map(rfc3339).as_deref(), Some(expect), "{local}");
+        }
+        assert!(time_zone("Europe/Nowhere").unwrap_err().contains("Europe/Berlin"));
+    }
 
     #[test]
     fn moments_are_rfc3339_in_utc() {

@@ -9,6 +9,8 @@ pub enum Scope {
     Read,
     /// `telemetry:write`
     Write,
+    /// `telemetry:operate`
+    Operate,
     /// `admin`
     Admin,
 }
@@ -34,14 +36,21 @@ impl Caller {
             tenant: TenantId::default_tenant(),
             subject: None,
             agents: None,
-            scopes: vec![Scope::Read, Scope::Write],
+            scopes: vec![Scope::Read, Scope::Write, Scope::Operate],
         }
     }
 
-    /// Whether the caller may do what `scope` names; `admin` may do everything.
+    /// Whether the caller may do what `scope` names; `admin` may do everything. Who may write may operate too.
     #[must_use]
     pub fn may(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
+        let has = |scope| self.scopes.contains(&scope);
+        has(scope) || has(Scope::Admin) || (scope == Scope::Operate && has(Scope::Write))
+    }
+
+    /// The name that stands for the caller where it is kept who did something.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.subject.clone().unwrap_or_else(|| "anonymous".to_owned())
     }
 
     /// Whether the caller may touch the agent that is known as `key`.

@@ -1,8 +1,11 @@
 //! What the log keeps and evaluation consumes.
 
+use crate::alert_command::AlertCommand;
+use crate::audit::AuditEntry;
 use crate::columns::{Columns, Starts};
 use crate::ids::{AgentId, Position, SeriesId, TenantId, UnixNanos};
 use crate::live_agents::LiveAgent;
+use crate::maintenance::PersonWindow;
 use crate::series::{AgentDesc, SeriesDesc};
 use crate::verdict::{AgentHealth, Alert, HealthStatus, OutlierVerdict};
 use serde::{Deserialize, Serialize};
@@ -24,30 +27,21 @@ pub enum Record {
     Samples(Samples),
     /// One REST heartbeat.
     Heartbeat(Heartbeat),
-    /// A planned maintenance window of an agent, set by REST.
-    Maintenance {
+    /// A planned maintenance window as it is from now on, set by REST. Every partition gets it.
+    Maintenance(PersonWindow),
+    /// Something that was done to the service itself, for the audit log; its id is given when it is evaluated.
+    Audit(AuditEntry),
+    /// An agent or system is retired by REST: everything that is known of it is forgotten, and under its id comes a new one.
+    Retire {
         /// The agent.
-        agent: AgentId,
-        /// From when.
-        start: UnixNanos,
-        /// Until when.
-        end: UnixNanos,
-        /// The token's subject.
-        by: String,
-        /// When it was set.
-        at: UnixNanos,
-    },
-    /// What a person did to an alert by REST.
-    Acknowledge {
-        /// The alert's id.
-        alert: String,
-        /// Its agent.
         agent: AgentId,
         /// The token's subject.
         by: String,
         /// When.
         at: UnixNanos,
     },
+    /// What a person did to an alert by REST.
+    Alert(AlertCommand),
 }
 
 /// Samples of one tenant.
@@ -106,6 +100,8 @@ pub struct Outcome {
     pub outliers: Vec<OutlierVerdict>,
     /// Alerts of thresholds that this record raised.
     pub alerts: Vec<Alert>,
+    /// The alert as it is after a person's action on it; `None` when evaluation does not hold it any more.
+    pub alert: Option<Alert>,
     /// Thresholds breached by this record's own rows.
     pub breaches: Vec<Breach>,
     /// When the next evidence of life is expected.

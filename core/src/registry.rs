@@ -3,12 +3,15 @@
 //! Each tenant has maps of its own, so that no identity of one can meet another's. Ids are drawn from
 //! one counter for all.
 
+mod retiring;
+
 use crate::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use crate::record::Record;
 use crate::series::{AgentDesc, AgentProfile, Origin, Part, SeriesDesc, SeriesSpec};
 use crate::store::Catalogue;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -136,6 +139,10 @@ pub struct Registry {
     descriptions: RwLock<Descriptions>,
     quota: Quota,
     registrations: Option<Arc<dyn RegistrationQueue>>,
+    /// Agents that were retired.
+    retired: RwLock<HashSet<AgentId>>,
+    /// Whether there are any, or will be at the end of a replay: until then nobody has to look whether one is.
+    has_retired: AtomicBool,
 }
 
 // A panic while a lock is held leaves maps that are still whole: every insertion is one step.
@@ -151,7 +158,14 @@ impl Registry {
     /// An empty registry that no log knows of: its numbers hold as long as it does.
     #[must_use]
     pub fn new(quota: Quota) -> Self {
-        Self { tenants: RwLock::default(), descriptions: RwLock::default(), quota, registrations: None }
+        Self {
+            tenants: RwLock::default(),
+            descriptions: RwLock::default(),
+            quota,
+            registrations: None,
+            retired: RwLock::default(),
+            has_retired: AtomicBool::new(false),
+        }
     }
 
     /// An empty registry that queues everything new for a log.
@@ -282,7 +296,13 @@ impl Registry {
             return;
         }
         let desc = Arc::new(AgentDesc { profile: merged, ..(*old).clone() });
-        write(&self.descriptions).put_agent(desc.clone());
+        let mut descriptions = write(&self.descriptions);
+        if !descriptions.has_agent(id) {
+            // It was retired meanwhile.
+            return;
+        }
+        descriptions.put_agent(desc.clone());
+        drop(descriptions);
         self.register(|| Registration::Agent(desc.clone()));
     }
 
@@ -342,14 +362,34 @@ impl Registry {
 
     /// Puts back all that the store had; queues nothing.
     pub fn restore(&self, catalogue: Catalogue) {
+        let (agents, series) = catalogue.given_out;
+        if agents > 0 {
+            self.has_retired.store(true, Ordering::Relaxed);
+        }
+        write(&self.retired).extend(catalogue.retired);
+        let mut descriptions = write(&self.descriptions);
+        if descriptions.agents.len() < agents as usize {
+            descriptions.agents.resize(agents as usize, None);
+        }
+        if descriptions.series.len() < series as usize {
+            descriptions.series.resize(series as usize, None);
+        }
+        drop(descriptions);
         catalogue.agents.into_iter().for_each(|agent| self.restore_agent(agent));
         catalogue.series.into_iter().for_each(|series| self.restore_series(series));
     }
 
-    /// Puts back what the store or the log had; queues nothing.
+    /// Puts back what the store or the log had, but for a retired agent; queues nothing.
     pub fn restore_agent(&self, desc: Arc<AgentDesc>) {
+        if read(&self.retired).contains(&desc.id) {
+            return;
+        }
         let part = self.tenant(&desc.tenant);
-        write(&part.agents).insert(desc.key.clone(), desc.id);
+        let mut agents = write(&part.agents);
+        // Of two of one name the one with the lower number was retired, as a later record of its partition says.
+        let named = agents.entry(desc.key.clone()).or_insert(desc.id);
+        *named = desc.id.max(*named);
+        drop(agents);
         write(&self.descriptions).put_agent(desc);
     }
 
@@ -374,11 +414,6 @@ impl TenantRegistry {
         read(&self.wire)
     }
 
-    /// Remembers what wire bytes mean, for next time.
-    pub fn remember_wire(&self, pairs: impl IntoIterator<Item = (IdentityHash, SeriesId)>) {
-        write(&self.wire).extend(pairs);
-    }
-
     /// Forgets what wire bytes mean, so that bytes which are no longer sent take no memory.
     pub fn forget_wire(&self) {
         write(&self.wire).clear();
@@ -401,6 +436,10 @@ impl AgentProfile {
 }
 
 impl Descriptions {
+    fn has_agent(&self, id: AgentId) -> bool {
+        matches!(self.agents.get(id.0 as usize), Some(Some(_)))
+    }
+
     fn series_count_of(&self, agent: AgentId) -> usize {
         self.agent_series.get(agent.0 as usize).map_or(0, Vec::len)
     }

@@ -1,11 +1,17 @@
 //! The contract of the store. Each implementation passes one conformance suite.
 
+use crate::alert_command::AlertCommand;
+use crate::audit::{AuditEntry, AuditQuery};
 use crate::availability::Interval;
 use crate::columns::Columns;
 use crate::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use crate::live_agents::StandingChange;
+use crate::maintenance::PersonWindow;
+use crate::rules::alerts::type_of;
 use crate::series::{AgentDesc, SeriesDesc};
-use crate::verdict::{Alert, Notice, Verdict};
+use crate::verdict::{Alert, AlertSeries, Notice, Severity, Verdict, VerdictBody};
+use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Why the store did not answer.
@@ -25,24 +31,13 @@ pub enum StoreError {
     },
 }
 
-/// A person has seen an alert.
+/// An agent that was retired.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Acknowledgement {
-    /// The alert's id.
-    pub alert: String,
-    /// The token's subject.
-    pub by: String,
-    /// When.
-    pub at: UnixNanos,
-}
-
-impl Acknowledgement {
-    /// Marks `alert`, unless someone acknowledged it before; whether that changed it.
-    pub fn apply(&self, alert: &mut Alert) -> bool {
-        let is_first = alert.acknowledged.is_none();
-        alert.acknowledged.get_or_insert_with(|| (self.by.clone(), self.at));
-        is_first
-    }
+pub struct RetiredAgent {
+    /// The agent.
+    pub agent: AgentId,
+    /// Its series.
+    pub series: Vec<SeriesId>,
 }
 
 /// A maintenance window over a part of the past that only the store remembers.
@@ -71,14 +66,22 @@ pub struct EvaluationOutput {
     pub intervals: Vec<(AgentId, Interval)>,
     /// Alerts, new or changed; the key is the id.
     pub alerts: Vec<Alert>,
-    /// Acknowledgements of alerts that evaluation no longer holds. The store marks each alert that it has and that
-    /// nobody acknowledged before, and ignores other ids.
-    pub acknowledged: Vec<Acknowledgement>,
+    /// Actions of people on alerts that evaluation no longer holds. The store applies each, in order, to the alert if it has
+    /// it ([`AlertCommand::apply`]), and ignores other ids.
+    pub alert_commands: Vec<AlertCommand>,
     /// Maintenance of agents that evaluation no longer follows. The store applies [`planned_over`] to the agent's
     /// intervals.
     ///
     /// [`planned_over`]: crate::availability::planned_over
     pub maintenance: Vec<PastMaintenance>,
+    /// Maintenance windows that people set, as they are now. Each partition writes each; of two states of one window the
+    /// store keeps the one that was changed last.
+    pub windows: Vec<PersonWindow>,
+    /// Agents that were retired. The store forgets what it has of them, what comes in this output included: descriptions,
+    /// verdicts, intervals, alerts. Their samples are out of reach, and deleted when their time has come.
+    pub retired: Vec<RetiredAgent>,
+    /// Who did what; the key is the id.
+    pub audit: Vec<AuditEntry>,
     /// What someone should hear of alerts; not kept.
     pub notices: Vec<Notice>,
     /// Agents that stand otherwise than before; not kept.
@@ -105,6 +108,11 @@ pub struct Catalogue {
     pub agents: Vec<Arc<AgentDesc>>,
     /// Every series.
     pub series: Vec<Arc<SeriesDesc>>,
+    /// Agents that were retired: what is described of them later was under way when they were.
+    pub retired: Vec<AgentId>,
+    /// How many numbers of agents and of series were given out to those that are retired by now, or before theirs: they are
+    /// never given out again.
+    pub given_out: (u32, u32),
 }
 
 /// How values within one step become one.
@@ -154,8 +162,80 @@ pub struct VerdictQuery {
     pub start: UnixNanos,
     /// To here, exclusive.
     pub end: UnixNanos,
+    /// Only by this plugin; `None` is all.
+    pub plugin: Option<String>,
+    /// Only outliers of these series; `None` is all verdicts.
+    pub series: Option<HashSet<SeriesId>>,
+    /// Only those behind this one.
+    pub after: Option<VerdictKey>,
     /// At most so many.
     pub limit: usize,
+}
+
+/// What tells verdicts apart, in the order in which they are listed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VerdictKey {
+    /// The time of the data judged, the newest first.
+    pub time: Reverse<UnixNanos>,
+    /// The agent.
+    pub agent: AgentId,
+    /// `health`, `outlier` or `sla`.
+    pub kind: String,
+    /// The plugin's name.
+    pub plugin: String,
+    /// The series of an outlier.
+    pub series: Option<SeriesId>,
+}
+
+impl VerdictKey {
+    /// The key of `verdict`.
+    #[must_use]
+    pub fn of(verdict: &Verdict) -> Self {
+        let series = match &verdict.body {
+            VerdictBody::Outlier(outlier) => Some(outlier.series),
+            VerdictBody::Health(_) | VerdictBody::Sla(_) => None,
+        };
+        Self {
+            time: Reverse(verdict.time),
+            agent: verdict.agent,
+            kind: verdict.body.kind().to_owned(),
+            plugin: verdict.evidence.plugin.clone(),
+            series,
+        }
+    }
+}
+
+impl VerdictQuery {
+    /// All of a tenant.
+    #[must_use]
+    pub fn of(tenant: TenantId) -> Self {
+        let (start, end) = (UnixNanos(i64::MIN), UnixNanos(i64::MAX));
+        Self {
+            tenant,
+            agents: None,
+            kind: None,
+            start,
+            end,
+            plugin: None,
+            series: None,
+            after: None,
+            limit: usize::MAX,
+        }
+    }
+
+    /// Whether this verdict of the tenant's wanted agents is asked for.
+    #[must_use]
+    pub fn fits(&self, verdict: &Verdict) -> bool {
+        let is_of = |series: &HashSet<SeriesId>| match &verdict.body {
+            VerdictBody::Outlier(outlier) => series.contains(&outlier.series),
+            VerdictBody::Health(_) | VerdictBody::Sla(_) => false,
+        };
+        (self.start..self.end).contains(&verdict.time)
+            && self.kind.is_none_or(|kind| kind == verdict.body.kind())
+            && self.plugin.as_ref().is_none_or(|plugin| *plugin == verdict.evidence.plugin)
+            && self.series.as_ref().is_none_or(is_of)
+            && self.after.as_ref().is_none_or(|after| VerdictKey::of(verdict) > *after)
+    }
 }
 
 /// A question for alerts, newest first.
@@ -171,8 +251,76 @@ pub struct AlertQuery {
     pub start: UnixNanos,
     /// Begun before.
     pub end: UnixNanos,
+    /// Only those that are acknowledged, or only those that are not; `None` is all.
+    pub acknowledged: Option<bool>,
+    /// Only those at least so severe.
+    pub severity: Option<Severity>,
+    /// Only of this type: see [`type_of`].
+    pub alert_type: Option<String>,
+    /// Only those that a value of this metric raised.
+    pub metric: Option<String>,
+    /// Only those that a value of this series raised; its agent is among `agents`.
+    pub series: Option<AlertSeries>,
+    /// Only those behind this one.
+    pub after: Option<AlertKey>,
     /// At most so many.
     pub limit: usize,
+}
+
+/// What tells alerts apart, in the order in which they are listed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AlertKey {
+    /// When it began, the newest first.
+    pub started: Reverse<UnixNanos>,
+    /// Its id.
+    pub id: String,
+}
+
+impl AlertKey {
+    /// The key of `alert`.
+    #[must_use]
+    pub fn of(alert: &Alert) -> Self {
+        Self { started: Reverse(alert.started), id: alert.id.clone() }
+    }
+}
+
+impl AlertQuery {
+    /// All of a tenant.
+    #[must_use]
+    pub fn of(tenant: TenantId) -> Self {
+        Self {
+            tenant,
+            agents: None,
+            resolved: None,
+            start: UnixNanos(i64::MIN),
+            end: UnixNanos(i64::MAX),
+            acknowledged: None,
+            severity: None,
+            alert_type: None,
+            metric: None,
+            series: None,
+            after: None,
+            limit: usize::MAX,
+        }
+    }
+
+    /// Whether this alert of the tenant's wanted agents is asked for.
+    #[must_use]
+    pub fn fits(&self, alert: &Alert) -> bool {
+        // An alert names the attributes that the series behind its value have in common.
+        let is_of = |wanted: &AlertSeries, series: &AlertSeries| {
+            series.metric == wanted.metric && series.attributes.iter().all(|pair| wanted.attributes.contains(pair))
+        };
+        let series = alert.series.as_ref();
+        (self.start..self.end).contains(&alert.started)
+            && self.resolved.is_none_or(|resolved| resolved == alert.resolved.is_some())
+            && self.acknowledged.is_none_or(|acknowledged| acknowledged == alert.acknowledged.is_some())
+            && self.severity.is_none_or(|least| alert.severity >= least)
+            && self.alert_type.as_ref().is_none_or(|wanted| wanted == type_of(&alert.source))
+            && self.metric.as_ref().is_none_or(|metric| series.is_some_and(|series| series.metric == *metric))
+            && self.series.as_ref().is_none_or(|wanted| series.is_some_and(|series| is_of(wanted, series)))
+            && self.after.as_ref().is_none_or(|after| AlertKey::of(alert) > *after)
+    }
 }
 
 /// What the store holds.
@@ -256,6 +404,17 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When the store cannot be read.
     fn alert(&self, tenant: &TenantId, id: &str) -> Result<Option<Alert>, StoreError>;
+    /// The maintenance windows that people set for a tenant, in any order; those that are over are there for as long as
+    /// intervals are.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn windows(&self, tenant: &TenantId) -> Result<Vec<PersonWindow>, StoreError>;
+    /// Hands the entries of the audit log that a question asks for to `visit`, the latest first, until that says false.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn audit(&self, query: &AuditQuery, visit: &mut dyn FnMut(&AuditEntry) -> bool) -> Result<(), StoreError>;
     /// Deletes what is older than the configured retention, and merges small blocks.
     ///
     /// # Errors

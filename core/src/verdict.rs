@@ -1,5 +1,6 @@
 //! What judging yields, with its evidence.
 
+use crate::alert_command::Handling;
 use crate::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -215,6 +216,8 @@ pub struct Alert {
     pub resolved: Option<UnixNanos>,
     /// Who acknowledged it, and when.
     pub acknowledged: Option<(String, UnixNanos)>,
+    /// What else people did to it.
+    pub handling: Handling,
 }
 
 /// The series that an alert is about, by its identity, because its number means nothing outside of this service. Where a
@@ -277,6 +280,8 @@ pub enum Event {
     StillOpen,
     /// It was not notified because another one was just before.
     Suppressed,
+    /// Nobody sees to it after all.
+    Unacknowledged,
 }
 
 impl Event {
@@ -291,6 +296,7 @@ impl Event {
             Self::Resolved => "resolved",
             Self::StillOpen => "standing",
             Self::Suppressed => "suppressed",
+            Self::Unacknowledged => "unacknowledged",
         }
     }
 }

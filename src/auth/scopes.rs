@@ -8,6 +8,7 @@ pub fn scope_name(scope: Scope) -> &'static str {
     match scope {
         Scope::Read => "telemetry:read",
         Scope::Write => "telemetry:write",
+        Scope::Operate => "telemetry:operate",
         Scope::Admin => "admin",
     }
 }
@@ -17,6 +18,7 @@ pub(super) fn scope_of(name: &str) -> Option<Scope> {
     match name {
         "telemetry:read" => Some(Scope::Read),
         "telemetry:write" => Some(Scope::Write),
+        "telemetry:operate" => Some(Scope::Operate),
         "admin" => Some(Scope::Admin),
         _ => None,
     }

@@ -95,7 +95,7 @@ impl Auth {
             Some(_) => return Err(Denied::Claims),
         };
         let scopes = match claims.scope.as_deref() {
-            None => vec![Scope::Read, Scope::Write],
+            None => vec![Scope::Read, Scope::Write, Scope::Operate],
             Some(names) => names.split_whitespace().filter_map(scope_of).collect(),
         };
         Ok((Caller { tenant, subject: Some(claims.sub), agents: claims.agents, scopes }, end_of(claims.exp)))

@@ -38,7 +38,7 @@ pub struct Args {
     /// How long it lives, e.g. 1h, 30d
     #[arg(long, default_value = "1h", value_parser = duration)]
     ttl: Duration,
-    /// What it allows: telemetry:read, telemetry:write, admin; separated by spaces. Without it read and write
+    /// What it allows: telemetry:read, telemetry:write, telemetry:operate, admin; separated by spaces. Without it read and write
     #[arg(long)]
     scope: Option<String>,
 }
@@ -67,4 +67,4 @@ pub fn run(args: Args) -> Result<(), CommandError> {
     Ok(())
 }
 
-const SCOPES: [&str; 3] = ["telemetry:read", "telemetry:write", "admin"];
+const SCOPES: [&str; 4] = ["telemetry:read", "telemetry:write", "telemetry:operate", "admin"];

@@ -122,6 +122,20 @@ impl Agents {
         self.by_id.get(&id).map(|&at| &mut self.all[at])
     }
 
+    /// Takes an agent out. The last one gets its place.
+    pub(super) fn remove(&mut self, id: AgentId) {
+        let Some(at) = self.by_id.remove(&id) else { return };
+        let last = self.all.len() - 1;
+        self.all.swap_remove(at);
+        self.changed.retain(|&changed| changed != at);
+        if at != last {
+            self.by_id.insert(self.all[at].id, at);
+            for changed in self.changed.iter_mut().filter(|changed| **changed == last) {
+                *changed = at;
+            }
+        }
+    }
+
     /// Applies an SLA report to its agent.
     pub(super) fn apply_sla_report(
         &mut self,

@@ -2,7 +2,8 @@
 
 use crate::clock::rfc3339_seconds;
 use std::collections::HashSet;
-use vitals_core::ids::{AgentId, UnixNanos};
+use vitals_core::alert_command::{AlertAction, AlertCommand};
+use vitals_core::maintenance::PersonWindow;
 use vitals_core::registry::Registry;
 use vitals_core::rules::alerts::type_of;
 use vitals_core::series::AgentDesc;
@@ -52,15 +53,36 @@ impl AlertLog {
     }
 }
 
-/// Says that a person has seen an alert.
-pub(super) fn acknowledged(alert: &str, by: &str, agent: AgentId, registry: &Registry) {
-    let desc = registry.agent(agent);
+/// Says what a person did to an alert.
+pub(super) fn commanded(command: &AlertCommand, registry: &Registry) {
+    let desc = registry.agent(command.agent);
     let agent = desc.as_deref().map_or("", |desc| desc.key.as_str());
-    tracing::info!(alert, agent, by, "an alert was acknowledged");
+    let AlertCommand { alert, by, action, comment, .. } = command;
+    let why = comment.as_deref().unwrap_or_default();
+    match action {
+        AlertAction::Silence { until } => {
+            let until = rfc3339_seconds(*until);
+            tracing::info!(alert, agent, by, why, until, "an alert was silenced");
+        }
+        other => tracing::info!(alert, agent, by, why, "an alert was {}", other.done()),
+    }
 }
 
-/// Says that a maintenance window was set.
-pub(super) fn window(agent: &AgentDesc, by: &str, start: UnixNanos, end: UnixNanos) {
-    let (from, to) = (rfc3339_seconds(start), rfc3339_seconds(end));
-    tracing::info!(agent = agent.key, tenant = &*agent.tenant.0, by, from, to, "a maintenance window was set");
+/// Says that an agent was retired.
+pub(super) fn retired(agent: &AgentDesc, by: &str) {
+    tracing::info!(agent = agent.key, tenant = &*agent.tenant.0, by, "an agent was retired");
+}
+
+/// Says that a maintenance window was planned, changed or called off.
+pub(super) fn window(window: &PersonWindow) {
+    let PersonWindow { id, tenant, agents, start, end, by, changed_by, reason, cancelled, .. } = window;
+    let (from, to) = (rfc3339_seconds(*start), rfc3339_seconds(*end));
+    let (by, why) = (changed_by.as_ref().unwrap_or(by), reason.as_deref().unwrap_or_default());
+    let (agents, tenant) = (agents.join(", "), &*tenant.0);
+    let done = match changed_by {
+        _ if *cancelled => "called off",
+        Some(_) => "changed",
+        None => "planned",
+    };
+    tracing::info!(window = id, agents, tenant, by, why, from, to, "a maintenance window was {done}");
 }

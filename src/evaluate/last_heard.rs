@@ -26,6 +26,11 @@ impl LastHeard {
         self.0.extract_if(|_, last| now.since(*last) > forget).map(|(agent, _)| agent).collect()
     }
 
+    /// Forgets an agent.
+    pub(super) fn forget(&mut self, agent: AgentId) {
+        self.0.remove(&agent);
+    }
+
     pub(super) fn save(&self) -> Vec<(AgentId, UnixNanos)> {
         self.0.iter().map(|(&agent, &last)| (agent, last)).collect()
     }

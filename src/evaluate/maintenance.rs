@@ -1,9 +1,12 @@
 //! Planned maintenance windows of the configuration: once, or again each day or week.
 
+use crate::clock::{moment_in, time_zone};
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use vitals_core::caller::matches;
 use vitals_core::ids::{TenantId, UnixNanos};
-use vitals_core::time::DAY;
 
 /// When which agents are down on purpose: either `start` and `end`, or `from` and `to`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,15 +26,18 @@ pub struct MaintenanceWindow {
     /// On which days it begins, again and again; every day if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub days: Vec<Day>,
-    /// From when on such a day, `HH:MM` in UTC.
+    /// The IANA name of the zone of `days`, `from`, `to`, and of a `start` or `end` without an offset; UTC if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// From when on such a day, `HH:MM`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// Until when, `HH:MM` in UTC; of the next day if that is not after `from`.
+    /// Until when, `HH:MM`; of the next day if that is not after `from`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
 }
 
-/// A day of the week, UTC.
+/// A day of the week.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Day {
@@ -72,8 +78,13 @@ pub(super) struct Planned {
 
 enum When {
     Once(UnixNanos, UnixNanos),
-    /// Days, nanoseconds after midnight, length in nanoseconds.
-    Again(Vec<Day>, i64, i64),
+    /// On these days of a zone, from one time to another; of the next day if that is not after it.
+    Again {
+        days: Vec<Day>,
+        from: Time,
+        to: Time,
+        zone: TimeZone,
+    },
 }
 
 impl Planned {
@@ -86,9 +97,10 @@ impl Planned {
         if window.agents.is_empty() {
             return Err("agents names nobody; write agents = [\"web-*\"]".to_owned());
         }
+        let zone = window.time_zone.as_deref().map(time_zone).transpose()?;
         let when = match (&window.start, &window.end, &window.from, &window.to) {
             (Some(start), Some(end), None, None) if window.days.is_empty() => {
-                let (first, last) = (instant("start", start)?, instant("end", end)?);
+                let (first, last) = (instant("start", start, zone.as_ref())?, instant("end", end, zone.as_ref())?);
                 if last <= first {
                     return Err(format!("end = {end:?} must be after start = {start:?}"));
                 }
@@ -96,9 +108,8 @@ impl Planned {
             }
             (None, None, Some(from), Some(to)) => {
                 let (from, to) = (clock("from", from)?, clock("to", to)?);
-                let length = (to - from).rem_euclid(DAY);
                 let days = if window.days.is_empty() { WEEK.to_vec() } else { window.days.clone() };
-                When::Again(days, from, if length == 0 { DAY } else { length })
+                When::Again { days, from, to, zone: zone.unwrap_or(TimeZone::UTC) }
             }
             _ => return Err("a window has either start and end, or from and to (and days)".to_owned()),
         };
@@ -115,7 +126,7 @@ impl Planned {
     pub(super) fn passed(&self, now: UnixNanos) -> Option<(UnixNanos, UnixNanos)> {
         match self.when {
             When::Once(start, end) => Some((start, end)).filter(|_| end <= now),
-            When::Again(..) => None,
+            When::Again { .. } => None,
         }
     }
 
@@ -124,38 +135,40 @@ impl Planned {
         let holds = |(start, end): &(UnixNanos, UnixNanos)| *start <= now && now < *end;
         match &self.when {
             When::Once(start, end) => Some((*start, *end)).filter(holds),
-            When::Again(days, from, length) => {
-                let today = now.0.div_euclid(DAY);
+            When::Again { days, from, to, zone } => {
+                let today = zone.to_datetime(Timestamp::from_nanosecond(now.0.into()).ok()?).date();
                 // One that began yesterday may go on past midnight.
-                [today, today - 1].into_iter().find_map(|day| {
-                    let start = UnixNanos(day * DAY + from);
-                    let begins = days.contains(&weekday(day));
-                    Some((start, start.plus(*length))).filter(|window| begins && holds(window))
+                [Some(today), today.yesterday().ok()].into_iter().flatten().find_map(|day| {
+                    let last = if to > from { day } else { day.tomorrow().ok()? };
+                    let window = (moment_in(zone, day.to_datetime(*from))?, moment_in(zone, last.to_datetime(*to))?);
+                    Some(window).filter(|window| days.contains(&weekday(day)) && holds(window))
                 })
             }
         }
     }
 }
 
-/// The day of the week of a day since the epoch, which was a Thursday.
-fn weekday(day: i64) -> Day {
-    WEEK[usize::try_from((day + 3).rem_euclid(7)).unwrap_or(0)]
+fn weekday(day: Date) -> Day {
+    WEEK[usize::try_from(day.weekday().to_monday_zero_offset()).unwrap_or(0)]
 }
 
-fn instant(key: &str, text: &str) -> Result<UnixNanos, String> {
-    let wrong = |_| format!("{key} = {text:?} is no time; write \"2026-03-01T22:00:00Z\"");
-    let time: jiff::Timestamp = text.parse().map_err(wrong)?;
-    i64::try_from(time.as_nanosecond()).map(UnixNanos).map_err(|_| format!("{key} = {text:?} is out of range"))
+fn instant(key: &str, text: &str, zone: Option<&TimeZone>) -> Result<UnixNanos, String> {
+    let out_of_range = || format!("{key} = {text:?} is out of range");
+    if let (Some(zone), Ok(local), Err(_)) = (zone, text.parse::<DateTime>(), text.parse::<Timestamp>()) {
+        return moment_in(zone, local).ok_or_else(out_of_range);
+    }
+    let wrong = |_| format!("{key} = {text:?} is no time; write \"2026-03-01T22:00:00Z\", or add a time_zone");
+    let time: Timestamp = text.parse().map_err(wrong)?;
+    i64::try_from(time.as_nanosecond()).map(UnixNanos).map_err(|_| out_of_range())
 }
 
-/// Nanoseconds after midnight.
-fn clock(key: &str, text: &str) -> Result<i64, String> {
+/// A time of day.
+fn clock(key: &str, text: &str) -> Result<Time, String> {
     let parts = text.split_once(':').and_then(|(hour, minute)| {
-        let two = |part: &str| (part.len() == 2).then(|| part.parse::<u8>().ok()).flatten();
-        Some((two(hour).filter(|hour| *hour < 24)?, two(minute).filter(|minute| *minute < 60)?))
+        let two = |part: &str| (part.len() == 2).then(|| part.parse::<i8>().ok()).flatten();
+        Time::new(two(hour)?, two(minute)?, 0, 0).ok()
     });
-    let (hour, minute) = parts.ok_or_else(|| format!("{key} = {text:?} is no time of day; write \"02:00\""))?;
-    Ok((i64::from(hour) * 3_600 + i64::from(minute) * 60) * UnixNanos::SECOND)
+    parts.ok_or_else(|| format!("{key} = {text:?} is no time of day; write \"02:00\""))
 }
 
 #[cfg(test)]
@@ -167,7 +180,7 @@ mod tests {
     }
 
     fn at(text: &str) -> UnixNanos {
-        instant("at", text).unwrap()
+        instant("at", text, None).unwrap()
     }
 
     #[test]
@@ -176,6 +189,8 @@ mod tests {
         // 2026-03-07 is a Saturday.
         let weekly = "agents = [\"*\"]\ndays = [\"sat\"]\nfrom = \"23:00\"\nto = \"01:00\"";
         let daily = "agents = [\"*\"]\nfrom = \"02:00\"\nto = \"04:00\"";
+        let zoned = "agents = [\"*\"]\ntime_zone = \"Europe/Berlin\"\nfrom = \"02:00\"\nto = \"04:00\"";
+        let once_there = "agents = [\"*\"]\ntime_zone = \"Europe/Berlin\"\nstart = \"2026-07-01T22:00\"\nend = \"2026-07-01T22:30:00Z\"";
         let always = "agents = [\"*\"]\nfrom = \"02:00\"\nto = \"02:00\"";
         for (toml, time, expect) in [
             (once, "2026-03-01T21:59:59.999Z", None),
@@ -189,6 +204,13 @@ mod tests {
             (weekly, "2026-03-07T00:30:00Z", None),
             (daily, "2026-03-07T03:00:00Z", Some(("2026-03-07T02:00:00Z", "2026-03-07T04:00:00Z"))),
             (daily, "2026-03-07T04:00:00Z", None),
+            // Clocks in Berlin go forward on 2026-03-29 and back on 2026-10-25.
+            (zoned, "2026-03-28T01:00:00Z", Some(("2026-03-28T01:00:00Z", "2026-03-28T03:00:00Z"))),
+            (zoned, "2026-03-30T00:00:00Z", Some(("2026-03-30T00:00:00Z", "2026-03-30T02:00:00Z"))),
+            (zoned, "2026-03-30T02:00:00Z", None),
+            (zoned, "2026-10-25T02:59:59Z", Some(("2026-10-25T00:00:00Z", "2026-10-25T03:00:00Z"))),
+            (once_there, "2026-07-01T19:59:59Z", None),
+            (once_there, "2026-07-01T20:00:00Z", Some(("2026-07-01T20:00:00Z", "2026-07-01T22:30:00Z"))),
             (always, "2026-03-07T01:59:59Z", Some(("2026-03-06T02:00:00Z", "2026-03-07T02:00:00Z"))),
         ] {
             let planned = Planned::new(&window(toml)).unwrap();
@@ -220,6 +242,10 @@ mod tests {
             ),
             ("agents = [\"*\"]\nstart = \"soon\"\nend = \"2026-03-01T22:00:00Z\"", "start = \"soon\""),
             ("agents = [\"*\"]\nstart = \"2026-03-01T22:00:00Z\"\nend = \"2026-03-01T22:00:00Z\"", "must be after"),
+            (
+                "agents = [\"*\"]\ntime_zone = \"Berlin\"\nfrom = \"02:00\"\nto = \"03:00\"",
+                "\"Berlin\" is no time zone",
+            ),
             ("agents = [\"*\"]\nfrom = \"2:00\"\nto = \"03:00\"", "from = \"2:00\""),
             ("agents = [\"*\"]\nfrom = \"02:00\"\nto = \"24:00\"", "to = \"24:00\""),
         ] {

@@ -6,10 +6,11 @@ use super::state::StateError;
 use crate::clock::now;
 use crate::workers;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, select, unbounded};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use vitals_core::ids::{Partition, Position, UnixNanos};
+use vitals_core::ids::{AgentId, Partition, Position, UnixNanos};
 use vitals_core::live_agents::LiveAgents;
 use vitals_core::log::{Log, LogError};
 use vitals_core::record::{Delivery, Record, Ticket};
@@ -192,18 +193,33 @@ fn go_on_behind(partition: Partition, checkpoint: &Checkpoint, log: &dyn Log) ->
 fn describe(partition: Partition, checkpoint: &Checkpoint, log: &dyn Log, registry: &Registry) -> Result<(), LogError> {
     let last = log.last(partition)?;
     let mut at = checkpoint.stored;
+    let mut retired = HashSet::new();
     while at < last {
         let records = log.read(partition, at, REPLAY_BYTES)?;
         let Some((end, _)) = records.last() else { break };
         at = *end;
-        for (_, record) in records {
-            if let Record::Describe { agents, series } = record {
-                agents.into_iter().for_each(|agent| registry.restore_agent(agent));
-                series.into_iter().for_each(|series| registry.restore_series(series));
-            }
-        }
+        records.into_iter().for_each(|(_, record)| register(record, registry, &mut retired));
     }
     Ok(())
+}
+
+/// Registers what one record of a replay describes. What is described of the agents in `retired` is not news any more.
+pub(super) fn register(record: Record, registry: &Registry, retired: &mut HashSet<AgentId>) {
+    match record {
+        // A description that was under way when its agent was retired comes behind that.
+        Record::Describe { agents, series } => {
+            let agents = agents.into_iter().filter(|agent| !retired.contains(&agent.id));
+            agents.for_each(|agent| registry.restore_agent(agent));
+            let series = series.into_iter().filter(|series| !retired.contains(&series.agent));
+            series.for_each(|series| registry.restore_series(series));
+        }
+        // The records before it are judged by its description, which goes when the shard comes here.
+        Record::Retire { agent, .. } => {
+            registry.forget_name(agent);
+            retired.insert(agent);
+        }
+        _ => {}
+    }
 }
 
 /// Brings a shard up to date: first its plugins to where the store is, then everything to the log's end.

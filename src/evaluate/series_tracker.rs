@@ -388,9 +388,18 @@ impl SeriesTracker {
         }
     }
 
+    /// Forgets a series that is retired.
+    pub(super) fn forget(&mut self, id: SeriesId) {
+        if let Some(state) = self.series.get_mut(id.0 as usize) {
+            *state = NEW;
+        }
+    }
+
     #[cold]
     fn learn(&mut self, id: SeriesId) -> bool {
-        let Some(desc) = self.registry.series(id) else { return false };
+        let Some(desc) = self.registry.series(id).filter(|desc| self.registry.is_current(desc.agent)) else {
+            return false;
+        };
         let at = id.0 as usize;
         if self.series.len() <= at {
             self.series.resize(at + 1, NEW);

@@ -5,6 +5,7 @@ use super::series_tracker::SavedSeriesTracker;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use vitals_core::ids::{AgentId, TenantId, UnixNanos};
+use vitals_core::maintenance::PersonWindow;
 use vitals_core::rules::incidents::IncidentGrouper;
 
 /// Goes up with every change of the types below.
@@ -32,6 +33,8 @@ pub(super) struct Living {
     pub(super) plugin_clock: UnixNanos,
     pub(super) series_tracker: SavedSeriesTracker,
     pub(super) agents: Vec<Agent>,
+    /// Maintenance windows that people set and that are not over.
+    pub(super) windows: Vec<PersonWindow>,
 }
 
 /// Why saved state cannot be used.

@@ -2,18 +2,20 @@
 
 use super::config::EvaluateConfig;
 use super::maintenance::MaintenanceWindow;
-use super::run::replay;
+use super::run::{register, replay};
 use super::shard::{Shard, ShardContext};
 use super::tenant_plugins::{AgentView, Derived, DerivedSeries, Findings, SlaView, TenantPlugins, TickFindings};
 use crate::testing::{Contents, MemoryLog, MemoryStore};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
+use vitals_core::alert_command::{AlertAction, AlertCommand};
 use vitals_core::availability::{Interval, State, merged};
 use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use vitals_core::live_agents::{LiveAgents, Liveness};
 use vitals_core::log::Log;
+use vitals_core::maintenance::PersonWindow;
 use vitals_core::record::{Delivery, Heartbeat, Measurements, Outcome, Record, Samples, Ticket};
 use vitals_core::registry::{Quota, Registry};
 use vitals_core::rules::alerts::AlertConfig;
@@ -21,7 +23,7 @@ use vitals_core::rules::outlier_alerts::OutlierAlertPolicy;
 use vitals_core::rules::thresholds::Threshold;
 use vitals_core::rules::{iqr, seasonal};
 use vitals_core::series::{AgentProfile, Attributes, MetricKind, Origin, Part, SeriesDesc, SeriesSpec, Shape};
-use vitals_core::store::{Checkpoint, EvaluationOutput, Store};
+use vitals_core::store::{Catalogue, Checkpoint, EvaluationOutput, Store, VerdictKey};
 use vitals_core::verdict::{
     AgentHealth, Alert, Event, Evidence, HealthStatus, Notice, OutlierVerdict, Risk, Severity, SlaVerdict, VerdictBody,
 };
@@ -34,6 +36,7 @@ mod maintenance;
 mod outlier_alerts;
 mod plugin_clock;
 mod recovery;
+mod retiring;
 mod rows;
 mod streams;
 
@@ -242,13 +245,14 @@ impl World {
         durable: Contents,
     ) -> Self {
         let registry = Arc::new(Registry::new(Quota::default()));
-        durable.agents.values().for_each(|a| registry.restore_agent(a.clone()));
-        durable.series.values().for_each(|s| registry.restore_series(s.clone()));
-        for record in records {
-            if let Record::Describe { agents, series } = record {
-                agents.iter().for_each(|a| registry.restore_agent(a.clone()));
-                series.iter().for_each(|s| registry.restore_series(s.clone()));
-            }
+        registry.restore(Catalogue {
+            agents: durable.agents.values().cloned().collect(),
+            series: durable.series.values().cloned().collect(),
+            ..durable.retired_agents()
+        });
+        let mut retired = HashSet::new();
+        for record in records.iter().skip(durable.checkpoint(HOME).stored.0 as usize) {
+            register(record.clone(), &registry, &mut retired);
         }
         let checkpoint = durable.checkpoint(HOME);
         let store = Arc::new(MemoryStore::write_only(durable));
@@ -397,9 +401,34 @@ fn started(received: i64, rows: &[(u32, i64, i64, f64)]) -> Record {
     Record::Samples(record)
 }
 
+/// What a person does to an alert.
+fn on_alert(alert: &Alert, action: AlertAction, by: &str, second: i64) -> Record {
+    let (by, comment) = (by.to_owned(), None);
+    Record::Alert(AlertCommand { alert: alert.id.clone(), agent: alert.agent, action, by, at: at(second), comment })
+}
+
+/// A maintenance window of these agents.
+fn person_window(agents: &str, (start, end): (i64, i64), set: i64) -> PersonWindow {
+    let (agents, times) = (vec![agents.to_owned()], (at(start), at(end)));
+    PersonWindow {
+        id: PersonWindow::id_of(&TenantId::default_tenant(), &agents, times, None),
+        tenant: TenantId::default_tenant(),
+        agents,
+        start: at(start),
+        end: at(end),
+        time_zone: None,
+        reason: None,
+        by: "ops".into(),
+        created: at(set),
+        changed_by: None,
+        changed: at(set),
+        cancelled: false,
+    }
+}
+
 /// A maintenance window of the agent that sends heartbeats.
 fn planned(start: i64, end: i64, set: i64) -> Record {
-    Record::Maintenance { agent: AgentId(1), start: at(start), end: at(end), by: "ops".into(), at: at(set) }
+    Record::Maintenance(person_window("db", (start, end), set))
 }
 
 fn heartbeat(time: i64, cpu: f64) -> Record {

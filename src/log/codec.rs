@@ -15,7 +15,7 @@ use vitals_core::record::{Record, Samples};
 use vitals_core::series::{AgentDesc, Attributes, Scope, SeriesDesc};
 use xxhash_rust::xxh3::xxh3_64;
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 const SUM_BYTES: usize = 8;
 
 const KIND_OTHER: u8 = 0;

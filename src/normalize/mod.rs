@@ -267,7 +267,7 @@ impl Normalizer {
             if full {
                 tenant.forget_wire();
             }
-            tenant.remember_wire(learned.into_iter().filter_map(|(hash, id)| Some((hash, id.ok()?))));
+            self.registry.remember_wire(&tenant, learned.into_iter().filter_map(|(hash, id)| Some((hash, id.ok()?))));
         }
         tally.publish();
         Ok(Normalized {
@@ -320,7 +320,9 @@ impl Normalizer {
     }
 
     fn resource(&self, key: IdentityHash) -> Option<Arc<Resource>> {
-        self.resources.read().by_bytes.get(&key).cloned()
+        // Who was retired is another agent from now on.
+        let known = self.resources.read().by_bytes.get(&key).cloned();
+        known.filter(|known| self.registry.is_current(known.agent))
     }
 
     /// Finds out which agent a new resource is, and remembers it.

@@ -22,7 +22,7 @@ use parking_lot::RwLock;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use vitals_core::ids::{TenantId, UnixNanos};
+use vitals_core::ids::TenantId;
 use vitals_core::live_agents::LiveAgents;
 use vitals_core::log::{Deliver, Log};
 use vitals_core::record::Delivery;
@@ -185,8 +185,7 @@ fn load_usable_plugins(config: &Config, data: &Path) -> Result<PluginSet, HostEr
 /// Tells the streams which alerts are open already.
 fn remember_open(streams: &Hub, registry: &Registry, store: &dyn Store) -> Result<(), StoreError> {
     for tenant in registry.tenants() {
-        let (start, end) = (UnixNanos(i64::MIN), UnixNanos(i64::MAX));
-        let query = AlertQuery { tenant, agents: None, resolved: Some(false), start, end, limit: usize::MAX };
+        let query = AlertQuery { resolved: Some(false), ..AlertQuery::of(tenant) };
         streams.remember_open(&store.alerts(&query)?);
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! New settings for a service that runs.
 
 use super::{Plugins, Service};
+use crate::clock::now;
 use crate::config::{self, Config, ConfigError};
 use crate::evaluate::host::{HostError, PluginSet};
 use crate::expose::Rest;
@@ -8,6 +9,10 @@ use crate::expose::alerts::{ChannelError, PreparedChannels};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::task::spawn_blocking;
+use vitals_core::audit::AuditEntry;
+use vitals_core::ids::{Partition, Position, TenantId};
+use vitals_core::log::LogError;
+use vitals_core::record::{Record, Ticket};
 
 /// Why new settings were not taken over. Nothing changed then.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +72,34 @@ impl Service {
             needs_restart: config::needs_restart(&settings.at_start, &config),
         };
         settings.in_force = config;
+        self.note_reload(&reloaded, new_plugins);
         Ok(reloaded)
+    }
+
+    /// Puts into the audit log that settings were read again. It waits for nothing: they are in force already.
+    fn note_reload(&self, reloaded: &Reloaded, new_plugins: bool) {
+        let action = if new_plugins { "settings reloaded, plugins made anew" } else { "settings reloaded" };
+        let entry = AuditEntry {
+            id: String::new(),
+            tenant: TenantId::default_tenant(),
+            at: now(),
+            by: "configuration".to_owned(),
+            action: action.to_owned(),
+            agents: Vec::new(),
+            target: None,
+            comment: None,
+            detail: Some(if reloaded.changed.is_empty() {
+                "no setting".to_owned()
+            } else {
+                reloaded.changed.join(", ")
+            }),
+        };
+        let done = Box::new(|result: Result<Position, LogError>| {
+            if let Err(error) = result {
+                tracing::warn!(%error, "that settings were read again is not in the audit log");
+            }
+        });
+        self.log.append(Partition(0), Record::Audit(entry), Ticket::default(), done);
     }
 
     async fn prepare(&self, config: &Config, new_plugins: bool) -> Result<Prepared, ReloadError> {

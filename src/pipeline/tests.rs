@@ -8,6 +8,7 @@ use crate::testing::MemoryLog;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
+use vitals_core::alert_command::{AlertAction, AlertCommand};
 use vitals_core::ids::AgentId;
 use vitals_core::ids::{Partition, Position, UnixNanos};
 use vitals_core::record::Record;
@@ -48,8 +49,9 @@ async fn rest_waits_no_longer_than_the_processing_timeout() {
     let processing_timeout = Arc::new(AtomicU64::new(20));
     let submitter =
         LogSubmitter { log: Arc::new(MemoryLog::stuck()), budget: ByteBudget::new(100), processing_timeout };
-    let (start, end, by) = (UnixNanos(0), UnixNanos(1), "ops".to_owned());
-    let record = Record::Maintenance { agent: AgentId(0), start, end, by, at: start };
+    let (agent, by, at) = (AgentId(0), "ops".to_owned(), UnixNanos(0));
+    let (alert, action, comment) = ("a".to_owned(), AlertAction::Acknowledge, None);
+    let record = Record::Alert(AlertCommand { alert, agent, action, by, at, comment });
     let answer = submitter.submit(Partition(0), record, 1).await;
     assert_eq!(answer, Err(Refusal::NotEvaluated { processing_timeout_ms: 20 }));
 }

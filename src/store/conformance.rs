@@ -2,14 +2,20 @@
 //! function that gives a [`Subject`], or nothing where what it needs is not there.
 
 mod fixtures;
+mod people;
 
 use fixtures::{agent, alert, health, outlier, series, sla, stepped, verdict};
 pub(super) use fixtures::{raw, rows, seal};
+pub(super) use people::{
+    lists_are_filtered_and_paged, retired_agents_are_forgotten, the_audit_log_is_listed_latest_first,
+    windows_are_kept_as_changed_last,
+};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use vitals_core::alert_command::{AlertAction, AlertCommand};
 use vitals_core::availability::{Interval, State};
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, UnixNanos};
@@ -17,8 +23,8 @@ use vitals_core::series::{
     AgentDesc, AgentProfile, Attributes, MetricKind, Origin, Part, Scope, SeriesDesc, SeriesSpec, Shape,
 };
 use vitals_core::store::{
-    Acknowledgement, Aggregation, AlertQuery, Checkpoint, EvaluationOutput, PastMaintenance, SampleQuery, Store,
-    StoreError, VerdictQuery,
+    Aggregation, AlertQuery, Checkpoint, EvaluationOutput, PastMaintenance, SampleQuery, Store, StoreError,
+    VerdictQuery,
 };
 use vitals_core::verdict::{
     AgentHealth, Alert, Evidence, HealthStatus, OutlierVerdict, Risk, Severity, SlaVerdict, Verdict, VerdictBody,
@@ -150,7 +156,7 @@ pub(super) fn verdicts_newest_first_and_once(subject: &Subject) {
     let ask = |agents: Option<Vec<u32>>, kind, limit| {
         let agents = agents.map(|agents| agents.into_iter().map(AgentId).collect());
         let (start, end) = (UnixNanos(NOON), UnixNanos(NOON + 100));
-        store.verdicts(&VerdictQuery { tenant: "t".into(), agents, kind, start, end, limit }).unwrap()
+        store.verdicts(&VerdictQuery { agents, kind, start, end, limit, ..VerdictQuery::of("t".into()) }).unwrap()
     };
     let check = || {
         let mut expect = verdicts[..6].to_vec();
@@ -210,7 +216,7 @@ pub(super) fn alerts_change(subject: &Subject) {
     let ask = |agents: Option<Vec<u32>>, resolved, limit| {
         let agents = agents.map(|agents| agents.into_iter().map(AgentId).collect());
         let (start, end) = (UnixNanos(0), UnixNanos(1000));
-        store.alerts(&AlertQuery { tenant: "t".into(), agents, resolved, start, end, limit }).unwrap()
+        store.alerts(&AlertQuery { agents, resolved, start, end, limit, ..AlertQuery::of("t".into()) }).unwrap()
     };
     put(vec![alert(1, 10, None), alert(2, 20, None), alert(3, 30, Some(35)), alert(4, 2000, None)]);
     put(vec![Alert { tenant: "other".into(), ..alert(5, 10, None) }]);
@@ -246,11 +252,12 @@ fn step_by_step(subject: &Subject, steps: Vec<EvaluationOutput>, check: impl Fn(
 }
 
 pub(super) fn acknowledgements_change_what_is_stored(subject: &Subject) {
-    let seen = |id: u32, by: &str, at| {
+    let act = |id: u32, by: &str, at, action| {
         let alert = format!("{id:032x}");
-        Acknowledgement { alert, by: by.to_owned(), at: UnixNanos(at) }
+        AlertCommand { alert, agent: AgentId(0), action, by: by.to_owned(), at: UnixNanos(at), comment: None }
     };
-    let with = |alerts, acknowledged| EvaluationOutput { alerts, acknowledged, ..EvaluationOutput::default() };
+    let seen = |id, by, at| act(id, by, at, AlertAction::Acknowledge);
+    let with = |alerts, alert_commands| EvaluationOutput { alerts, alert_commands, ..EvaluationOutput::default() };
     let own = Alert { acknowledged: Some(("own".into(), UnixNanos(4))), ..alert(3, 30, Some(35)) };
     let steps = vec![
         with(vec![alert(1, 10, Some(15)), own.clone()], vec![]),
@@ -260,16 +267,31 @@ pub(super) fn acknowledgements_change_what_is_stored(subject: &Subject) {
             vec![seen(1, "a", 40), seen(1, "b", 41), seen(2, "a", 42), seen(3, "a", 43), seen(9, "a", 44)],
         ),
         with(vec![], vec![seen(1, "c", 50), seen(2, "c", 51)]),
+        // Taken back, and acknowledged again by somebody else; what can only be done to an open alert does nothing.
+        with(vec![], vec![act(1, "d", 60, AlertAction::Unacknowledge), seen(1, "e", 61)]),
+        with(
+            vec![],
+            vec![
+                act(2, "d", 70, AlertAction::Unacknowledge),
+                act(1, "d", 71, AlertAction::Close),
+                act(1, "d", 72, AlertAction::Silence { until: UnixNanos(90) }),
+            ],
+        ),
     ];
     step_by_step(subject, steps, |store, at| {
         let by_a = |alert: Alert, time| Alert { acknowledged: Some(("a".into(), UnixNanos(time))), ..alert };
         let first = alert(1, 10, Some(15));
         let expect = match at {
             0 => vec![own.clone(), first],
-            _ => vec![own.clone(), by_a(alert(2, 20, Some(25)), 42), by_a(first, 40)],
+            1 | 2 => vec![own.clone(), by_a(alert(2, 20, Some(25)), 42), by_a(first, 40)],
+            _ => {
+                let by_e = Alert { acknowledged: Some(("e".into(), UnixNanos(61))), ..first };
+                let second = alert(2, 20, Some(25));
+                vec![own.clone(), if at == 3 { by_a(second, 42) } else { second }, by_e]
+            }
         };
         let (start, end) = (UnixNanos(0), UnixNanos(1000));
-        let all = AlertQuery { tenant: "t".into(), agents: None, resolved: None, start, end, limit: 10 };
+        let all = AlertQuery { agents: None, resolved: None, start, end, limit: 10, ..AlertQuery::of("t".into()) };
         assert_eq!(store.alerts(&all).unwrap(), expect, "step {at}");
         for one in expect {
             assert_eq!(store.alert(&"t".into(), &one.id).unwrap().as_ref(), Some(&one), "step {at}");
@@ -390,10 +412,10 @@ pub(super) fn old_things_go(subject: &Subject) {
         assert_eq!(store.stats().samples, 1);
     }
     let (start, end) = (UnixNanos(0), UnixNanos(NOON));
-    let verdicts = VerdictQuery { tenant: "t".into(), agents: None, kind: None, start, end, limit: 10 };
+    let verdicts = VerdictQuery { agents: None, kind: None, start, end, limit: 10, ..VerdictQuery::of("t".into()) };
     assert_eq!(store.verdicts(&verdicts).unwrap().len(), 1);
     assert_eq!(store.intervals(AgentId(1), start, end).unwrap().len(), 1);
-    let alerts = AlertQuery { tenant: "t".into(), agents: None, resolved: None, start, end, limit: 10 };
+    let alerts = AlertQuery { agents: None, resolved: None, start, end, limit: 10, ..AlertQuery::of("t".into()) };
     assert_eq!(store.alerts(&alerts).unwrap(), [alert(2, days(900), None)]);
 }
 
@@ -515,6 +537,10 @@ macro_rules! suite {
             intervals_that_overlap,
             alerts_change,
             acknowledgements_change_what_is_stored,
+            retired_agents_are_forgotten,
+            windows_are_kept_as_changed_last,
+            the_audit_log_is_listed_latest_first,
+            lists_are_filtered_and_paged,
             maintenance_changes_what_is_stored,
             the_catalogue_comes_back,
             a_seal_is_what_survives,

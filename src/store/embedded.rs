@@ -15,8 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use vitals_core::audit::{AuditEntry, AuditQuery};
 use vitals_core::availability::Interval;
 use vitals_core::ids::{AgentId, Partition, Position, TenantId, UnixNanos};
+use vitals_core::maintenance::PersonWindow;
 use vitals_core::store::{
     AlertQuery, Catalogue, Checkpoint, EvaluationOutput, SampleQuery, Store, StoreError, StoreStats, VerdictQuery,
 };
@@ -118,6 +120,14 @@ impl Store for EmbeddedStore {
 
     fn alerts(&self, query: &AlertQuery) -> Result<Vec<Alert>, StoreError> {
         self.shared.alerts(query)
+    }
+
+    fn audit(&self, query: &AuditQuery, visit: &mut dyn FnMut(&AuditEntry) -> bool) -> Result<(), StoreError> {
+        self.shared.audit(query, visit)
+    }
+
+    fn windows(&self, tenant: &TenantId) -> Result<Vec<PersonWindow>, StoreError> {
+        self.shared.windows(tenant)
     }
 
     fn alert(&self, tenant: &TenantId, id: &str) -> Result<Option<Alert>, StoreError> {

@@ -210,6 +210,8 @@ impl Shared {
             delete("verdict", "agent, kind, time, plugin, series", old, verdicts)?;
         }
         delete("interval", "agent, start", "end IS NOT NULL AND end < ?1", sessions)?;
+        delete("window", "id", "end < ?1", sessions)?;
+        delete("audit", "tenant, at, id", "tenant IN (SELECT id FROM tenant) AND at < ?1", sessions)?;
         delete("alert", "id", "resolved IS NOT NULL AND resolved < ?1", sessions)
     }
 

@@ -21,6 +21,7 @@ pub mod influx;
 mod maintain;
 mod outbox;
 mod read;
+mod read_people;
 mod readers;
 mod schema;
 mod seal;

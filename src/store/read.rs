@@ -12,12 +12,12 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use vitals_core::alert_command::AlertCommand;
 use vitals_core::availability::{Interval, planned_over};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use vitals_core::series::{AgentDesc, Attributes, Scope, SeriesDesc};
 use vitals_core::store::{
-    Acknowledgement, Aggregation, AlertQuery, Catalogue, Checkpoint, PastMaintenance, SampleQuery, StoreError,
-    VerdictQuery,
+    Aggregation, AlertQuery, Catalogue, Checkpoint, PastMaintenance, SampleQuery, StoreError, VerdictQuery,
 };
 use vitals_core::verdict::{Alert, Evidence, Verdict};
 
@@ -28,7 +28,7 @@ pub(super) const ALERT_BY_ID: &str = "SELECT body FROM alert WHERE id = ?1";
 
 impl Shared {
     /// Shows the tails, and gives the file as of the same moment.
-    fn view(&self, visit: impl FnMut(&Tail)) -> Result<Snapshot<'_>, StoreError> {
+    pub(super) fn view(&self, visit: impl FnMut(&Tail)) -> Result<Snapshot<'_>, StoreError> {
         let _no_tail_goes_away = self.swap.read();
         self.look(visit);
         self.readers.begin()
@@ -70,7 +70,16 @@ impl Shared {
         }
         agents.extend(late.agents.into_iter().map(|agent| (agent.id, agent)));
         series.extend(late.series.into_iter().map(|desc| (desc.id, desc)));
-        Ok(Catalogue { agents: agents.into_values().collect(), series: series.into_values().collect() })
+        let given_out = connection
+            .query_row("SELECT coalesce(max(agent) + 1, 0), coalesce(max(series), 0) FROM retired", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .map_err(io)?;
+        let mut statement = connection.prepare("SELECT agent FROM retired").map_err(io)?;
+        let retired = statement.query_map([], |row| Ok(AgentId(row.get(0)?))).map_err(io)?;
+        let retired = retired.collect::<Result<_, _>>().map_err(io)?;
+        let (agents, series) = (agents.into_values().collect(), series.into_values().collect());
+        Ok(Catalogue { agents, series, retired, given_out })
     }
 
     pub(super) fn checkpoint(&self, partition: Partition) -> Result<Checkpoint, StoreError> {
@@ -154,10 +163,8 @@ impl Shared {
         let snapshot = self.view(|tail| {
             let fits = |verdict: &&Verdict| {
                 verdict.tenant == query.tenant
-                    && query.start <= verdict.time
-                    && verdict.time < query.end
-                    && query.kind.is_none_or(|kind| kind == verdict.body.kind())
                     && wanted.as_ref().is_none_or(|wanted| wanted.contains(&verdict.agent))
+                    && query.fits(verdict)
             };
             late.extend(tail.verdicts.iter().filter(fits).cloned());
         })?;
@@ -208,20 +215,21 @@ impl Shared {
     pub(super) fn alerts(&self, query: &AlertQuery) -> Result<Vec<Alert>, StoreError> {
         let wanted: Option<HashSet<AgentId>> = query.agents.as_ref().map(|agents| agents.iter().copied().collect());
         let mut late: HashMap<String, Alert> = HashMap::new();
-        let mut acknowledged: Vec<Acknowledgement> = Vec::new();
+        let mut commands: Vec<AlertCommand> = Vec::new();
         let snapshot = self.view(|tail| {
             late.extend(tail.alerts.iter().map(|(id, alert)| (id.clone(), alert.clone())));
-            acknowledged.extend(tail.acknowledged.values().cloned());
+            commands.extend(tail.alert_commands.iter().cloned());
         })?;
         let connection = snapshot.get()?;
         let mut found: HashMap<String, Alert> = HashMap::new();
         if let Some(tenant) = tenant_id(connection, &query.tenant)? {
             // What is in the tails may take as many of these away.
-            let most = query.limit.saturating_add(late.len());
-            stored_alerts(connection, query, wanted.as_ref(), tenant, most, &mut found)?;
+            let most = query.limit.saturating_add(late.len()).saturating_add(commands.len());
+            let may_fit = |alert: &Alert| query.fits(alert) || commands.iter().any(|one| one.alert == alert.id);
+            stored_alerts(connection, query, wanted.as_ref(), (tenant, most), &may_fit, &mut found)?;
         }
         found.extend(late);
-        for one in acknowledged {
+        for one in commands {
             if let Some(alert) = found.get_mut(&one.alert) {
                 one.apply(alert);
             }
@@ -230,10 +238,8 @@ impl Shared {
             .into_values()
             .filter(|alert| {
                 alert.tenant == query.tenant
-                    && query.start <= alert.started
-                    && alert.started < query.end
-                    && query.resolved.is_none_or(|resolved| resolved == alert.resolved.is_some())
                     && wanted.as_ref().is_none_or(|wanted| wanted.contains(&alert.agent))
+                    && query.fits(alert)
             })
             .collect();
         found.sort_by(|a, b| (Reverse(a.started), &a.id).cmp(&(Reverse(b.started), &b.id)));
@@ -243,19 +249,19 @@ impl Shared {
 
     pub(super) fn alert(&self, tenant: &TenantId, id: &str) -> Result<Option<Alert>, StoreError> {
         let mut late: Option<Alert> = None;
-        let mut acknowledged: Vec<Acknowledgement> = Vec::new();
+        let mut commands: Vec<AlertCommand> = Vec::new();
         let snapshot = self.view(|tail| {
             if let Some(alert) = tail.alerts.get(id) {
                 late = Some(alert.clone());
             }
-            acknowledged.extend(tail.acknowledged.get(id).cloned());
+            commands.extend(tail.alert_commands.iter().filter(|one| one.alert == id).cloned());
         })?;
         let mut found = match late {
             Some(alert) => Some(alert),
             None => stored_alert(snapshot.get()?, id)?,
         };
         if let Some(alert) = &mut found {
-            for one in acknowledged {
+            for one in commands {
                 one.apply(alert);
             }
         }
@@ -296,7 +302,7 @@ pub(super) fn verdict_key(verdict: &Verdict) -> (Reverse<UnixNanos>, AgentId, &s
     (Reverse(*time), *agent, body.kind(), &evidence.plugin, series_of(body))
 }
 
-fn tenant_id(connection: &Connection, tenant: &TenantId) -> Result<Option<i64>, StoreError> {
+pub(super) fn tenant_id(connection: &Connection, tenant: &TenantId) -> Result<Option<i64>, StoreError> {
     let sql = "SELECT id FROM tenant WHERE name = ?1";
     let mut statement = connection.prepare_cached(sql).map_err(io)?;
     statement.query_row([&*tenant.0], |row| row.get(0)).optional().map_err(io)
@@ -355,12 +361,13 @@ fn stored_verdicts(
 ) -> Result<(), StoreError> {
     let mut ask = |agent: Option<AgentId>| -> Result<(), StoreError> {
         let which = if agent.is_some() { "agent = ?5 AND" } else { "" };
+        // A page goes on at the time of the last one before.
+        let end = query.after.as_ref().map_or(query.end, |after| query.end.min(after.time.0.plus(1)));
         let sql = format!(
             "SELECT agent, time, evidence, body FROM verdict
              WHERE {which} tenant = ?1 AND kind = ?2 AND time >= ?3 AND time < ?4 ORDER BY time DESC, agent, plugin, series"
         );
-        let mut values: Vec<Value> =
-            vec![tenant.into(), (kind as i64).into(), query.start.0.into(), query.end.0.into()];
+        let mut values: Vec<Value> = vec![tenant.into(), (kind as i64).into(), query.start.0.into(), end.0.into()];
         values.extend(agent.map(|agent| Value::from(i64::from(agent.0))));
         let mut statement = connection.prepare_cached(&sql).map_err(io)?;
         let mut rows = statement.query(params_from_iter(values)).map_err(io)?;
@@ -372,8 +379,11 @@ fn stored_verdicts(
             if wanted.is_none_or(|wanted| wanted.contains(&agent)) {
                 let evidence = known_evidence(connection, evidence, row.get(2).map_err(io)?)?;
                 let time = UnixNanos(row.get(1).map_err(io)?);
-                found.push(Verdict { tenant: query.tenant.clone(), agent, time, evidence, body: decode(row, 3)? });
-                left -= 1;
+                let verdict = Verdict { tenant: query.tenant.clone(), agent, time, evidence, body: decode(row, 3)? };
+                if query.fits(&verdict) {
+                    found.push(verdict);
+                    left -= 1;
+                }
             }
         }
         Ok(())
@@ -388,8 +398,8 @@ fn stored_alerts(
     connection: &Connection,
     query: &AlertQuery,
     wanted: Option<&HashSet<AgentId>>,
-    tenant: i64,
-    most: usize,
+    (tenant, most): (i64, usize),
+    fits: &dyn Fn(&Alert) -> bool,
     found: &mut HashMap<String, Alert>,
 ) -> Result<(), StoreError> {
     let mut ask = |agent: Option<AgentId>| -> Result<(), StoreError> {
@@ -403,7 +413,8 @@ fn stored_alerts(
             "SELECT body FROM alert
              WHERE {state} {which} tenant = ?1 AND started >= ?2 AND started < ?3 ORDER BY started DESC, id"
         );
-        let mut values: Vec<Value> = vec![tenant.into(), query.start.0.into(), query.end.0.into()];
+        let end = query.after.as_ref().map_or(query.end, |after| query.end.min(after.started.0.plus(1)));
+        let mut values: Vec<Value> = vec![tenant.into(), query.start.0.into(), end.0.into()];
         values.extend(agent.map(|agent| Value::from(i64::from(agent.0))));
         let mut statement = connection.prepare_cached(&sql).map_err(io)?;
         let mut rows = statement.query(params_from_iter(values)).map_err(io)?;
@@ -412,7 +423,7 @@ fn stored_alerts(
             && let Some(row) = rows.next().map_err(io)?
         {
             let alert: Alert = decode(row, 0)?;
-            if wanted.is_none_or(|wanted| wanted.contains(&alert.agent)) {
+            if wanted.is_none_or(|wanted| wanted.contains(&alert.agent)) && fits(&alert) {
                 found.insert(alert.id.clone(), alert);
                 left -= 1;
             }

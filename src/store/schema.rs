@@ -10,7 +10,7 @@ use vitals_core::store::StoreError;
 use vitals_core::verdict::{Evidence, VerdictBody};
 
 /// The layout of the file; another number is refused.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 6;
 /// A block takes 10 to 40 KB.
 const PAGE_BYTES: u32 = 16 * 1024;
 /// Pages in the write-ahead file before it is copied back (64 MiB).
@@ -47,6 +47,12 @@ CREATE TABLE alert(
 CREATE INDEX alert_by_tenant ON alert(tenant, started);
 CREATE INDEX alert_by_agent ON alert(agent, started);
 CREATE INDEX alert_open ON alert(tenant, started) WHERE resolved IS NULL;
+-- Retired agents, with how many numbers of series had been given out: none is ever given out again.
+CREATE TABLE retired(agent INTEGER PRIMARY KEY, series INTEGER NOT NULL);
+CREATE TABLE audit(
+    tenant INTEGER NOT NULL, at INTEGER NOT NULL, id TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (tenant, at, id)) WITHOUT ROWID;
+CREATE TABLE window(
+    id TEXT PRIMARY KEY, tenant INTEGER NOT NULL, changed INTEGER NOT NULL, end INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE checkpoint(
     partition INTEGER PRIMARY KEY, stored INTEGER NOT NULL, included INTEGER NOT NULL, state BLOB, liveness BLOB NOT NULL);
 ";

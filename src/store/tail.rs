@@ -3,11 +3,14 @@
 use hashbrown::HashMap;
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
+use vitals_core::alert_command::AlertCommand;
+use vitals_core::audit::AuditEntry;
 use vitals_core::availability::Interval;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, UnixNanos};
+use vitals_core::maintenance::PersonWindow;
 use vitals_core::series::{AgentDesc, SeriesDesc};
-use vitals_core::store::{Acknowledgement, EvaluationOutput, PastMaintenance};
+use vitals_core::store::{EvaluationOutput, PastMaintenance, RetiredAgent};
 use vitals_core::verdict::{Alert, Verdict};
 
 /// All that was written to a partition between two seals.
@@ -20,10 +23,13 @@ pub(super) struct Tail {
     pub(super) verdicts: Vec<Verdict>,
     pub(super) intervals: HashMap<(AgentId, UnixNanos), Interval>,
     pub(super) alerts: HashMap<String, Alert>,
-    /// By alert, the first of each. Applied to what the tails and the file say together.
-    pub(super) acknowledged: HashMap<String, Acknowledgement>,
+    /// In their order. Applied to what the tails and the file say together.
+    pub(super) alert_commands: Vec<AlertCommand>,
     /// Applied to what the tails and the file say together.
     pub(super) maintenance: Vec<PastMaintenance>,
+    pub(super) windows: Vec<PersonWindow>,
+    pub(super) retired: Vec<RetiredAgent>,
+    pub(super) audit: Vec<AuditEntry>,
 }
 
 impl Tail {
@@ -35,8 +41,11 @@ impl Tail {
             verdicts,
             intervals,
             alerts,
-            acknowledged,
+            alert_commands,
             maintenance,
+            windows,
+            retired,
+            audit,
             notices: _,
             standings: _,
         } = output;
@@ -47,10 +56,24 @@ impl Tail {
         self.verdicts.extend(verdicts);
         self.intervals.extend(intervals.into_iter().map(|(agent, interval)| ((agent, interval.start), interval)));
         self.alerts.extend(alerts.into_iter().map(|alert| (alert.id.clone(), alert)));
-        for one in acknowledged {
-            self.acknowledged.entry(one.alert.clone()).or_insert(one);
-        }
+        self.alert_commands.extend(alert_commands);
         self.maintenance.extend(maintenance);
+        self.windows.extend(windows);
+        self.audit.extend(audit);
+        retired.into_iter().for_each(|one| self.forget(one));
+    }
+
+    /// Forgets what was written of a retired agent. Its rows stay, which nobody can ask for.
+    fn forget(&mut self, retired: RetiredAgent) {
+        let agent = retired.agent;
+        self.agents.retain(|one| one.id != agent);
+        self.series.retain(|one| one.agent != agent);
+        self.verdicts.retain(|one| one.agent != agent);
+        self.intervals.retain(|(of, _), _| *of != agent);
+        self.alerts.retain(|_, one| one.agent != agent);
+        self.alert_commands.retain(|one| one.agent != agent);
+        self.maintenance.retain(|one| one.agent != agent);
+        self.retired.push(retired);
     }
 
     /// Hands the rows of `series` in `start..end` to `row`, in the order of writing.

@@ -10,10 +10,12 @@ use hashbrown::HashMap;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use std::ops::Range;
 use std::sync::Arc;
+use vitals_core::audit::AuditEntry;
 use vitals_core::availability::{Interval, planned_over};
 use vitals_core::ids::{AgentId, Partition, TenantId, UnixNanos};
+use vitals_core::maintenance::PersonWindow;
 use vitals_core::series::{Attributes, SeriesDesc};
-use vitals_core::store::{Checkpoint, StoreError};
+use vitals_core::store::{Checkpoint, RetiredAgent, StoreError};
 use vitals_core::verdict::{Alert, Evidence, Verdict};
 
 /// A block that is ready to be written.
@@ -129,6 +131,10 @@ impl Writer {
         for block in blocks {
             insert_block(&transaction, *next_seq, block)?;
         }
+        // Before what is new: none of that is theirs.
+        for retired in &tail.retired {
+            forget_agent(&transaction, retired)?;
+        }
         for agent in &tail.agents {
             let body = postcard::to_stdvec(&**agent).map_err(damaged)?;
             let sql = "INSERT OR REPLACE INTO agent(id, body) VALUES (?1, ?2)";
@@ -141,7 +147,7 @@ impl Writer {
         for verdict in &tail.verdicts {
             verdicts += write_verdict(&transaction, tenants, evidence, verdict)?;
         }
-        // In this order: maintenance and acknowledgements change what is stored, this tail's own part included.
+        // In this order: maintenance and what people did to alerts change what is stored, this tail's own part included.
         let mark = outbox.then_some(*next_seq);
         for ((agent, _), interval) in &tail.intervals {
             write_interval(&transaction, *agent, interval, mark)?;
@@ -155,12 +161,18 @@ impl Writer {
         for alert in tail.alerts.values() {
             write_alert(&transaction, tenants, alert, mark)?;
         }
-        for one in tail.acknowledged.values() {
+        for one in &tail.alert_commands {
             if let Some(mut alert) = stored_alert(&transaction, &one.alert)?
                 && one.apply(&mut alert)
             {
                 write_alert(&transaction, tenants, &alert, mark)?;
             }
+        }
+        for entry in &tail.audit {
+            write_audit(&transaction, tenants, entry)?;
+        }
+        for window in &tail.windows {
+            write_window(&transaction, tenants, window)?;
         }
         write_checkpoint(&transaction, partition, checkpoint)?;
         transaction.commit().map_err(io)?;
@@ -277,6 +289,53 @@ fn write_alert(
         params![alert.id, tenant, alert.agent.0, alert.started.0, alert.resolved.map(|at: UnixNanos| at.0), body];
     transaction.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(io)?;
     mark.map_or(Ok(()), |seq| outbox::mark_alert(transaction, &alert.id, seq))
+}
+
+fn write_audit(
+    transaction: &Transaction<'_>,
+    tenants: &mut HashMap<TenantId, i64>,
+    entry: &AuditEntry,
+) -> Result<(), StoreError> {
+    let tenant = tenant_id(transaction, tenants, &entry.tenant)?;
+    let body = postcard::to_stdvec(entry).map_err(damaged)?;
+    let sql = "INSERT OR REPLACE INTO audit(tenant, at, id, body) VALUES (?1, ?2, ?3, ?4)";
+    let values = params![tenant, entry.at.0, entry.id, body];
+    transaction.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(io)?;
+    Ok(())
+}
+
+fn forget_agent(transaction: &Transaction<'_>, retired: &RetiredAgent) -> Result<(), StoreError> {
+    for sql in [
+        "DELETE FROM agent WHERE id = ?1",
+        "DELETE FROM verdict WHERE agent = ?1",
+        "DELETE FROM interval WHERE agent = ?1",
+        "DELETE FROM alert WHERE agent = ?1",
+    ] {
+        transaction.prepare_cached(sql).and_then(|mut s| s.execute([retired.agent.0])).map_err(io)?;
+    }
+    for series in &retired.series {
+        let sql = "DELETE FROM series WHERE id = ?1";
+        transaction.prepare_cached(sql).and_then(|mut s| s.execute([series.0])).map_err(io)?;
+    }
+    let given_out = retired.series.iter().map(|series| i64::from(series.0) + 1).max().unwrap_or(0);
+    let sql = "INSERT OR REPLACE INTO retired(agent, series) VALUES (?1, ?2)";
+    transaction.prepare_cached(sql).and_then(|mut s| s.execute(params![retired.agent.0, given_out])).map_err(io)?;
+    Ok(())
+}
+
+/// Of two states of a window the one that was changed last stays, whichever partition writes last.
+fn write_window(
+    transaction: &Transaction<'_>,
+    tenants: &mut HashMap<TenantId, i64>,
+    window: &PersonWindow,
+) -> Result<(), StoreError> {
+    let tenant = tenant_id(transaction, tenants, &window.tenant)?;
+    let body = postcard::to_stdvec(window).map_err(damaged)?;
+    let sql = "INSERT INTO window(id, tenant, changed, end, body) VALUES (?1, ?2, ?3, ?4, ?5)
+               ON CONFLICT(id) DO UPDATE SET changed = ?3, end = ?4, body = ?5 WHERE changed < ?3";
+    let values = params![window.id, tenant, window.changed.0, window.end.0, body];
+    transaction.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(io)?;
+    Ok(())
 }
 
 fn write_checkpoint(

@@ -4,17 +4,19 @@ use hashbrown::HashSet;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use vitals_core::audit::{AuditEntry, AuditKey, AuditQuery};
 use vitals_core::availability::{Interval, planned_over};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
+use vitals_core::maintenance::PersonWindow;
 use vitals_core::series::{AgentDesc, Attributes, Scope, SeriesDesc};
 use vitals_core::store::{
-    Aggregation, AlertQuery, Catalogue, Checkpoint, EvaluationOutput, SampleQuery, Store, StoreError, StoreStats,
-    VerdictQuery,
+    Aggregation, AlertQuery, Catalogue, Checkpoint, EvaluationOutput, RetiredAgent, SampleQuery, Store, StoreError,
+    StoreStats, VerdictQuery,
 };
 use vitals_core::verdict::{Alert, Verdict, VerdictBody};
 
 /// The contents of a [`MemoryStore`] at one moment.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Contents {
     pub(crate) agents: BTreeMap<AgentId, Arc<AgentDesc>>,
     pub(crate) series: BTreeMap<SeriesId, Arc<SeriesDesc>>,
@@ -23,13 +25,25 @@ pub(crate) struct Contents {
     pub(crate) verdicts: Vec<Verdict>,
     pub(crate) intervals: BTreeMap<(AgentId, UnixNanos), Interval>,
     pub(crate) alerts: BTreeMap<String, Alert>,
-    checkpoints: BTreeMap<Partition, Checkpoint>,
+    pub(crate) windows: BTreeMap<String, PersonWindow>,
+    pub(crate) audit: BTreeMap<String, AuditEntry>,
+    /// Retired agents, with how many numbers of series had been given out.
+    pub(crate) retired: BTreeMap<AgentId, u32>,
+    pub(crate) checkpoints: BTreeMap<Partition, Checkpoint>,
 }
 
 impl Contents {
     /// The checkpoint of a partition; the default when it was never sealed.
     pub(crate) fn checkpoint(&self, partition: Partition) -> Checkpoint {
         self.checkpoints.get(&partition).cloned().unwrap_or_default()
+    }
+
+    /// A catalogue with nothing but what there is to know of retired agents.
+    pub(crate) fn retired_agents(&self) -> Catalogue {
+        let agents = self.retired.keys().map(|agent| agent.0 + 1).max().unwrap_or(0);
+        let series = self.retired.values().copied().max().unwrap_or(0);
+        let retired = self.retired.keys().copied().collect();
+        Catalogue { retired, given_out: (agents, series), ..Catalogue::default() }
     }
 
     fn apply(&mut self, output: EvaluationOutput) {
@@ -53,8 +67,22 @@ impl Contents {
             let changes = planned_over(&known, window.start, window.end);
             self.intervals.extend(changes.into_iter().map(|one| ((window.agent, one.start), one)));
         }
-        for one in output.acknowledged {
+        for one in output.alert_commands {
             self.alerts.get_mut(&one.alert).map(|alert| one.apply(alert));
+        }
+        for window in output.windows {
+            if self.windows.get(&window.id).is_none_or(|known| known.changed < window.changed) {
+                self.windows.insert(window.id.clone(), window);
+            }
+        }
+        self.audit.extend(output.audit.into_iter().map(|entry| (entry.id.clone(), entry)));
+        for RetiredAgent { agent, series } in output.retired {
+            self.agents.remove(&agent);
+            self.series.retain(|_, one| one.agent != agent);
+            self.verdicts.retain(|one| one.agent != agent);
+            self.intervals.retain(|(of, _), _| *of != agent);
+            self.alerts.retain(|_, one| one.agent != agent);
+            self.retired.insert(agent, series.iter().map(|id| id.0 + 1).max().unwrap_or(0));
         }
     }
 
@@ -135,6 +163,7 @@ impl Store for MemoryStore {
         Ok(Catalogue {
             agents: contents.agents.values().cloned().collect(),
             series: contents.series.values().map(&mut shared).collect(),
+            ..contents.retired_agents()
         })
     }
 
@@ -183,8 +212,7 @@ impl Store for MemoryStore {
         let fits = |verdict: &&Verdict| {
             verdict.tenant == query.tenant
                 && query.agents.as_ref().is_none_or(|agents| agents.contains(&verdict.agent))
-                && query.kind.is_none_or(|kind| kind == verdict.body.kind())
-                && (query.start..query.end).contains(&verdict.time)
+                && query.fits(verdict)
         };
         let mut found: Vec<Verdict> = self.read(|contents| contents.verdicts.iter().filter(fits).cloned().collect());
         found.sort_by(|a, b| verdict_key(a).cmp(&verdict_key(b)));
@@ -204,8 +232,7 @@ impl Store for MemoryStore {
         let fits = |alert: &&Alert| {
             alert.tenant == query.tenant
                 && query.agents.as_ref().is_none_or(|agents| agents.contains(&alert.agent))
-                && query.resolved.is_none_or(|resolved| resolved == alert.resolved.is_some())
-                && (query.start..query.end).contains(&alert.started)
+                && query.fits(alert)
         };
         let mut found: Vec<Alert> = self.read(|contents| contents.alerts.values().filter(fits).cloned().collect());
         found.sort_by(|a, b| b.started.cmp(&a.started).then_with(|| a.id.cmp(&b.id)));
@@ -215,6 +242,18 @@ impl Store for MemoryStore {
 
     fn alert(&self, tenant: &TenantId, id: &str) -> Result<Option<Alert>, StoreError> {
         Ok(self.read(|contents| contents.alerts.get(id).filter(|alert| alert.tenant == *tenant).cloned()))
+    }
+
+    fn windows(&self, tenant: &TenantId) -> Result<Vec<PersonWindow>, StoreError> {
+        Ok(self.read(|contents| contents.windows.values().filter(|window| window.tenant == *tenant).cloned().collect()))
+    }
+
+    fn audit(&self, query: &AuditQuery, visit: &mut dyn FnMut(&AuditEntry) -> bool) -> Result<(), StoreError> {
+        let fits = |entry: &&AuditEntry| query.fits(entry);
+        let mut found: Vec<AuditEntry> = self.read(|contents| contents.audit.values().filter(fits).cloned().collect());
+        found.sort_by_key(AuditKey::of);
+        found.iter().all(visit);
+        Ok(())
     }
 
     fn maintain(&self, now: UnixNanos) -> Result<(), StoreError> {

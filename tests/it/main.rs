@@ -14,12 +14,14 @@ mod hostile;
 mod modules;
 mod notify;
 mod outputs;
+mod people;
 mod permissive_host;
 mod plugin_contract;
 mod plugins;
 mod reload;
 mod service;
 mod sizes;
+mod speed;
 #[cfg(target_os = "linux")]
 mod strangers;
 mod stream;

@@ -218,6 +218,67 @@ def acknowledging(browser, vitals, agents):
     ACCOUNT.check("an alert that is over is listed as resolved", True)
 
 
+def press(browser, where, text):
+    browser.until(f"a button {text}", lambda: [one for one in browser.all(f"{where} button") if text in one.text])
+    next(one for one in browser.all(f"{where} button") if text in one.text).click()
+
+
+def confirm(browser, text, **fields):
+    """Fills the dialog, and presses the button with this text."""
+    browser.until("the dialog", lambda: browser.all("dialog[open]"))
+    for name, value in fields.items():
+        browser.find(f"#f-{name}").send_keys(value)
+    next(one for one in browser.all("dialog[open] button") if one.text == text).click()
+    browser.until("the dialog is done", lambda: not browser.all("dialog[open]"))
+
+
+def handling(browser, vitals, agents):
+    """Alerts, maintenance windows and agents, in a person's hands."""
+    agents.says("handled", cpu=99)
+    alert = harness.wait_for("an alert of handled", 30, lambda: [
+        one for one in vitals.rest.get("/alerts", type="cpu_usage", state="open", limit=1000)["alerts"] if one["agent_id"] == "handled"
+    ])[0]
+
+    def now():
+        return next(one for one in vitals.rest.get("/alerts", agent="handled")["alerts"] if one["alert_id"] == alert["alert_id"])
+
+    browser.open(base(vitals) + f"alerts?id={alert['alert_id']}")
+    press(browser, "article", "Silence")
+    confirm(browser, "Silence", comment="a batch job")
+    browser.until_text("article", "silenced until")
+    ACCOUNT.check("an alert is silenced on the page, with who and why", (now()["silenced_by"], now()["silence_comment"]) == ("ops", "a batch job"), now())
+    press(browser, "article", "End silence")
+    confirm(browser, "End")
+    browser.until("the silence is over", lambda: [one for one in browser.all("article button") if one.text.startswith("Silence")])
+    ACCOUNT.check("a silence is ended on the page", "silenced_until" not in now(), now())
+    press(browser, "article", "Acknowledge")
+    press(browser, "article", "Take back")
+    confirm(browser, "Take back")
+    browser.until("it is open again", lambda: [one for one in browser.all("article button") if "Acknowledge" in one.text])
+    ACCOUNT.check("an acknowledgement is taken back on the page", now()["state"] == "open", now())
+    press(browser, "article", "Close")
+    confirm(browser, "Close", comment="done")
+    browser.until_text("article", "closed by ops: done")
+    ACCOUNT.check("an alert is closed on the page, with who and why", (now()["state"], now()["closed_by"], now()["close_comment"]) == ("resolved", "ops", "done"), now())
+    browser.open(base(vitals) + "agent?id=handled")
+    press(browser, "main", "Maintenance")
+    confirm(browser, "Plan", reason="move")
+    windows = harness.wait_for("the window", 10, lambda: vitals.rest.get("/maintenance", agent="handled")["windows"])
+    ACCOUNT.check("maintenance is planned on the page", (windows[0]["agents"], windows[0]["reason"]) == (["handled"], "move"), windows)
+    press(browser, "main", "Call off")
+    confirm(browser, "Call off")
+    state = harness.wait_for("it is called off", 10, lambda: vitals.rest.get("/maintenance", state="cancelled")["windows"])
+    ACCOUNT.check("maintenance is called off on the page", state[0]["window_id"] == windows[0]["window_id"], state)
+    browser.until("the page says so", lambda: not [one for one in browser.all("main button") if "Call off" in one.text])
+    press(browser, "main", "Retire")
+    confirm(browser, "Retire")
+    browser.until("the fleet without it", lambda: browser.all(row("quiet")) and not browser.all(row("handled")), 30)
+    ACCOUNT.check("an agent is retired on the page", vitals.rest.call("GET", "/api/v1/telemetry/agents/handled").status == 404)
+    browser.open(base(vitals) + "service")
+    browser.until_text("main", "agent retired: handled")
+    ACCOUNT.check("the page says what was done", "alert closed: handled" in browser.text("main"), browser.text("main"))
+
+
 def deep_links(vitals):
     browser = Browser(WORK, "deep")
     try:
@@ -312,6 +373,7 @@ def main():
         ACCOUNT.part("a one-time link", one_time_link, vitals)
         ACCOUNT.part("live changes", live_changes, browser, vitals, agents, stream)
         ACCOUNT.part("acknowledging", acknowledging, browser, vitals, agents)
+        ACCOUNT.part("alerts, maintenance and agents in a person's hands", handling, browser, vitals, agents)
         ACCOUNT.part("deep links", deep_links, vitals)
         ACCOUNT.part("hostile names", hostile_names, browser, vitals)
         ACCOUNT.part("losing the server", server_gone, browser, vitals)

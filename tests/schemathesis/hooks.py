@@ -1,7 +1,7 @@
 """What JSON Schema cannot say of a request, made true of the generated ones that are meant to be accepted.
 
 A heartbeat must be fresh, a range must not end before it starts, a batch must hold something, and each metric has a name of its
-own. Negative cases are left as they are.
+own, and maintenance is of agents. Negative cases are left as they are.
 """
 
 import datetime
@@ -34,6 +34,11 @@ def before_call(_context, case, _kwargs):
                     metric["timestamp"] = now()
         if case.operation.path.endswith("/batch") and not case.body.get("heartbeats") and not case.body.get("metrics"):
             case.body["heartbeats"] = [{}]
+        if "/maintenance" in case.operation.path:
+            # One of two fields names agents, and a zone is one that there is.
+            case.body["agents"] = ["web-*"]
+            if case.body.get("time_zone") is not None:
+                case.body["time_zone"] = "Europe/Berlin"
         order(case.body, "start_time", "end_time")
         if isinstance(case.body.get("time_range"), dict):
             order(case.body["time_range"], "start_time", "end_time")

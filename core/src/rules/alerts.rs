@@ -10,6 +10,8 @@
 //!   but not notified, unless it is more severe than the one that was. If it is still open when the window ends, it is
 //!   notified then.
 //! - What gets better without ending is not notified; its end is, if its beginning was.
+//! - An alert that a person silenced is not notified and does not escalate until the silence ends; its end is notified all the
+//!   same. Then the time to escalate begins anew, and what it has become meanwhile is notified.
 
 use crate::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use crate::series::MetricKind;
@@ -233,7 +235,7 @@ impl Alerts {
         self.open.iter().map(|open| &open.alert).find(|alert| alert.id == id)
     }
 
-    /// An open alert is this bad now, or about another series.
+    /// An open alert is this bad now, or about another series. One that is not open, because a person closed it, stays so.
     pub fn change(
         &mut self,
         id: &str,
@@ -255,29 +257,6 @@ impl Alerts {
         open.alert.series = series;
         out.alerts.push(open.alert.clone());
         self.announce(at, Event::Worsened, now, policy, out);
-    }
-
-    /// A person has seen an open alert; whether it is one of these.
-    pub fn acknowledge(
-        &mut self,
-        id: &str,
-        by: &str,
-        when: UnixNanos,
-        now: UnixNanos,
-        policy: Policy<'_>,
-        out: &mut EvaluationOutput,
-    ) -> bool {
-        self.tick(now, policy, out);
-        let Some(at) = self.place(id) else { return false };
-        let open = &mut self.open[at];
-        let first = open.alert.acknowledged.is_none();
-        open.alert.acknowledged.get_or_insert_with(|| (by.to_owned(), when));
-        open.held_until = None;
-        out.alerts.push(open.alert.clone());
-        if first && open.told.is_some() {
-            out.notices.extend(notice(open, Event::Acknowledged, now, policy));
-        }
-        true
     }
 
     /// An open alert was over at `ended`.
@@ -313,6 +292,10 @@ impl Alerts {
             return;
         }
         while let Some((due, at)) = self.next(policy).filter(|(due, _)| *due <= now) {
+            if self.open[at].silenced_until() == Some(due) {
+                self.end_silence(at, due, policy, out);
+                continue;
+            }
             let open = &mut self.open[at];
             if open.held_until == Some(due) {
                 open.held_until = None;
@@ -357,6 +340,9 @@ impl Alerts {
     /// What happens next by itself: when, and to which alert.
     fn next(&self, policy: Policy<'_>) -> Option<(UnixNanos, usize)> {
         let due = |(at, open): (usize, &Open)| {
+            if let Some(until) = open.silenced_until() {
+                return Some((until, at));
+            }
             let config = policy.of(&open.alert)?;
             let waits = open.alert.acknowledged.is_none() && !open.escalated && open.base < Severity::Emergency;
             let escalation = waits.then(|| open.since.plus(config.delay()));
@@ -371,6 +357,9 @@ impl Alerts {
         let open = &mut self.open[at];
         let severity = open.alert.severity;
         let Some(config) = policy.of(&open.alert) else { return };
+        if open.silenced_until().is_some_and(|until| now < until) {
+            return;
+        }
         if severity < config.severity || open.told.is_some_and(|told| told >= severity) {
             return;
         }
@@ -417,5 +406,6 @@ fn above(severity: Severity) -> Severity {
     }
 }
 
+mod people;
 #[cfg(test)]
 mod tests;

@@ -285,6 +285,12 @@ pub enum Step {
 }
 
 impl BreachState {
+    /// The severity of the last breach, while there is an alert.
+    #[must_use]
+    pub fn severity(&self) -> Option<Severity> {
+        self.open
+    }
+
     /// Takes the judgement of the value at `time`; `acknowledged` says whether a person has seen the open alert.
     pub fn step(
         &mut self,

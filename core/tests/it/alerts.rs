@@ -1,9 +1,10 @@
 //! Open alerts: what is kept of them, and which notices they give.
 
+use vitals_core::alert_command::{AlertAction, AlertCommand, Handling};
 use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use vitals_core::rules::alerts::{AlertConfig, Alerts, Finding, Policy, id_of, source_of, type_of};
 use vitals_core::series::MetricKind;
-use vitals_core::store::{Acknowledgement, EvaluationOutput};
+use vitals_core::store::EvaluationOutput;
 use vitals_core::verdict::{Alert, AlertSeries, Event, Severity};
 
 const MINUTE: i64 = 60 * UnixNanos::SECOND;
@@ -24,6 +25,7 @@ fn alert(id: &str, source: &str, severity: Severity, started: UnixNanos) -> Aler
         started,
         resolved: None,
         acknowledged: None,
+        handling: Handling::default(),
     }
 }
 
@@ -46,6 +48,11 @@ struct Agent {
     planned: bool,
     alerts: Alerts,
     out: EvaluationOutput,
+}
+
+fn command(id: &str, by: &str, at: i64, action: AlertAction) -> AlertCommand {
+    let (alert, by) = (id.to_owned(), by.to_owned());
+    AlertCommand { alert, agent: AgentId(1), action, by, at: minute(at), comment: Some("because".to_owned()) }
 }
 
 impl Agent {
@@ -71,8 +78,13 @@ impl Agent {
         self.act(|alerts, policy, out| alerts.change(id, finding, minute(at), policy, out));
     }
 
+    fn command(&mut self, at: i64, id: &str, by: &str, action: AlertAction) -> bool {
+        let command = command(id, by, at, action);
+        self.act(|alerts, policy, out| alerts.command(&command, minute(at), policy, out).is_some())
+    }
+
     fn acknowledge(&mut self, at: i64, id: &str, by: &str) -> bool {
-        self.act(|alerts, policy, out| alerts.acknowledge(id, by, minute(at), minute(at), policy, out))
+        self.command(at, id, by, AlertAction::Acknowledge)
     }
 
     fn resolve(&mut self, ended: i64, at: i64, id: &str) {
@@ -203,7 +215,7 @@ fn the_first_person_who_acknowledges_is_remembered_and_told_of_once() {
 #[test]
 fn acknowledging_from_afar_marks_an_alert_once() {
     let mut of = alert("a", "health", Severity::Warning, minute(0));
-    let by = |by: &str, at| Acknowledgement { alert: "a".to_owned(), by: by.to_owned(), at: minute(at) };
+    let by = |by: &str, at| command("a", by, at, AlertAction::Acknowledge);
     assert!(by("ann", 1).apply(&mut of));
     assert!(!by("bob", 2).apply(&mut of));
     assert_eq!(of.acknowledged, Some(("ann".to_owned(), minute(1))));

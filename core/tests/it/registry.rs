@@ -262,7 +262,7 @@ fn what_was_restored_is_known_and_is_not_announced() {
 fn bytes_on_the_wire_are_remembered_until_they_are_forgotten() {
     let (registry, _) = registry(10, 10);
     let part = registry.tenant(&tenant("acme"));
-    part.remember_wire([(1, SeriesId(5)), (2, SeriesId(6))]);
+    registry.remember_wire(&part, [(1, SeriesId(5)), (2, SeriesId(6))]);
     assert_eq!(
         (part.wire().get(&1), part.wire().get(&2), part.wire().get(&3)),
         (Some(&SeriesId(5)), Some(&SeriesId(6)), None)
@@ -271,4 +271,53 @@ fn bytes_on_the_wire_are_remembered_until_they_are_forgotten() {
     assert!(registry.tenant(&tenant("other")).wire().is_empty());
     part.forget_wire();
     assert!(part.wire().is_empty());
+}
+
+#[test]
+fn a_retired_agent_gives_its_name_back_and_keeps_its_numbers() {
+    let (registry, _) = registry(10, 10);
+    let profile = AgentProfile::default();
+    let (acme, other) = (tenant("acme"), tenant("other"));
+    let agent = |tenant: &TenantId| registry.intern_agent(tenant, "web", NOW, &profile).unwrap();
+    let (first, theirs) = (agent(&acme), agent(&other));
+    let series = |tenant: &TenantId, agent| -> Vec<SeriesId> {
+        registry.intern_series(tenant, agent, specs(&["a", "b"])).into_iter().map(Result::unwrap).collect()
+    };
+    let (own, of_theirs) = (series(&acme, first), series(&other, theirs));
+    let part = registry.tenant(&acme);
+    registry.remember_wire(&part, [(1, own[0])]);
+    registry.retire(first);
+    assert!(
+        registry.agent(first).is_none() && registry.series(own[1]).is_none() && registry.series_of(first).is_empty()
+    );
+    assert!(registry.agent_by_key(&acme, "web").is_none() && registry.agents_of(&acme).is_empty());
+    assert!(!registry.is_current(first) && registry.is_current(theirs));
+    assert!(part.wire().is_empty());
+    // What was learnt while it was retired is not remembered.
+    registry.remember_wire(&part, [(1, own[0]), (2, of_theirs[0])]);
+    assert_eq!((part.wire().get(&1), part.wire().get(&2)), (None, Some(&of_theirs[0])));
+    // The same name of another tenant is another agent.
+    assert_eq!(registry.agent_by_key(&other, "web").map(|agent| agent.id), Some(theirs));
+    assert_eq!((registry.series_of(theirs).len(), registry.series_count()), (2, 2));
+    let second = agent(&acme);
+    assert_eq!(second, AgentId(2));
+    assert_eq!(series(&acme, second), [SeriesId(4), SeriesId(5)]);
+    // In any order of partitions the later one has the name.
+    let later = registry.agent(second).unwrap();
+    let again = Registry::new(Quota { series: 10, agents: 10, ..Quota::default() });
+    again.restore_agent(later.clone());
+    again.restore_agent(Arc::new(AgentDesc { id: first, ..(*later).clone() }));
+    again.forget_name(first);
+    assert_eq!(again.agent_by_key(&acme, "web").map(|agent| agent.id), Some(second));
+}
+
+#[test]
+fn numbers_of_retired_agents_are_not_given_out_after_a_restart() {
+    let (registry, _) = registry(10, 10);
+    registry.restore(vitals_core::store::Catalogue { given_out: (3, 7), ..Default::default() });
+    let agent = registry.intern_agent(&tenant("acme"), "web", NOW, &AgentProfile::default()).unwrap();
+    assert_eq!(agent, AgentId(3));
+    let series = registry.intern_series(&tenant("acme"), agent, specs(&["a"]));
+    assert_eq!(series, [Ok(SeriesId(7))]);
+    assert!(!registry.is_current(AgentId(1)));
 }

@@ -3,6 +3,7 @@
 use super::{Agent, Measured, Subject};
 use crate::evaluate::config::EvaluateConfig;
 use serde::{Deserialize, Serialize};
+use vitals_core::alert_command::{AlertCommand, Handling};
 use vitals_core::ids::{SeriesId, UnixNanos};
 use vitals_core::rules::alerts::{self, Finding, Policy};
 use vitals_core::rules::health::is_bad;
@@ -17,6 +18,8 @@ pub(super) struct HealthAlert {
     alert: String,
     /// Its severity without escalation.
     severity: Severity,
+    /// A person closed it, though health is still bad.
+    is_closed: bool,
 }
 
 /// The state of a subject's breach, with the id of its open alert.
@@ -26,6 +29,8 @@ pub(super) struct Breach {
     kind: MetricKind,
     state: BreachState,
     alert: Option<String>,
+    /// How bad the last value was when a person closed the alert, though the breach goes on.
+    closed: Option<Severity>,
 }
 
 impl Agent {
@@ -94,16 +99,23 @@ impl Agent {
             return None;
         }
         let at = at.unwrap_or_else(|| {
-            self.breaches.push(Breach { subject, kind, state: BreachState::default(), alert: None });
+            self.breaches.push(Breach { subject, kind, state: BreachState::default(), alert: None, closed: None });
             self.breaches.len() - 1
         });
         let id = self.breaches[at].alert.clone();
         let open = id.as_deref().and_then(|id| self.alerts.get(id));
-        let seen = open.is_some_and(|alert| alert.acknowledged.is_some());
+        // Who closed it has seen it.
+        let seen = open.map_or(id.is_some(), |alert| alert.acknowledged.is_some());
         let named = open.and_then(|alert| alert.series.clone());
         let mut raised = None;
-        match (self.breaches[at].state.step(threshold, severity, time, seen), id) {
+        let step = match self.breaches[at].state.step(threshold, severity, time, seen) {
+            // A person said that it is over; that it got worse is news.
+            Step::Change(worse) if self.breaches[at].closed.is_some_and(|closed| worse > closed) => Step::Raise(worse),
+            step => step,
+        };
+        match (step, id) {
             (Step::Raise(severity), _) => {
+                self.breaches[at].closed = None;
                 let of = if let Subject::Series(id) = subject { Some(id) } else { None };
                 let Finding { severity, message, series } = finding(threshold, value, severity, series());
                 let alert = self.alert(&alerts::source_of(kind), of, (severity, message, series), time);
@@ -123,7 +135,7 @@ impl Agent {
                 }
             }
             (Step::Resolve, Some(id)) => {
-                self.breaches[at].alert = None;
+                (self.breaches[at].alert, self.breaches[at].closed) = (None, None);
                 self.alerts.resolve(&id, time, now, policy, out);
             }
             _ => {}
@@ -163,26 +175,41 @@ impl Agent {
         }
         let reasons = health.reasons.join("; ");
         let message = format!("health is {}, score {:.0}: {reasons}", health.status.name(), health.score);
-        if let Some(open_health_alert) = &mut self.open_health_alert {
-            open_health_alert.severity = severity;
-            self.alerts.change(&open_health_alert.alert, Finding { severity, message, series: None }, now, policy, out);
-            return;
+        match &mut self.open_health_alert {
+            // A person said that it is over; only that it got worse is news.
+            Some(known) if known.is_closed && severity < known.severity => return,
+            Some(known) if !known.is_closed => {
+                known.severity = severity;
+                self.alerts.change(&known.alert, Finding { severity, message, series: None }, now, policy, out);
+                return;
+            }
+            _ => {}
         }
         let alert = self.alert(alerts::HEALTH, None, (severity, message, None), time);
-        self.open_health_alert = Some(HealthAlert { alert: alert.id.clone(), severity });
+        self.open_health_alert = Some(HealthAlert { alert: alert.id.clone(), severity, is_closed: false });
         self.alerts.raise(alert, now, policy, out);
     }
 
-    /// A person has seen an open alert; whether it is one of this agent's.
-    pub(in crate::evaluate) fn acknowledge(
+    /// Does what a person wants to an open alert; the alert after it, or `None` when it is none of this agent's.
+    pub(in crate::evaluate) fn command(
         &mut self,
-        (id, by, at): (&str, &str, UnixNanos),
+        command: &AlertCommand,
         now: UnixNanos,
         config: &EvaluateConfig,
         out: &mut EvaluationOutput,
-    ) -> bool {
+    ) -> Option<Alert> {
         let policy = self.policy(now, config);
-        self.alerts.acknowledge(id, by, at, now, policy, out)
+        let alert = self.alerts.command(command, now, policy, out)?;
+        if alert.handling.closed.is_some() {
+            // What it is about goes on: it is not raised again before that ended, or got worse.
+            for breach in self.breaches.iter_mut().filter(|breach| breach.alert.as_deref() == Some(&alert.id)) {
+                breach.closed = breach.state.severity();
+            }
+            if let Some(known) = self.open_health_alert.as_mut().filter(|known| known.alert == alert.id) {
+                known.is_closed = true;
+            }
+        }
+        Some(alert)
     }
 
     pub(super) fn alert(
@@ -203,6 +230,7 @@ impl Agent {
             started,
             resolved: None,
             acknowledged: None,
+            handling: Handling::default(),
         }
     }
 }

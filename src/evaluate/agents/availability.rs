@@ -90,6 +90,21 @@ impl Agent {
         }
     }
 
+    /// A person took a maintenance window back: what is left of it after `now` is none any more.
+    pub(in crate::evaluate) fn withdraw(
+        &mut self,
+        (start, end): (UnixNanos, UnixNanos),
+        now: UnixNanos,
+        timing: &Timing,
+        changes: &mut Vec<Interval>,
+    ) {
+        self.windows.retain(|window| window.configured || (window.start, window.end) != (start, end));
+        let is_configured_too = self.windows.iter().any(|window| (window.start, window.end) == (start, end));
+        if let Some(tracker) = self.tracker.as_mut().filter(|_| !is_configured_too) {
+            tracker.cut_short(start, end, now, timing, changes);
+        }
+    }
+
     /// Whether planned maintenance is under way, by a window or because the agent says so.
     pub(in crate::evaluate) fn is_planned(&self, now: UnixNanos) -> bool {
         self.windows.iter().any(|window| window.start <= now && now < window.end)

@@ -57,7 +57,7 @@ impl Agent {
     }
 
     /// It was shown, and is not known any more.
-    pub(super) fn gone(&mut self, now: UnixNanos) -> Option<StandingChange> {
+    pub(in crate::evaluate) fn gone(&mut self, now: UnixNanos) -> Option<StandingChange> {
         let before = self.shown.take()?;
         Some(StandingChange { before: Some(before), is_gone: true, ..self.unknown(now, None) })
     }

@@ -1,25 +1,29 @@
-//! Follows the agents of a shard: evidence of life, silence, maintenance and acknowledgements.
+//! Follows the agents of a shard: evidence of life, silence, maintenance and what people do to alerts.
 
 use super::maintenance_plan::MaintenancePlan;
 use super::shared::Shared;
 use crate::evaluate::agents::{Agent, Agents, PlannedWindow};
 use crate::evaluate::config::EvaluateConfig;
+use vitals_core::alert_command::AlertCommand;
 use vitals_core::availability::{Beat, Interval};
 use vitals_core::ids::{AgentId, TenantId, UnixNanos};
 use vitals_core::live_agents::Liveness;
+use vitals_core::maintenance::PersonWindow;
 use vitals_core::registry::Registry;
 use vitals_core::store::PastMaintenance;
-use vitals_core::verdict::AgentHealth;
+use vitals_core::verdict::{AgentHealth, Alert};
 
 /// The agents of a shard, with the configured maintenance windows that apply to them.
 pub(super) struct AgentMonitor {
     pub(super) agents: Agents,
     plan: MaintenancePlan,
+    /// Set by people, and not over: agents that are seen later are covered too.
+    person_windows: Vec<PersonWindow>,
 }
 
 impl AgentMonitor {
     pub(super) fn new(config: &EvaluateConfig) -> Self {
-        Self { agents: Agents::default(), plan: MaintenancePlan::new(&config.maintenance) }
+        Self { agents: Agents::default(), plan: MaintenancePlan::new(&config.maintenance), person_windows: Vec::new() }
     }
 
     /// The index of an agent, which is added if it is new.
@@ -28,6 +32,12 @@ impl AgentMonitor {
         let index = self.agents.index_of(id, tenant);
         if self.agents.all.len() > known {
             self.join_current_windows(index, shared);
+            let now = shared.now();
+            let meant = |window: &&PersonWindow| window.end > now && self.is_meant(window, index, &shared.registry);
+            let windows: Vec<PersonWindow> = self.person_windows.iter().filter(meant).cloned().collect();
+            for PersonWindow { start, end, .. } in windows {
+                self.plan_window(index, PlannedWindow { start, end, configured: false }, shared);
+            }
         }
         index
     }
@@ -119,8 +129,14 @@ impl AgentMonitor {
     }
 
     /// Replaces all agents by those of a checkpoint, as they were at `now`.
-    pub(super) fn restore(&mut self, agents: Vec<Agent>, now: UnixNanos, shared: &mut Shared) {
+    pub(super) fn restore(
+        &mut self,
+        (agents, windows): (Vec<Agent>, Vec<PersonWindow>),
+        now: UnixNanos,
+        shared: &mut Shared,
+    ) {
         self.agents.restore(agents);
+        self.person_windows = windows;
         for index in 0..self.agents.all.len() {
             self.agents.mark_changed(index);
         }
@@ -165,35 +181,81 @@ impl AgentMonitor {
         self.apply_changes(index, &mut changes, now, shared);
     }
 
-    /// Sets a maintenance window that a person asked for at `set`.
-    pub(super) fn set_window(
-        &mut self,
-        (agent, tenant): (AgentId, &TenantId),
-        (start, end): (UnixNanos, UnixNanos),
-        set: UnixNanos,
-        shared: &mut Shared,
-    ) {
-        let index = self.index_of(agent, tenant, shared);
-        if end <= start {
-            return;
+    /// The maintenance windows that people set and that are not over.
+    pub(super) fn person_windows(&self) -> &[PersonWindow] {
+        &self.person_windows
+    }
+
+    /// Sets, changes or takes back a maintenance window as a person asked for; whether that is news.
+    pub(super) fn set_window(&mut self, window: PersonWindow, shared: &mut Shared) -> bool {
+        let now = shared.now();
+        if let Some(at) = self.person_windows.iter().position(|known| known.id == window.id) {
+            if self.person_windows[at].changed >= window.changed {
+                return false;
+            }
+            let before = self.person_windows.swap_remove(at);
+            self.withdraw(&before, shared);
         }
-        if self.agents.all[index].tracker.is_none() && start < set {
+        self.person_windows.retain(|known| known.end > now);
+        if window.cancelled || window.end <= window.start {
+            return true;
+        }
+        for index in 0..self.agents.all.len() {
+            if self.is_meant(&window, index, &shared.registry) {
+                self.apply_person_window(index, &window, shared);
+            }
+        }
+        if window.end > now {
+            self.person_windows.push(window);
+        }
+        true
+    }
+
+    fn is_meant(&self, window: &PersonWindow, index: usize, registry: &Registry) -> bool {
+        let agent = &self.agents.all[index];
+        registry.agent(agent.id).is_some_and(|desc| window.covers(&agent.tenant, &desc.key))
+    }
+
+    fn apply_person_window(&mut self, index: usize, window: &PersonWindow, shared: &mut Shared) {
+        let &PersonWindow { start, end, changed, .. } = window;
+        let agent = &self.agents.all[index];
+        if agent.tracker.is_none() && start < changed {
             // Nothing of it is remembered here, but the store may have heard of it once. What is past is so by the record's
             // own time, which is the same in a replay.
-            shared.out.maintenance.push(PastMaintenance { agent, start, end: end.min(set) });
+            shared.out.maintenance.push(PastMaintenance { agent: agent.id, start, end: end.min(changed) });
         }
         self.plan_window(index, PlannedWindow { start, end, configured: false }, shared);
     }
 
-    /// Takes a person's acknowledgement (alert, subject, time); whether the alert is open.
-    pub(super) fn acknowledge(
-        &mut self,
-        agent: AgentId,
-        acknowledgement: (&str, &str, UnixNanos),
-        shared: &mut Shared,
-    ) -> bool {
+    /// Takes a window back from its agents, but for those that another one of the same time covers.
+    fn withdraw(&mut self, window: &PersonWindow, shared: &mut Shared) {
+        let (now, times) = (shared.now(), (window.start, window.end));
+        for index in 0..self.agents.all.len() {
+            let is_kept = |other: &PersonWindow| {
+                (other.start, other.end) == times && self.is_meant(other, index, &shared.registry)
+            };
+            if !self.is_meant(window, index, &shared.registry) || self.person_windows.iter().any(is_kept) {
+                continue;
+            }
+            let mut changes = Vec::new();
+            self.agents.all[index].withdraw(times, now, &shared.timing, &mut changes);
+            self.apply_changes(index, &mut changes, now, shared);
+        }
+    }
+
+    /// Forgets an agent; its open alerts are over, and it stands no more.
+    pub(super) fn retire(&mut self, id: AgentId, shared: &mut Shared) {
         let now = shared.now();
-        let agent = self.agents.get_mut(agent);
-        agent.is_some_and(|agent| agent.acknowledge(acknowledgement, now, &shared.config, &mut shared.out))
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        agent.retire(now, &shared.config, &mut shared.out);
+        shared.out.standings.extend(agent.gone(now));
+        shared.live_agents.remove(id);
+        self.agents.remove(id);
+    }
+
+    /// Does what a person wants to an alert; the alert after it, or `None` when it is not open.
+    pub(super) fn command(&mut self, command: &AlertCommand, shared: &mut Shared) -> Option<Alert> {
+        let now = shared.now();
+        self.agents.get_mut(command.agent)?.command(command, now, &shared.config, &mut shared.out)
     }
 }

@@ -16,6 +16,7 @@
 //! and suspends idle `plugins`.
 
 mod agent_monitor;
+mod audit;
 mod clocks;
 mod derived;
 mod heartbeats;
@@ -52,15 +53,17 @@ use sla::SlaSchedule;
 use std::mem;
 use std::sync::Arc;
 use tenants::{ShardTenant, Tenants};
+use vitals_core::alert_command::AlertCommand;
 use vitals_core::availability::Beat;
 use vitals_core::columns::{Columns, Starts};
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
 use vitals_core::live_agents::LiveAgents;
+use vitals_core::maintenance::PersonWindow;
 use vitals_core::record::{Delivery, Heartbeat, Outcome, Record, Samples, Ticket};
 use vitals_core::registry::Registry;
 use vitals_core::rules::incidents::IncidentGrouper;
-use vitals_core::store::{Acknowledgement, Checkpoint, EvaluationOutput, Store};
-use vitals_core::verdict::{Event, OutlierVerdict};
+use vitals_core::store::{Checkpoint, EvaluationOutput, RetiredAgent, Store};
+use vitals_core::verdict::{Alert, Event, OutlierVerdict};
 
 /// Makes the plugins of a tenant.
 pub type PluginFactory = Arc<dyn Fn(&TenantId) -> Box<dyn TenantPlugins> + Send + Sync>;
@@ -156,20 +159,31 @@ impl Shard {
             permits.push(permit);
             match record {
                 Record::Describe { agents, series } => {
-                    self.shared.out.agents.extend(agents);
-                    self.shared.out.series.extend(series);
+                    // A description that was under way when its agent was retired comes behind that.
+                    let Shared { out, registry, .. } = &mut self.shared;
+                    out.agents.extend(agents.into_iter().filter(|agent| registry.is_current(agent.id)));
+                    out.series.extend(series.into_iter().filter(|series| registry.is_current(series.agent)));
                 }
                 Record::Samples(samples) => counts.add(self.take_samples(samples, reply, &mut progress)),
                 Record::Heartbeat(heartbeat) => counts.add(self.take_heartbeat(heartbeat, reply, &mut progress)),
-                Record::Maintenance { agent, start, end, by, at } => {
-                    self.judge_before_change(&mut progress);
-                    self.set_maintenance(agent, (start, end), &by, at);
-                    progress.confirm_later(reply);
+                Record::Audit(entry) => {
+                    self.note(entry);
+                    progress.confirm_later(reply, Outcome::default());
                 }
-                Record::Acknowledge { alert, agent, by, at } => {
+                Record::Retire { agent, by, at } => {
                     self.judge_before_change(&mut progress);
-                    self.acknowledge(&alert, agent, &by, at);
-                    progress.confirm_later(reply);
+                    self.retire(agent, (&by, at), &mut progress);
+                    progress.confirm_later(reply, Outcome::default());
+                }
+                Record::Maintenance(window) => {
+                    self.judge_before_change(&mut progress);
+                    self.set_maintenance(window);
+                    progress.confirm_later(reply, Outcome::default());
+                }
+                Record::Alert(command) => {
+                    self.judge_before_change(&mut progress);
+                    let alert = self.command(command);
+                    progress.confirm_later(reply, Outcome { alert, ..Outcome::default() });
                 }
             }
         }
@@ -186,10 +200,36 @@ impl Shard {
         drop(permits);
     }
 
-    fn take_samples(&mut self, samples: Samples, reply: Option<Reply>, progress: &mut BatchProgress) -> RowCounts {
+    /// Forgets an agent: what is open of it ends, its plugins' state goes, and the store and the registry forget it.
+    fn retire(&mut self, agent: AgentId, (by, at): (&str, UnixNanos), progress: &mut BatchProgress) {
+        let Some(desc) = self.shared.registry.agent(agent) else { return };
+        let tenant = self.tenant(&desc.tenant);
+        // What came before is judged before.
+        self.judge_rows(tenant.index, &mut progress.outliers);
+        self.plugins.close(tenant.index, &[agent], &mut self.series, &self.shared);
+        let series: Vec<SeriesId> = self.shared.registry.series_of(agent).iter().map(|series| series.id).collect();
+        for &id in &series {
+            self.series.forget(id);
+            self.incidents.close(id);
+        }
+        self.last_heard.forget(agent);
+        self.agents.retire(agent, &mut self.shared);
+        if !self.shared.is_rebuilding {
+            alert_log::retired(&desc, by);
+            self.note_retired(&desc, series.len(), by, at);
+        }
+        self.shared.out.retired.push(RetiredAgent { agent, series });
+        // Who observes what becomes of it needs its name still.
+        self.emit();
+        self.shared.registry.retire(agent);
+    }
+
+    fn take_samples(&mut self, mut samples: Samples, reply: Option<Reply>, progress: &mut BatchProgress) -> RowCounts {
         let received = samples.received_at;
         self.step_before(received, progress);
         self.shared.arrived(received);
+        // They were under way when it was retired. Its series are unknown by now.
+        samples.alive.retain(|&agent| self.shared.registry.is_current(agent));
         if self.is_awaited(&samples) {
             self.apply_scores(progress);
         }
@@ -232,6 +272,11 @@ impl Shard {
         let received = heartbeat.received_at;
         self.step_before(received, progress);
         self.shared.arrived(received);
+        if !self.shared.registry.is_current(heartbeat.agent) {
+            // It was under way when its agent was retired.
+            progress.confirm_later(reply, Outcome::default());
+            return RowCounts::default();
+        }
         // The verdict on the heartbeat before says how the agent is, and so what this one means.
         if self.scores.has_heartbeat_of(heartbeat.agent) {
             self.apply_scores(progress);
@@ -284,24 +329,31 @@ impl Shard {
         }
     }
 
-    fn set_maintenance(&mut self, agent: AgentId, window: (UnixNanos, UnixNanos), by: &str, set: UnixNanos) {
-        let Some(desc) = self.shared.registry.agent(agent) else { return };
-        if !self.shared.is_rebuilding {
-            alert_log::window(&desc, by, window.0, window.1);
-        }
-        self.agents.set_window((agent, &desc.tenant), window, set, &mut self.shared);
-    }
-
-    fn acknowledge(&mut self, alert: &str, agent: AgentId, by: &str, at: UnixNanos) {
-        let is_open = self.agents.acknowledge(agent, (alert, by, at), &mut self.shared);
-        if self.shared.is_rebuilding {
+    fn set_maintenance(&mut self, window: PersonWindow) {
+        if !self.agents.set_window(window.clone(), &mut self.shared) || self.shared.is_rebuilding {
             return;
         }
-        alert_log::acknowledged(alert, by, agent, &self.shared.registry);
-        if !is_open {
-            // It is over already: only the store knows it.
-            self.shared.out.acknowledged.push(Acknowledgement { alert: alert.to_owned(), by: by.to_owned(), at });
+        // Each partition gets each window; one tells of it.
+        if self.partition.0 == 0 {
+            alert_log::window(&window);
+            self.note_window(&window);
         }
+        self.shared.out.windows.push(window);
+    }
+
+    /// Does what a person wants to an alert; the alert after it, if it is open.
+    fn command(&mut self, command: AlertCommand) -> Option<Alert> {
+        let alert = self.agents.command(&command, &mut self.shared);
+        if self.shared.is_rebuilding {
+            return alert;
+        }
+        alert_log::commanded(&command, &self.shared.registry);
+        self.note_command(&command);
+        if alert.is_none() {
+            // It is over already: only the store knows it.
+            self.shared.out.alert_commands.push(command);
+        }
+        alert
     }
 
     /// Calls the scorers about everything that waits for them, and applies their answers in order of the records.
@@ -451,7 +503,7 @@ impl Shard {
         self.alert_log.restore(living.agents.iter().flat_map(Agent::open_alerts));
         self.shared.latest_arrival = living.seen;
         self.shared.latest_tick = living.seen;
-        self.agents.restore(living.agents, living.seen, &mut self.shared);
+        self.agents.restore((living.agents, living.windows), living.seen, &mut self.shared);
         self.position = self.position.max(checkpoint.stored);
         self.shared.is_rebuilding = false;
         self.rows = 0;
@@ -510,7 +562,8 @@ impl Shard {
         }
         let agents = mem::take(&mut self.agents.agents.all);
         let plugin_clock = self.plugins.clock();
-        let living = Living { seen: self.shared.now(), plugin_clock, series_tracker, agents };
+        let windows = self.agents.person_windows().to_vec();
+        let living = Living { seen: self.shared.now(), plugin_clock, series_tracker, agents, windows };
         let liveness = state::write(&living);
         self.agents.agents.all = living.agents;
         self.rows = 0;

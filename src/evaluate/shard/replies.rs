@@ -20,8 +20,8 @@ pub(super) struct BatchProgress {
     /// Outliers found so far, with their times.
     pub(super) outliers: Vec<(UnixNanos, OutlierVerdict)>,
     replies: Vec<PendingReply>,
-    /// Senders of maintenance windows and acknowledgements.
-    confirmations: Vec<Reply>,
+    /// Senders of what is no data, with what it led to.
+    confirmations: Vec<(Reply, Outcome)>,
 }
 
 impl BatchProgress {
@@ -30,9 +30,9 @@ impl BatchProgress {
         self.replies.extend(reply.map(|reply| PendingReply { columns, outcome, reply }));
     }
 
-    /// Confirms a request that has no outcome when the batch ends.
-    pub(super) fn confirm_later(&mut self, reply: Option<Reply>) {
-        self.confirmations.extend(reply);
+    /// Answers with `outcome` when the batch ends.
+    pub(super) fn confirm_later(&mut self, reply: Option<Reply>, outcome: Outcome) {
+        self.confirmations.extend(reply.map(|reply| (reply, outcome)));
     }
 
     /// Answers everyone who waits.
@@ -41,8 +41,8 @@ impl BatchProgress {
             outcome.outliers = outliers_among(&self.outliers, &columns);
             reply(outcome);
         }
-        for reply in self.confirmations {
-            reply(Outcome::default());
+        for (reply, outcome) in self.confirmations {
+            reply(outcome);
         }
     }
 }

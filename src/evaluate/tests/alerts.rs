@@ -1,4 +1,4 @@
-//! Alerts: their series, escalation, new thresholds, acknowledgement.
+//! Alerts: their series, escalation, new thresholds, and what people do to them.
 
 use super::*;
 
@@ -97,8 +97,7 @@ fn an_alert_that_is_over_is_acknowledged_without_reading_and_the_same_in_a_repla
     let durable = world.store.durable();
     let alert = world.held().alerts.into_values().find(|alert| alert.resolved.is_some()).unwrap();
     for (by, second) in [("ops", 300), ("dev", 310)] {
-        let by = by.to_owned();
-        let record = Record::Acknowledge { alert: alert.id.clone(), agent: alert.agent, by, at: at(second) };
+        let record = on_alert(&alert, AlertAction::Acknowledge, by, second);
         world.take(record.clone());
         records.push(record);
     }
@@ -106,5 +105,89 @@ fn an_alert_that_is_over_is_acknowledged_without_reading_and_the_same_in_a_repla
     assert_eq!(world.held().alerts[&expect.id], expect);
     for kept in [Contents::default(), durable, world.held()] {
         assert_eq!(World::start(&records, kept).held().alerts[&expect.id], expect);
+    }
+}
+
+/// The sources, beginnings and ends of all alerts, by beginning.
+fn all_alerts(world: &World) -> Vec<(String, UnixNanos, Option<UnixNanos>)> {
+    let mut alerts: Vec<_> =
+        world.held().alerts.into_values().map(|alert| (alert.source, alert.started, alert.resolved)).collect();
+    alerts.sort_by_key(|(source, started, _)| (*started, source.clone()));
+    alerts
+}
+
+#[test]
+fn a_closed_alert_is_raised_again_only_when_it_gets_worse_or_was_over() {
+    let mut world = World::start(&[describe()], Contents::default());
+    let cpu = |world: &mut World, second, value| world.take(samples(second, &[(3, second, value)]));
+    cpu(&mut world, 0, 85.0);
+    let alert = world.held().alerts.into_values().next().unwrap();
+    world.take(on_alert(&alert, AlertAction::Close, "ops", 5));
+    let source = || "threshold:cpu_usage".to_owned();
+    let first = (source(), at(0), Some(at(5)));
+    let closed = &world.held().alerts[&alert.id];
+    assert_eq!(closed.handling.closed.as_ref().map(|act| (act.by.as_str(), act.at)), Some(("ops", at(5))));
+    // It goes on as it was.
+    cpu(&mut world, 10, 86.0);
+    assert_eq!(all_alerts(&world), std::slice::from_ref(&first));
+    // It gets worse, which is news; the health is bad as well.
+    cpu(&mut world, 20, 97.0);
+    let (health, second) = (("health".to_owned(), at(20), None), (source(), at(20), None));
+    assert_eq!(all_alerts(&world), [first.clone(), health, second]);
+    for alert in world.held().alerts.into_values().filter(|alert| alert.resolved.is_none()) {
+        world.take(on_alert(&alert, AlertAction::Close, "ops", 25));
+    }
+    cpu(&mut world, 30, 98.0);
+    assert!(all_alerts(&world).iter().all(|(.., resolved)| resolved.is_some()), "{:?}", all_alerts(&world));
+    // It was over, and comes again.
+    cpu(&mut world, 40, 10.0);
+    cpu(&mut world, 50, 97.0);
+    let open: Vec<_> = all_alerts(&world).into_iter().filter(|(.., resolved)| resolved.is_none()).collect();
+    assert_eq!(open, [("health".to_owned(), at(50), None), (source(), at(50), None)]);
+}
+
+/// The closed alert of a threshold that waits for a person is not waited for any more.
+#[test]
+fn a_closed_alert_needs_no_acknowledgement_to_be_over() {
+    let mut config = config();
+    for threshold in &mut config.thresholds {
+        threshold.auto_resolve = false;
+    }
+    let mut world = World::with(config, &[describe()], Contents::default());
+    world.take(samples(0, &[(3, 0, 85.0)]));
+    let alert = world.held().alerts.into_values().next().unwrap();
+    world.take(on_alert(&alert, AlertAction::Close, "ops", 5));
+    world.take(samples(10, &[(3, 10, 10.0)]));
+    world.take(samples(20, &[(3, 20, 85.0)]));
+    let source = "threshold:cpu_usage".to_owned();
+    assert_eq!(all_alerts(&world), [(source.clone(), at(0), Some(at(5))), (source, at(20), None)]);
+}
+
+#[test]
+fn what_people_did_to_an_open_alert_is_the_same_after_a_replay() {
+    let until = at(minutes(30));
+    let mut records = vec![describe(), samples(0, &[(3, 0, 85.0)])];
+    let alert = World::start(&records, Contents::default()).held().alerts.into_values().next().unwrap();
+    for (action, second) in [
+        (AlertAction::Acknowledge, 10),
+        (AlertAction::Unacknowledge, 20),
+        (AlertAction::Silence { until }, 30),
+        (AlertAction::Acknowledge, 40),
+    ] {
+        records.push(on_alert(&alert, action, "ops", second));
+    }
+    let mut world = World::start(&records[..1], Contents::default());
+    for record in &records[1..] {
+        world.take(record.clone());
+    }
+    let held = world.held();
+    let now = &held.alerts[&alert.id];
+    assert_eq!(now.acknowledged, Some(("ops".into(), at(40))));
+    assert_eq!(now.handling.silence.as_ref().map(|silence| silence.until), Some(until));
+    for cut in 2..=records.len() {
+        let mut world = World::start(&records[..cut], Contents::default());
+        world.checkpoint(true);
+        let durable = world.store.durable();
+        assert_eq!(&World::start(&records, durable).held().alerts[&alert.id], now, "stopped behind record {cut}");
     }
 }

@@ -56,7 +56,7 @@ fn silence_is_late_then_offline_with_one_alert_until_the_return() {
     let alert = held.alerts.values().next().unwrap().clone();
     assert_eq!((held.alerts.len(), alert.source.as_str(), alert.started), (1, "availability", at(90)));
     assert!(alert.message.starts_with("db has been silent since 1970-01-12T"), "{}", alert.message);
-    world.take(Record::Acknowledge { alert: alert.id.clone(), agent: AgentId(1), by: "ops".into(), at: at(150) });
+    world.take(on_alert(&alert, AlertAction::Acknowledge, "ops", 150));
 
     world.take(heartbeat(200, 10.0));
     assert_eq!(liveness(&world), Liveness::OnTime);

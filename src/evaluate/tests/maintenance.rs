@@ -10,6 +10,7 @@ fn window(second: impl Fn(i64) -> String) -> MaintenanceWindow {
         start: Some(second(100)),
         end: Some(second(400)),
         days: Vec::new(),
+        time_zone: None,
         from: None,
         to: None,
     }
@@ -199,4 +200,73 @@ fn a_window_of_an_agent_that_was_forgotten_is_the_same_in_a_replay_and_reads_not
     for kept in [durable, world.held()] {
         assert_eq!(World::start(&records, kept).held().intervals, expect);
     }
+}
+
+/// A window that a person set, as changed at `second`.
+fn changed(window: &Record, second: i64, change: impl FnOnce(&mut PersonWindow)) -> Record {
+    let Record::Maintenance(window) = window else { unreachable!() };
+    let mut window = PersonWindow { changed: at(second), changed_by: Some("ops".into()), ..window.clone() };
+    change(&mut window);
+    Record::Maintenance(window)
+}
+
+#[test]
+fn a_window_over_patterns_holds_for_agents_that_are_seen_later() {
+    let mut world = World::start(&[describe()], Contents::default());
+    world.take(Record::Maintenance(person_window("d?", (100, 400), 50)));
+    world.take(Record::Maintenance(person_window("other*", (60, 400), 50)));
+    world.take(heartbeat(90, 10.0));
+    world.take(heartbeat(120, 10.0));
+    world.ticks(121..=130);
+    assert_eq!(world.live_agents.get(AgentId(1)).unwrap().liveness, Liveness::Maintenance);
+    world.take(heartbeat(395, 10.0));
+    world.take(heartbeat(425, 10.0));
+    let expect = [(90, Some(100), State::Up), (100, Some(400), State::Maintenance), (400, None, State::Up)];
+    assert_eq!(line(&world), expect);
+}
+
+#[test]
+fn a_window_is_changed_and_called_off_and_the_same_in_a_replay() {
+    let window = planned(100, 400, 50);
+    let shorter = changed(&window, 60, |window| window.end = at(200));
+    // It comes from a clock that is behind, or again: it changes nothing.
+    let late = changed(&window, 55, |window| window.end = at(900));
+    let off = changed(&window, 150, |window| window.cancelled = true);
+    let beats =
+        |from: i64, to: i64| (from..=to).filter(|second| second % 30 == 0).map(|second| heartbeat(second, 10.0));
+    let mut records = vec![describe(), heartbeat(30, 10.0), window.clone(), shorter.clone(), late];
+    records.extend(beats(60, 300));
+    let up = |from: i64, to| (from, to, State::Up);
+    let short: Vec<_> = vec![up(30, Some(100)), (100, Some(200), State::Maintenance), up(200, None)];
+    assert_eq!(line(&World::start(&records, Contents::default())), short);
+    let mut records = vec![describe(), heartbeat(30, 10.0), window];
+    records.extend(beats(60, 150));
+    records.push(off);
+    records.extend(beats(180, 300));
+    let off: Vec<_> = vec![up(30, Some(100)), (100, Some(150), State::Maintenance), up(150, None)];
+    for cut in 1..records.len() {
+        let mut world = World::start(&records[..cut], Contents::default());
+        world.checkpoint(true);
+        let durable = world.store.durable();
+        assert_eq!(line(&World::start(&records, durable)), off, "stopped behind record {cut}");
+    }
+}
+
+#[test]
+fn of_two_windows_of_one_time_one_may_be_called_off() {
+    let (one, other) = (person_window("db", (100, 400), 50), person_window("d*", (100, 400), 50));
+    let mut world = World::start(&[describe()], Contents::default());
+    world.take(heartbeat(90, 10.0));
+    for window in [&one, &other] {
+        world.take(Record::Maintenance(window.clone()));
+    }
+    world.take(heartbeat(150, 10.0));
+    world.take(changed(&Record::Maintenance(one), 160, |window| window.cancelled = true));
+    world.take(heartbeat(180, 10.0));
+    world.ticks(181..=185);
+    assert_eq!(world.live_agents.get(AgentId(1)).unwrap().liveness, Liveness::Maintenance);
+    world.take(changed(&Record::Maintenance(other), 190, |window| window.cancelled = true));
+    world.take(heartbeat(210, 10.0));
+    world.ticks(211..=215);
+    assert_eq!(world.live_agents.get(AgentId(1)).unwrap().liveness, Liveness::OnTime);
 }

@@ -61,10 +61,7 @@ fn agents_are_apart_and_other_detectors_do_not_count() {
 #[test]
 fn no_alert_on_outliers_begins_in_planned_maintenance() {
     let mut world = World::start(&[gauges()], Contents::default());
-    let window = |start, end, set| {
-        let Record::Maintenance { by, .. } = planned(0, 0, 0) else { unreachable!() };
-        Record::Maintenance { agent: AgentId(0), start: at(start), end: at(end), by, at: at(set) }
-    };
+    let window = |start, end, set| Record::Maintenance(person_window("web", (start, end), set));
     let story =
         [incident(5, 5), window(8, 100, 8), incident(10, 6), incident(12, 7), incident(105, 5), incident(106, 6)];
     for record in &story {

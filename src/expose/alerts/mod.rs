@@ -378,6 +378,9 @@ fn message(registry: &Registry, notice: &Notice) -> Value {
         ("resolved_at", json!(alert.resolved.map(rfc3339))),
         ("acknowledged_by", json!(alert.acknowledged.as_ref().map(|(by, _)| by))),
         ("acknowledged_at", json!(alert.acknowledged.as_ref().map(|(_, at)| rfc3339(*at)))),
+        ("acknowledge_comment", json!(alert.handling.acknowledged_because)),
+        ("closed_by", json!(alert.handling.closed.as_ref().map(|act| &act.by))),
+        ("close_comment", json!(alert.handling.closed.as_ref().map(|act| &act.comment))),
     ] {
         fields.insert(key.to_owned(), value);
     }

@@ -17,6 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use vitals_core::alert_command::Handling;
 use vitals_core::ids::{AgentId, TenantId, UnixNanos};
 use vitals_core::registry::{Quota, Registry};
 use vitals_core::series::AgentProfile;
@@ -152,6 +153,7 @@ fn alert(id: &str, severity: Severity) -> Alert {
         started: UnixNanos(1_000_000_000_000_000_000),
         resolved: None,
         acknowledged: None,
+        handling: Handling::default(),
     }
 }
 
@@ -206,7 +208,8 @@ async fn a_webhook_is_signed_and_says_all_of_it() {
         "event": "raised", "alert_id": "a", "severity": "critical", "message": "cpu_usage is 97.0 %",
         "source": "threshold:cpu_usage", "timestamp": "2001-09-09T01:46:40Z", "resolved": false, "state": "open",
         "agent": "web-1", "tenant": "default", "metric_name": "system.cpu.utilization", "attributes": {"cpu": "0"},
-        "resolved_at": null, "acknowledged_by": null, "acknowledged_at": null,
+        "resolved_at": null, "acknowledged_by": null, "acknowledged_at": null, "acknowledge_comment": null,
+        "closed_by": null, "close_comment": null,
     });
     assert_eq!((bodies.len(), &bodies[0]), (2, &expect));
     assert_eq!(

@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::{Code, Request, Response, Status};
+use vitals_core::alert_command::Handling;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
 use vitals_core::registry::{Quota, Registry};
@@ -182,6 +183,7 @@ fn output(web: AgentId, job: AgentId, series: SeriesId) -> EvaluationOutput {
         started: NOON,
         resolved,
         acknowledged: None,
+        handling: Handling::default(),
     };
     let sla = |availability, hour| {
         VerdictBody::Sla(SlaVerdict {

@@ -4,6 +4,7 @@ use super::time::{Time, seconds};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
+use vitals_core::alert_command::Handling;
 use vitals_core::rules::alerts::type_of;
 use vitals_core::verdict::{Alert, Severity};
 
@@ -47,12 +48,34 @@ pub struct AlertInfo {
     /// When it was acknowledged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acknowledged_at: Option<Time>,
+    /// Why it was acknowledged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acknowledge_comment: Option<String>,
+    /// Who closed it, at `resolved_at`; not there when it ended by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closed_by: Option<String>,
+    /// Why it was closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub close_comment: Option<String>,
+    /// Who silenced it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silenced_by: Option<String>,
+    /// When it was silenced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silenced_at: Option<Time>,
+    /// Nobody is notified of it before then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silenced_until: Option<Time>,
+    /// Why it was silenced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silence_comment: Option<String>,
 }
 
 impl AlertInfo {
     /// The wire shape of `alert`, whose agent is known as `agent_id`.
     #[must_use]
     pub fn of(alert: &Alert, agent_id: &str) -> Self {
+        let Handling { acknowledged_because, closed, silence } = &alert.handling;
         // Taken back, it ended when it began.
         let ended = alert.resolved.map(|ended| ended.max(alert.started));
         Self {
@@ -75,6 +98,13 @@ impl AlertInfo {
             attributes: alert.series.as_ref().map(|series| series.attributes.iter().cloned().collect()),
             acknowledged_by: alert.acknowledged.as_ref().map(|(by, _)| by.clone()),
             acknowledged_at: alert.acknowledged.as_ref().map(|&(_, at)| Time(at)),
+            acknowledge_comment: acknowledged_because.clone(),
+            closed_by: closed.as_ref().map(|act| act.by.clone()),
+            close_comment: closed.as_ref().and_then(|act| act.comment.clone()),
+            silenced_by: silence.as_ref().map(|silence| silence.set.by.clone()),
+            silenced_at: silence.as_ref().map(|silence| Time(silence.set.at)),
+            silenced_until: silence.as_ref().map(|silence| Time(silence.until)),
+            silence_comment: silence.as_ref().and_then(|silence| silence.set.comment.clone()),
         }
     }
 }
@@ -93,6 +123,18 @@ pub enum AlertSeverity {
     Critical,
     /// Everyone should.
     Emergency,
+}
+
+impl From<AlertSeverity> for Severity {
+    fn from(severity: AlertSeverity) -> Self {
+        match severity {
+            AlertSeverity::Info => Self::Info,
+            AlertSeverity::Warning => Self::Warning,
+            AlertSeverity::Error => Self::Error,
+            AlertSeverity::Critical => Self::Critical,
+            AlertSeverity::Emergency => Self::Emergency,
+        }
+    }
 }
 
 impl From<Severity> for AlertSeverity {
@@ -117,4 +159,16 @@ pub enum AlertState {
     Acknowledged,
     /// It is over.
     Resolved,
+}
+
+impl AlertState {
+    /// Its name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Acknowledged => "acknowledged",
+            Self::Resolved => "resolved",
+        }
+    }
 }

@@ -59,6 +59,18 @@ pub enum PeriodState {
     Maintenance,
 }
 
+impl PeriodState {
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Silent => "silent",
+            Self::Unhealthy => "unhealthy",
+            Self::Maintenance => "maintenance",
+        }
+    }
+}
+
 impl From<State> for PeriodState {
     fn from(state: State) -> Self {
         match state {
@@ -214,12 +226,10 @@ impl Availability {
 /// The last report of an SLA evaluator that was kept.
 fn last_report(rest: &Rest, agent: &AgentDesc) -> Result<Option<SlaVerdict>, StoreError> {
     let query = VerdictQuery {
-        tenant: agent.tenant.clone(),
         agents: Some(vec![agent.id]),
         kind: Some("sla"),
-        start: UnixNanos(i64::MIN),
-        end: UnixNanos(i64::MAX),
         limit: 1,
+        ..VerdictQuery::of(agent.tenant.clone())
     };
     let last = rest.store.verdicts(&query)?.into_iter().next();
     Ok(last.and_then(|verdict| if let VerdictBody::Sla(report) = verdict.body { Some(report) } else { None }))

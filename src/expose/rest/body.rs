@@ -108,3 +108,19 @@ pub async fn message<T: serde::de::DeserializeOwned + utoipa::ToSchema>(
     let body = json_body(request).await?;
     contract.read(body.value, &["body".into()]).map_err(ApiError::Invalid)
 }
+
+/// As [`message`], where the body may be left out or be null: then it is the default.
+pub async fn optional_message<T: serde::de::DeserializeOwned + utoipa::ToSchema + Default>(
+    request: Request<Body>,
+    contract: &Contract<T>,
+) -> Result<T, ApiError> {
+    let body = read_body(request).await?;
+    if body.bytes.is_empty() {
+        return Ok(T::default());
+    }
+    let value = contract::json(&body.bytes).map_err(ApiError::Invalid)?;
+    if value.is_null() {
+        return Ok(T::default());
+    }
+    contract.read(value, &["body".into()]).map_err(ApiError::Invalid)
+}

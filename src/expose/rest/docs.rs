@@ -3,10 +3,12 @@
 //! Its examples can be sent as they stand, one after the other, to a service that knows nothing: they are listed in that
 //! order, and their times are those of the moment at which the document is asked for.
 
+use super::csv::Format;
 use super::error::{ApiError, ERROR_EXAMPLES, ErrorBody, InvalidBody};
 use super::extract::Anyone;
 use super::problem::Problem;
 use super::routes::ROUTES;
+use super::shapes::{Cursor, VerdictCursor};
 use super::time::Time;
 use super::{asyncapi, prefix};
 use crate::expose::Rest;
@@ -25,7 +27,8 @@ use serde_json::{Map, Value, json};
 use std::sync::{Arc, LazyLock};
 use utoipa::OpenApi;
 use utoipa_swagger_ui::Config;
-use vitals_core::ids::{AgentId, UnixNanos};
+use vitals_core::ids::{AgentId, TenantId, UnixNanos};
+use vitals_core::maintenance::PersonWindow;
 use vitals_core::rules::alerts;
 use vitals_core::series::MetricKind;
 
@@ -38,7 +41,7 @@ use vitals_core::series::MetricKind;
                        offset is UTC; answers are in UTC. Unknown fields of a request are ignored.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    components(schemas(Problem, ErrorBody, InvalidBody)),
+    components(schemas(Problem, ErrorBody, InvalidBody, Format, Cursor, VerdictCursor)),
     tags(
         (name = "telemetry", description = "The IntelliBrowse contract"),
         (name = "query", description = "What is known, as lists"),
@@ -119,6 +122,7 @@ pub fn document(now: UnixNanos) -> Document {
     let whole_seconds = now.since(written) / UnixNanos::SECOND * UnixNanos::SECOND;
     move_examples(&mut document, whole_seconds);
     name_the_alert(&mut document);
+    name_the_window(&mut document);
     Document(document)
 }
 
@@ -164,9 +168,29 @@ fn name_the_alert(document: &mut Value) {
     let Some(started) = started.and_then(Time::parse) else { return };
     let source = alerts::source_of(MetricKind::CpuUsage);
     let id = alerts::id_of(&"default".into(), &source, AgentId(0), None, started.0);
-    let acknowledge = &mut document["paths"]["/api/v1/telemetry/alerts/{id}/acknowledge"]["post"];
-    if let Some(parameter) = acknowledge["parameters"].get_mut(0) {
-        parameter["example"] = id.into();
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    for (_, path) in paths.filter(|(path, _)| path.starts_with("/api/v1/telemetry/alerts/{id}/")) {
+        if let Some(parameter) = path["post"]["parameters"].get_mut(0) {
+            parameter["example"] = id.as_str().into();
+        }
+    }
+}
+
+/// The window of the examples is planned under this id.
+fn name_the_window(document: &mut Value) {
+    let plan = &document["paths"]["/api/v1/telemetry/maintenance"]["post"];
+    let body = &plan["requestBody"]["content"]["application/json"]["example"];
+    let time = |name: &str| Some(Time::parse(body[name].as_str()?)?.0);
+    let Some(times) = time("start_time").zip(time("end_time")) else { return };
+    let mut agents: Vec<String> =
+        body["agents"].as_array().into_iter().flatten().filter_map(|agent| Some(agent.as_str()?.to_owned())).collect();
+    agents.sort_unstable();
+    let id = PersonWindow::id_of(&TenantId::default_tenant(), &agents, times, None);
+    let path = &mut document["paths"]["/api/v1/telemetry/maintenance/{id}"];
+    for (_, operation) in path.as_object_mut().into_iter().flatten() {
+        if let Some(parameter) = operation["parameters"].get_mut(0) {
+            parameter["example"] = id.as_str().into();
+        }
     }
 }
 
@@ -181,10 +205,14 @@ fn written() -> WrittenDocument {
     for route in ROUTES {
         let document = (route.document)();
         for (path, item) in &document.paths.paths {
-            let operations = [&item.get, &item.post].into_iter().flatten();
+            let methods = [("get", &item.get), ("post", &item.post), ("put", &item.put), ("delete", &item.delete)];
             let example: Value = serde_json::from_str(route.examples).expect("the examples are JSON");
-            examples
-                .extend(operations.filter_map(|operation| Some((operation.operation_id.clone()?, example.clone()))));
+            for (method, operation) in methods {
+                let Some(id) = operation.as_ref().and_then(|operation| operation.operation_id.clone()) else {
+                    continue;
+                };
+                examples.insert(id, example.get(method).unwrap_or(&example).clone());
+            }
             paths.push(path.clone());
         }
         all.merge(document);
@@ -209,7 +237,7 @@ fn with_examples(mut document: Value, examples: &Map<String, Value>) -> Value {
             operation.as_object_mut().map(|fields| fields.remove("parameters"));
         }
         let own = operation["operationId"].as_str().and_then(|id| examples.get(id)).cloned().unwrap_or_default();
-        if let Some(request) = own.get("request") {
+        if let Some(request) = own.get("request").filter(|_| operation.get("requestBody").is_some()) {
             operation["requestBody"]["content"]["application/json"]["example"] = request.clone();
         }
         for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
@@ -220,7 +248,8 @@ fn with_examples(mut document: Value, examples: &Map<String, Value>) -> Value {
                 _ => {}
             }
             let example = own.get(status).or_else(|| errors.get(status));
-            for media in response["content"].as_object_mut().into_iter().flat_map(|content| content.values_mut()) {
+            for (name, media) in response["content"].as_object_mut().into_iter().flatten() {
+                let example = if name == "text/csv" { own.get("csv") } else { example };
                 if let Some(example) = example {
                     media["example"] = example.clone();
                 }

@@ -14,6 +14,8 @@ use vitals_core::store::StoreError;
 pub enum ApiError {
     /// The request does not fit the contract: everything that is wrong with it.
     Invalid(Vec<Problem>),
+    /// What is asked for cannot be done to the thing as it is.
+    Conflict(String),
     /// The request was refused.
     Refused(Refusal),
 }
@@ -59,6 +61,7 @@ impl IntoResponse for ApiError {
             Self::Invalid(detail) => {
                 return (StatusCode::UNPROCESSABLE_ENTITY, axum::Json(InvalidBody { detail })).into_response();
             }
+            Self::Conflict(detail) => return (StatusCode::CONFLICT, axum::Json(ErrorBody { detail })).into_response(),
             Self::Refused(refusal) => refusal.rest(),
         };
         let mut response = (answer.status, axum::Json(ErrorBody { detail: answer.detail })).into_response();
@@ -149,12 +152,22 @@ pub enum MissingError {
     Missing(ErrorBody),
 }
 
+/// The error of a route that depends on how a thing is.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "only described, never made")]
+pub enum ConflictError {
+    /// What is asked for cannot be done to the thing as it is.
+    #[response(status = 409)]
+    Conflict(ErrorBody),
+}
+
 /// The answers of errors by status, as the document shows them.
 pub const ERROR_EXAMPLES: &str = r#"{
   "401": {"detail": "the token has expired"},
   "403": {"detail": "the token may not touch web-1"},
   "404": {"detail": "there is no telemetry for web-1"},
   "408": {"detail": "the body did not come in time"},
+  "409": {"detail": "the alert is over: there is nothing to silence"},
   "413": {"detail": "1001 heartbeats, at most 1000 are taken at once"},
   "415": {"detail": "send the JSON without Content-Encoding"},
   "422": {

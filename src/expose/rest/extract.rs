@@ -24,6 +24,9 @@ pub struct Reader(pub Caller);
 /// A caller with `telemetry:write`.
 pub struct Writer(pub Caller);
 
+/// A caller with `telemetry:operate`.
+pub struct Operator(pub Caller);
+
 fn caller(rest: &Rest, headers: &HeaderMap, scope: Scope) -> Result<Caller, ApiError> {
     let header = match headers.get(header::AUTHORIZATION) {
         None => None,
@@ -48,6 +51,16 @@ impl FromRequestParts<Arc<Rest>> for Writer {
 
     async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
         let caller = caller(rest, &parts.headers, Scope::Write)?;
+        parameters(parts)?;
+        Ok(Self(caller))
+    }
+}
+
+impl FromRequestParts<Arc<Rest>> for Operator {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
+        let caller = caller(rest, &parts.headers, Scope::Operate)?;
         parameters(parts)?;
         Ok(Self(caller))
     }
@@ -111,21 +124,38 @@ fn listed(names: &[&str]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-/// The parameters behind `?`, each once.
-pub struct Query(Vec<(String, String)>);
+/// The parameters behind `?`, each once, and what the client accepts.
+pub struct Query {
+    pairs: Vec<(String, String)>,
+    accept: String,
+}
 
 impl FromRequestParts<Arc<Rest>> for Query {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<Rest>) -> Result<Self, ApiError> {
-        parameters(parts).map(Self)
+        let accepted = parts.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let accept = accepted.collect::<Vec<_>>().join(", ");
+        Ok(Self { pairs: parameters(parts)?, accept })
     }
 }
 
 impl Query {
+    /// These parameters.
+    #[cfg(test)]
+    pub fn of(pairs: &[(&str, &str)]) -> Self {
+        let pairs = pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Self { pairs, accept: String::new() }
+    }
+
+    /// The header `Accept`; empty without it.
+    pub fn accept(&self) -> &str {
+        &self.accept
+    }
+
     /// The text of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// A parameter read by `parse`; what it cannot read is one more problem.
@@ -179,6 +209,13 @@ impl Query {
             Ok(number) => return u32::try_from(number).ok(),
         }
         None
+    }
+
+    /// The id of an agent or system, which need not be known.
+    pub fn id(&self, name: &str, problems: &mut Vec<Problem>) -> Option<&str> {
+        let text = self.get(name)?;
+        problems.extend(contract::id(&text.into(), &["query".into(), name.into()]));
+        Some(text)
     }
 
     /// A time; a `+` that was not escaped came as a space.

@@ -7,8 +7,8 @@ use crate::expose::{Rest, ServiceStatus};
 use crate::net::Refusal;
 use std::sync::Arc;
 use vitals_core::caller::Caller;
-use vitals_core::ids::{AgentId, UnixNanos};
-use vitals_core::series::AgentDesc;
+use vitals_core::ids::{AgentId, SeriesId, UnixNanos};
+use vitals_core::series::{AgentDesc, SeriesDesc};
 use vitals_core::store::StoreError;
 
 /// Runs `work` on a thread that may block.
@@ -50,6 +50,18 @@ impl Rest {
             None if caller.agents.is_none() => Ok(None),
             None => Ok(Some(self.agents(caller).iter().map(|agent| agent.id).collect())),
         }
+    }
+
+    /// The series of this number, if the caller may read it. A number says nothing of whose it is, and the answer must not
+    /// either.
+    pub(super) fn series(&self, caller: &Caller, id: &str) -> Result<Arc<SeriesDesc>, ApiError> {
+        let missing = || ApiError::not_found(format!("there is no series {id}"));
+        let series = id.parse().ok().and_then(|id| self.registry.series(SeriesId(id))).ok_or_else(missing)?;
+        let owner = self.registry.agent(series.agent).ok_or_else(missing)?;
+        if owner.tenant != caller.tenant || !caller.may_touch(&owner.key) {
+            return Err(missing());
+        }
+        Ok(series)
     }
 
     /// The state of the service, read on a thread that may block: log and store look at the disk.

@@ -10,6 +10,7 @@
 //! Answers are made from what evaluation keeps in memory and from the store, by way of `current_health`, `availability`,
 //! `failure_patterns`, `trends`, `components` and `component_uptime`. `shapes` has what several routes write.
 
+mod accept;
 pub(super) mod alert_info;
 pub(super) mod asyncapi;
 mod availability;
@@ -17,8 +18,11 @@ mod body;
 mod capacity;
 mod component_uptime;
 mod components;
+mod compression;
 mod contract;
+mod csv;
 pub(super) mod current_health;
+mod cursor;
 pub mod docs;
 pub mod error;
 mod extract;

@@ -1,6 +1,7 @@
 //! The paths of the listener, and what goes around them.
 
 use super::body::BodyBudget;
+use super::compression::compress;
 use super::docs;
 use super::error::ApiError;
 use super::middleware::{check_host, correlate, limit_time, protect};
@@ -28,6 +29,7 @@ pub fn router(rest: Arc<Rest>, address: Option<SocketAddr>, bodies: BodyBudget) 
         })
         .layer(axum::Extension(bodies))
         .layer(from_fn_with_state(rest.clone(), page::admit))
+        .layer(from_fn(compress))
         .layer(from_fn_with_state(rest.clone(), limit_time))
         .layer(from_fn_with_state(hosts, check_host))
         .layer(from_fn(correlate))

@@ -199,3 +199,15 @@ pub struct DurationText(String);
 pub fn yes() -> bool {
     true
 }
+
+/// Where a page of a list ended: the `next` of the page before.
+#[derive(ToSchema)]
+#[schema(pattern = r"^-?[0-9]{1,19}_[0-9a-f]{1,32}$")]
+#[allow(dead_code, reason = "only described, never made")]
+pub struct Cursor(String);
+
+/// Where a page of verdicts ended: the `next` of the page before.
+#[derive(ToSchema)]
+#[schema(pattern = r"^-?[0-9]{1,19}_[0-9]{1,9}_(health|outlier|sla)_[0-9]{0,9}_")]
+#[allow(dead_code, reason = "only described, never made")]
+pub struct VerdictCursor(String);

@@ -2,13 +2,17 @@
 //! tenants, validation at its bounds.
 
 mod agent;
+mod alerts;
 mod answers;
+mod audit;
 mod availability;
 mod components;
 mod contract;
+mod csv;
 mod document;
 mod health;
 mod limits;
+mod maintenance;
 mod origins;
 mod page;
 mod parameters;

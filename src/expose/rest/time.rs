@@ -1,6 +1,9 @@
 //! Times and durations as the contract writes them.
 
-use crate::clock::rfc3339;
+use crate::clock::{moment_in, rfc3339};
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Instant;
 use utoipa::ToSchema;
@@ -15,6 +18,17 @@ pub const HOUR: i64 = 3_600 * UnixNanos::SECOND;
 pub struct Time(pub UnixNanos);
 
 impl Time {
+    /// As [`Time::parse`], where a time without an offset is of `zone`.
+    #[must_use]
+    pub fn in_zone(text: &str, zone: Option<&TimeZone>) -> Option<Self> {
+        let utc = Self::parse(text)?;
+        // What is a time of a clock on the wall has no offset.
+        match (zone, text.replace(' ', "T").parse::<DateTime>()) {
+            (Some(zone), Ok(local)) if text.parse::<Timestamp>().is_err() => moment_in(zone, local).map(Self),
+            _ => Some(utc),
+        }
+    }
+
     /// `None` when the text is no such moment. What lies outside the years 1678..=2261 becomes their first or last
     /// moment.
     #[must_use]

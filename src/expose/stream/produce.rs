@@ -29,15 +29,20 @@ pub(super) struct Seen(HashMap<String, SeenAlert>);
 struct SeenAlert {
     severity: Severity,
     acknowledged: bool,
+    silenced: bool,
 }
 
 impl Seen {
     /// What happened to an alert since it was seen last.
     fn change(&mut self, alert: &Alert) -> &'static str {
-        let now = SeenAlert { severity: alert.severity, acknowledged: alert.acknowledged.is_some() };
+        let now = SeenAlert {
+            severity: alert.severity,
+            acknowledged: alert.acknowledged.is_some(),
+            silenced: alert.handling.silence.is_some(),
+        };
         if alert.resolved.is_some() {
             self.0.remove(&alert.id);
-            return "resolved";
+            return if alert.handling.closed.is_some() { "closed" } else { "resolved" };
         }
         match self.0.insert(alert.id.clone(), now) {
             None => "raised",
@@ -46,6 +51,13 @@ impl Seen {
                     "acknowledged"
                 } else {
                     "unacknowledged"
+                }
+            }
+            Some(before) if before.silenced != now.silenced => {
+                if now.silenced {
+                    "silenced"
+                } else {
+                    "unsilenced"
                 }
             }
             Some(_) => "changed",

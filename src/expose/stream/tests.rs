@@ -5,6 +5,7 @@ use crate::expose::rest::{asyncapi, docs};
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use vitals_core::alert_command::{Handling, PersonAct, Silence};
 use vitals_core::caller::{Caller, Scope};
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, SeriesId, TenantId, UnixNanos};
@@ -233,6 +234,7 @@ fn alert(agent: AgentId) -> Alert {
         started: UnixNanos(1),
         resolved: None,
         acknowledged: None,
+        handling: Handling::default(),
     }
 }
 
@@ -243,12 +245,20 @@ async fn what_happened_to_an_alert_is_named() {
     let worse = Alert { severity: Severity::Critical, ..raised.clone() };
     let seen = Alert { acknowledged: Some(("ops".into(), UnixNanos(2))), ..worse.clone() };
     let over = Alert { resolved: Some(UnixNanos(3)), ..seen.clone() };
+    let act = PersonAct { by: "ops".into(), at: UnixNanos(2), comment: None };
+    let silence = Some(Silence { set: act.clone(), until: UnixNanos(9) });
+    let quiet = Alert { handling: Handling { silence, ..Handling::default() }, ..worse.clone() };
+    let closed = Alert { handling: Handling { closed: Some(act), ..Handling::default() }, ..over.clone() };
     let mut client = world.open("t", all(), None).unwrap();
     for (one, expect) in [
         (&raised, "raised"),
         (&worse, "changed"),
         (&seen, "acknowledged"),
         (&worse, "unacknowledged"),
+        (&quiet, "silenced"),
+        (&worse, "unsilenced"),
+        (&closed, "closed"),
+        (&raised, "raised"),
         (&over, "resolved"),
         (&raised, "raised"),
     ] {

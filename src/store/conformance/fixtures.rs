@@ -1,6 +1,7 @@
 //! What the suite writes to a store, and how it reads it.
 
 use super::*;
+use vitals_core::alert_command::Handling;
 
 pub(in crate::store) fn rows(rows: &[(u32, i64, f64)]) -> EvaluationOutput {
     let mut sorted = rows.to_vec();
@@ -88,6 +89,7 @@ pub(super) fn alert(id: u32, started: i64, resolved: Option<i64>) -> Alert {
         started: UnixNanos(started),
         resolved: resolved.map(UnixNanos),
         acknowledged: None,
+        handling: Handling::default(),
     }
 }
 

@@ -198,12 +198,11 @@ impl Feeder {
             return Ok(false);
         }
         let query = VerdictQuery {
-            tenant: verdict.tenant.clone(),
             agents: Some(vec![verdict.agent]),
             kind: Some(verdict.body.kind()),
             start: verdict.time,
             end: UnixNanos(verdict.time.0 + 1),
-            limit: usize::MAX,
+            ..VerdictQuery::of(verdict.tenant.clone())
         };
         Ok(self.reader.verdicts(&query)?.iter().any(|found| verdict_kind(found) == key))
     }

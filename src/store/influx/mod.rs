@@ -51,9 +51,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use vitals_core::audit::{AuditEntry, AuditQuery};
 use vitals_core::availability::Interval;
 use vitals_core::columns::Columns;
 use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNanos};
+use vitals_core::maintenance::PersonWindow;
 use vitals_core::store::{
     AlertQuery, Catalogue, Checkpoint, EvaluationOutput, OutboxStats, SampleQuery, Store, StoreError, StoreStats,
     VerdictQuery,
@@ -152,7 +154,7 @@ fn only_what_fits(columns: Arc<Columns>) -> Arc<Columns> {
 
 impl Store for InfluxStore {
     fn catalogue(&self) -> Result<Catalogue, StoreError> {
-        Ok(self.reader.names.catalogue())
+        self.front.catalogue()
     }
 
     fn checkpoint(&self, partition: Partition) -> Result<Checkpoint, StoreError> {
@@ -229,6 +231,14 @@ impl Store for InfluxStore {
 
     fn alerts(&self, query: &AlertQuery) -> Result<Vec<Alert>, StoreError> {
         self.front.alerts(query)
+    }
+
+    fn audit(&self, query: &AuditQuery, visit: &mut dyn FnMut(&AuditEntry) -> bool) -> Result<(), StoreError> {
+        self.front.audit(query, visit)
+    }
+
+    fn windows(&self, tenant: &TenantId) -> Result<Vec<PersonWindow>, StoreError> {
+        self.front.windows(tenant)
     }
 
     fn alert(&self, tenant: &TenantId, id: &str) -> Result<Option<Alert>, StoreError> {

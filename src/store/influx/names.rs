@@ -22,7 +22,7 @@ impl Names {
         names
     }
 
-    /// Adds what an output describes.
+    /// Adds what an output describes. The retired stay: of them something may wait to be sent.
     pub(super) fn learn(&self, output: &EvaluationOutput) {
         if !output.agents.is_empty() {
             self.agents.write().extend(output.agents.iter().map(|agent| (agent.id.0, agent.clone())));
@@ -30,15 +30,6 @@ impl Names {
         if !output.series.is_empty() {
             self.series.write().extend(output.series.iter().map(|series| (series.id.0, series.clone())));
         }
-    }
-
-    /// All of them, by number.
-    pub(super) fn catalogue(&self) -> Catalogue {
-        let mut agents: Vec<_> = self.agents.read().values().cloned().collect();
-        agents.sort_unstable_by_key(|agent| agent.id);
-        let mut series: Vec<_> = self.series.read().values().cloned().collect();
-        series.sort_unstable_by_key(|series| series.id);
-        Catalogue { agents, series }
     }
 
     pub(super) fn series(&self, id: u32) -> Option<Arc<SeriesDesc>> {

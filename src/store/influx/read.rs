@@ -156,9 +156,11 @@ impl Reader {
             Some(kind) => vec![findings::measurement(kind)],
             None => crate::store::schema::KINDS.into_iter().map(findings::measurement).collect(),
         };
+        let plugin = query.plugin.as_ref().map(|plugin| format!(" and {}", any_of("plugin", [&*line::clean(plugin)])));
+        let plugin = plugin.unwrap_or_default();
         let ask = |range: Range, most: &str| -> Result<Vec<Verdict>, StoreError> {
             let script = format!(
-                "{} |> filter(fn: (r) => {} and r[\"_field\"] == \"{BODY}\" and r[\"{TENANT}\"] == {}{agents}) \
+                "{} |> filter(fn: (r) => {} and r[\"_field\"] == \"{BODY}\" and r[\"{TENANT}\"] == {}{agents}{plugin}) \
                  |> keep(columns: [\"_time\", \"_value\"]) |> group(){most}",
                 flux::from(&self.client.config().bucket, range.start, range.end),
                 any_of("_measurement", kinds.iter().map(String::as_str)),
@@ -172,20 +174,26 @@ impl Reader {
             Ok(verdicts)
         };
         if query.limit == usize::MAX {
-            found.extend(ask(range, "")?);
+            found.extend(ask(range, "")?.into_iter().filter(|verdict| query.fits(verdict)));
             return Ok(());
         }
         let limit = query.limit.max(1);
         let most = format!(" |> sort(columns: [\"_time\"], desc: true) |> limit(n: {limit})");
-        let mut some = ask(range, &most)?;
-        // Those of one time come in any order: which of them are in the answer is not InfluxDB's to choose.
-        if some.len() >= limit
-            && let Some(last) = some.iter().map(|verdict| verdict.time).min()
-        {
-            some.retain(|verdict| verdict.time > last);
-            some.extend(ask(Range { start: last.0, end: last.0 + 1 }, "")?);
+        // A page goes on at the time of the last one before. What a page leaves out, the rest of the range may have.
+        let mut end = query.after.as_ref().map_or(range.end, |after| range.end.min(after.time.0.0.saturating_add(1)));
+        let mut kept = Vec::new();
+        while kept.len() < limit && range.start < end {
+            let mut some = ask(Range { start: range.start, end }, &most)?;
+            let last = some.iter().map(|verdict| verdict.time).min().filter(|_| some.len() >= limit);
+            // Those of one time come in any order: which of them are in the answer is not InfluxDB's to choose.
+            if let Some(last) = last {
+                some.retain(|verdict| verdict.time > last);
+                some.extend(ask(Range { start: last.0, end: last.0 + 1 }, "")?);
+            }
+            kept.extend(some.into_iter().filter(|verdict| query.fits(verdict)));
+            end = last.map_or(range.start, |last| last.0);
         }
-        found.append(&mut some);
+        found.append(&mut kept);
         Ok(())
     }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::alert_command::{AlertAction, AlertCommand, Handling};
 use crate::ids::{AgentId, TenantId};
 use proptest::prelude::*;
 
@@ -18,6 +19,7 @@ fn alert(id: &str, source: &str, severity: Severity, started: UnixNanos) -> Aler
         started,
         resolved: None,
         acknowledged: None,
+        handling: Handling::default(),
     }
 }
 
@@ -27,8 +29,26 @@ enum Act {
     Raise(char, &'static str, Severity),
     Change(char, Severity),
     Acknowledge(char),
+    Unacknowledge(char),
+    Close(char),
+    /// Until this minute.
+    Silence(char, i64),
+    Unsilence(char),
     Resolve(char),
     Tick,
+}
+
+fn command(
+    alerts: &mut Alerts,
+    id: char,
+    action: AlertAction,
+    at: UnixNanos,
+    policy: Policy<'_>,
+    out: &mut EvaluationOutput,
+) {
+    let (alert, by) = (id.to_string(), "me".to_owned());
+    let command = AlertCommand { alert, agent: AgentId(1), action, by, at, comment: None };
+    let _ = alerts.command(&command, at, policy, out);
 }
 
 fn apply(alerts: &mut Alerts, act: Act, now: UnixNanos, policy: Policy<'_>, out: &mut EvaluationOutput) {
@@ -40,7 +60,13 @@ fn apply(alerts: &mut Alerts, act: Act, now: UnixNanos, policy: Policy<'_>, out:
             let finding = Finding { severity, message: String::new(), series: None };
             alerts.change(&id.to_string(), finding, now, policy, out);
         }
-        Act::Acknowledge(id) => drop(alerts.acknowledge(&id.to_string(), "me", now, now, policy, out)),
+        Act::Acknowledge(id) => command(alerts, id, AlertAction::Acknowledge, now, policy, out),
+        Act::Unacknowledge(id) => command(alerts, id, AlertAction::Unacknowledge, now, policy, out),
+        Act::Close(id) => command(alerts, id, AlertAction::Close, now, policy, out),
+        Act::Silence(id, until) => {
+            command(alerts, id, AlertAction::Silence { until: minute(until) }, now, policy, out);
+        }
+        Act::Unsilence(id) => command(alerts, id, AlertAction::Unsilence, now, policy, out),
         Act::Resolve(id) => alerts.resolve(&id.to_string(), now, now, policy, out),
         Act::Tick => alerts.tick(now, policy, out),
     }
@@ -166,6 +192,73 @@ fn what_is_told_as_time_passes_and_severities_change() {
             &["0 a raised warning", "1 a worsened critical"],
         ),
     ]);
+}
+
+#[test]
+fn what_people_do_decides_what_is_told() {
+    use Act::{Acknowledge, Change, Close, Raise, Resolve, Silence, Tick, Unacknowledge, Unsilence};
+    use Severity::{Critical, Warning};
+    let any = AlertConfig::new("*", Warning);
+    let raise = (0, Raise('a', CPU, Warning));
+    check(&[
+        (
+            "a silence holds back what gets worse, and the delay begins anew behind it",
+            &any,
+            &[raise, (5, Silence('a', 50)), (10, Change('a', Critical)), (49, Tick), (64, Tick), (65, Tick)],
+            &["0 a raised warning", "50 a worsened critical", "65 a escalated emergency"],
+        ),
+        (
+            "the end is told in a silence too",
+            &any,
+            &[raise, (5, Silence('a', 50)), (10, Resolve('a'))],
+            &["0 a raised warning", "10 a resolved warning"],
+        ),
+        (
+            "a silence taken back",
+            &any,
+            &[raise, (5, Silence('a', 50)), (6, Change('a', Critical)), (20, Unsilence('a')), (34, Tick), (35, Tick)],
+            &["0 a raised warning", "20 a worsened critical", "35 a escalated emergency"],
+        ),
+        (
+            "a later silence takes the place of the one before",
+            &any,
+            &[raise, (5, Silence('a', 50)), (6, Silence('a', 10)), (24, Tick), (25, Tick)],
+            &["0 a raised warning", "25 a escalated error"],
+        ),
+        (
+            "who acknowledged it hears nothing when the silence ends",
+            &any,
+            &[raise, (5, Silence('a', 50)), (6, Acknowledge('a')), (99, Tick)],
+            &["0 a raised warning", "6 a acknowledged warning"],
+        ),
+        (
+            "an acknowledgement taken back gives the whole delay again",
+            &any,
+            &[raise, (1, Acknowledge('a')), (30, Unacknowledge('a')), (31, Unacknowledge('a')), (44, Tick), (45, Tick)],
+            &["0 a raised warning", "1 a acknowledged warning", "30 a unacknowledged warning", "45 a escalated error"],
+        ),
+        (
+            "closed is over",
+            &any,
+            &[raise, (5, Close('a')), (6, Close('a')), (7, Change('a', Critical)), (8, Resolve('a')), (99, Tick)],
+            &["0 a raised warning", "5 a resolved warning"],
+        ),
+    ]);
+}
+
+#[test]
+fn a_silence_ends_also_where_nobody_is_notified() {
+    let policy = Policy { configs: &[], planned: false };
+    let (mut alerts, mut out) = (Alerts::default(), EvaluationOutput::default());
+    apply(&mut alerts, Act::Raise('a', CPU, Severity::Warning), minute(0), policy, &mut out);
+    apply(&mut alerts, Act::Silence('a', 10), minute(1), policy, &mut out);
+    let silenced = |alerts: &Alerts| alerts.get("a").is_some_and(|alert| alert.handling.silence.is_some());
+    alerts.tick(minute(10).plus(-1), policy, &mut out);
+    assert!(silenced(&alerts));
+    alerts.tick(minute(10), policy, &mut out);
+    assert!(!silenced(&alerts));
+    let kept: Vec<bool> = out.alerts.iter().map(|alert| alert.handling.silence.is_some()).collect();
+    assert_eq!(kept, [false, true, false], "each change is kept");
 }
 
 #[test]
@@ -306,7 +399,7 @@ proptest! {
                     last.retain(|(other, ..)| *other != kind);
                     last.push((kind, notice.at, severity));
                 }
-                Event::Acknowledged => prop_assert!(known.is_some()),
+                Event::Acknowledged | Event::Unacknowledged => prop_assert!(known.is_some()),
                 Event::Resolved => {
                     prop_assert!(known.is_some());
                     standing.retain(|(other, _)| *other != id);

@@ -3,11 +3,11 @@
 import { fill, h, plain, s, say } from './dom.js';
 import { get } from './api.js';
 import * as live from './live.js';
-import { acknowledge, maintain } from './actions.js';
+import { acknowledge, callOff, maintain, retire } from './actions.js';
 import { agentOf, intervalsOf } from './known.js';
 import { empty, failed } from './dialog.js';
 import { DASH, many, number, percent, value } from './format.js';
-import { ago, local, now, range, span, time } from './time.js';
+import { ago, local, now, range, span, time, timeBoth } from './time.js';
 import { RISK, severity, state, stateOf } from './state.js';
 import { tally } from './strip.js';
 import { timeline } from './timeline.js';
@@ -15,6 +15,10 @@ import { Charts } from './measurements.js';
 
 const RANGES = ['15m', '1h', '6h', '12h', '24h', '7d', '30d'];
 const DEFAULT = '1h', MOST_VERDICTS = 200;
+
+// A window that is planned or under way, with what can be done to it.
+const windowLine = (one) => h('li', null, one.state === 'active' ? 'Maintenance now: ' : 'Maintenance planned: ', timeBoth(one.start_time), ' to ', timeBoth(one.end_time), ' by ', plain(one.by), one.reason && [': ', plain(one.reason)],
+  one.agents.length > 1 || one.agents[0].includes('*') ? [' (', plain(one.agents.join(', ')), ')'] : '', ' ', h('button', { type: 'button', class: 'btn', text: 'Change\u2026', onclick: () => maintain(one.agents, 0, one) }), ' ', h('button', { type: 'button', class: 'btn', text: 'Call off\u2026', onclick: () => callOff(one) }));
 
 export async function open(main, query, frame) {
   const view = new AgentView(main, query, frame);
@@ -92,7 +96,8 @@ class AgentView {
           agent.agent_name && fact('name', plain(agent.agent_name)), agent.agent_version && fact('version', plain(agent.agent_version)), fact('first seen', time(agent.first_seen)),
           Number.isFinite(agent.clock_skew_ms) && Math.abs(agent.clock_skew_ms) >= 1000 && fact('clock', `${number(Math.abs(agent.clock_skew_ms) / 1000)} s ${agent.clock_skew_ms > 0 ? 'ahead' : 'behind'}`), fact('series', String(agent.series ?? DASH)))),
       h('div', { class: 'acts' }, open.length > 0 && button(open.length > 1 ? `Acknowledge ${open.length} alerts` : 'Acknowledge', 'a', () => this.act(), 'btn main'),
-        button('Maintenance\u2026', '', () => maintain(agent.agent_id, now()))));
+        button('Maintenance\u2026', '', () => maintain([agent.agent_id], now())),
+        button('Retire\u2026', '', () => retire(agent.agent_id, () => this.frame.go('./')))));
     this.fillWhy(word);
     this.fillSays(word);
     this.fillObjective();
@@ -142,7 +147,8 @@ class AgentView {
   async readTimeline() {
     const { start, end } = this.spanOfTimeline;
     try {
-      const [intervals, past] = await Promise.all([intervalsOf(this.id, start), get('alerts', { agent: this.id, limit: 200 })]);
+      const [intervals, past, planned] = await Promise.all([intervalsOf(this.id, start), get('alerts', { agent: this.id, limit: 200 }), get('maintenance', { agent: this.id })]);
+      this.windows = planned.windows.filter((one) => one.state === 'planned' || one.state === 'active').reverse();
       this.past = past.alerts;
       this.intervals = intervals.filter((one) => one.start < end && !(one.end < start)).map((one) => ({ ...one, start: Math.max(one.start, start) }));
       this.drawTimeline();
@@ -163,7 +169,7 @@ class AgentView {
     const sums = tally(this.intervals, start, end);
     const shown = this.past.filter((alert) => Date.parse(alert.timestamp) < end && !(alert.resolved_at && Date.parse(alert.resolved_at) < start));
     fill(this.line, h('p', { class: 'pad key' }, h('span', { text: many(sums.outages.up, 'session') }), h('span', { text: many(sums.outages.silent, 'outage') }), sums.outages.maintenance > 0 && h('span', { text: many(sums.outages.maintenance, 'planned window') }), h('span', { text: `available ${percent(sums.available)}` })),
-      timeline(`Timeline of ${this.id}, ${span(end - start)}`, this.intervals, shown, start, end));
+      timeline(`Timeline of ${this.id}, ${span(end - start)}`, this.intervals, shown, start, end), this.windows.length > 0 && h('ul', { class: 'log pad', 'aria-label': 'Maintenance that is planned or under way' }, this.windows.map(windowLine)));
   }
 
   async readVerdicts() {

@@ -2,7 +2,7 @@
 
 import { all, fill, h, name, plain, say } from './dom.js';
 import { get } from './api.js';
-import { acknowledge } from './actions.js';
+import { acknowledge, close, silence, unacknowledge, unsilence } from './actions.js';
 import { empty, failed } from './dialog.js';
 import { count } from './format.js';
 import { Chart } from './charts.js';
@@ -12,6 +12,9 @@ import { ago, now, span, timeBoth } from './time.js';
 const MOST = 1000;
 const STATES = ['open', 'acknowledged', 'resolved'];
 const AROUND = 18e5;
+
+// What a person did, when, until when and why.
+const did = (when, what, by, why, until) => when && h('li', null, timeBoth(when), what, until && [' until ', timeBoth(until)], ' by ', plain(by ?? 'somebody'), why && [': ', plain(why)]);
 
 export async function open(main, query, frame) {
   const view = new AlertsView(main, query, frame);
@@ -26,6 +29,7 @@ class AlertsView {
     this.shown = new Set((query.state ?? 'open,acknowledged,resolved').split(',').filter((one) => STATES.includes(one)));
     this.filters = { search: query.q ?? '', severity: SEVERITIES.includes(query.severity) ? query.severity : '' };
     this.keys = { a: () => this.act(), Escape: () => this.select() };
+    this.took = (alert) => this.take(alert);
     this.build();
   }
 
@@ -42,7 +46,7 @@ class AlertsView {
     this.list = h('section', { class: 'card al', 'aria-label': 'Alerts' });
     this.detail = h('article', { class: 'card', 'aria-label': 'Alert', tabindex: -1 });
     this.split = h('div', { class: 'split' }, this.list, this.detail);
-    fill(this.main, h('div', { class: 'head' }, h('div', null, this.title, this.says)),
+    fill(this.main, h('div', { class: 'head' }, h('div', null, this.title, this.says), h('a', { class: 'btn', href: 'api/v1/telemetry/alerts?format=csv&limit=10000', download: 'alerts.csv', text: 'As CSV' })),
       h('div', { class: 'filters', role: 'search', 'aria-label': 'Alerts' }, this.seg, h('div', { class: 'search' }, h('label', { class: 'vh', for: 'q', text: 'Search alerts' }), this.search, h('kbd', { 'aria-hidden': 'true', text: '/' })),
         h('label', { for: 'least' }, 'Severity from ', least)), this.split);
   }
@@ -106,7 +110,7 @@ class AlertsView {
     const link = h('a', { href: `alerts?id=${encodeURIComponent(alert.alert_id)}`, 'data-open': true, 'aria-current': alert.alert_id === this.id ? 'true' : undefined, onclick: open },
       severity(alert.severity), h('span', { class: 'msg' }, plain(alert.message)),
       h('span', { class: 'ago', text: alert.state === 'resolved' ? `${ago(Date.parse(alert.resolved_at))} ago` : ago(Date.parse(alert.timestamp)) }),
-      h('span', { class: 'sub' }, name(alert.agent_id), h('span', { class: 'n' }, alert.state === 'acknowledged' ? ['by ', plain(alert.acknowledged_by ?? 'somebody')] : alert.alert_type.replace(/_/g, ' '))));
+      h('span', { class: 'sub' }, name(alert.agent_id), h('span', { class: 'n' }, alert.state === 'acknowledged' ? ['by ', plain(alert.acknowledged_by ?? 'somebody')] : alert.silenced_until && alert.state === 'open' ? 'silenced' : alert.alert_type.replace(/_/g, ' '))));
     return h('li', { 'data-row': true, 'data-id': alert.alert_id }, link);
   }
 
@@ -141,11 +145,15 @@ class AlertsView {
     const pair = (term, ...content) => content.some(Boolean) && [h('dt', { text: term }), h('dd', null, content)];
     this.log = h('div', { class: 'log-s' }, h('h3', { text: 'What was done' }), h('ol', { class: 'log' },
       h('li', null, timeBoth(alert.timestamp), ' raised as ', severity(alert.severity)),
-      alert.acknowledged_at && h('li', null, timeBoth(alert.acknowledged_at), ' acknowledged by ', plain(alert.acknowledged_by ?? 'somebody')),
-      over && h('li', null, timeBoth(alert.resolved_at), ' over')));
+      did(alert.acknowledged_at, ' acknowledged', alert.acknowledged_by, alert.acknowledge_comment),
+      did(alert.silenced_at, ' silenced', alert.silenced_by, alert.silence_comment, alert.silenced_until),
+      over && (alert.closed_by ? did(alert.resolved_at, ' closed', alert.closed_by, alert.close_comment) : h('li', null, timeBoth(alert.resolved_at), ' over'))));
     fill(this.detail, this.back(),
       h('header', null, h('h2', null, plain(alert.message)), severity(alert.severity)),
-      h('div', { class: 'pad acts' }, alert.state === 'open' && button('Acknowledge', 'a', () => this.act(), 'btn main')),
+      h('div', { class: 'pad acts' }, alert.state === 'open' && button('Acknowledge', 'a', () => this.act(), 'btn main'),
+        alert.state === 'acknowledged' && button('Take back\u2026', '', () => unacknowledge(alert, this.took)),
+        !over && (alert.silenced_until ? button('End silence\u2026', '', () => unsilence(alert, this.took)) : button('Silence\u2026', '', () => silence(alert, this.took))),
+        !over && button('Close\u2026', '', () => close(alert, this.took))),
       h('div', { class: 'pad' }, h('dl', { class: 'kv left' }, pair('agent', name(alert.agent_id, { href: `agent?id=${encodeURIComponent(alert.agent_id)}` })), pair('kind', alert.alert_type.replace(/_/g, ' ')), pair('measurement', alert.metric_name && plain(alert.metric_name)),
         pair('where', Object.entries(alert.attributes ?? {}).map(([key, one]) => `${key}=${one}`).join(', ')), pair('for', over ? span((alert.duration_seconds ?? 0) * 1000) : ago(Date.parse(alert.timestamp))))),
       h('div', { class: 'ev' }, this.evidence), this.log);
@@ -180,8 +188,7 @@ class AlertsView {
     const focused = document.activeElement?.closest?.('li')?.dataset.id;
     const alert = this.alerts.get(focused ?? this.id);
     if (alert?.state !== 'open') return;
-    const done = await acknowledge(alert);
-    if (done) this.take(done);
+    await acknowledge(alert, this.took);
   }
 
   take(alert) {

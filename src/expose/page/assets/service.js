@@ -27,15 +27,15 @@ class ServiceView {
 
   async load() {
     try {
-      const [health, text] = await Promise.all([get('health'), metrics()]);
-      this.draw(health, parsed(text));
+      const [health, text, audit] = await Promise.all([get('health'), metrics(), get('audit', { limit: 20 })]);
+      this.draw(health, parsed(text), audit.entries);
     } catch (error) {
       if (error.status === 401) throw error;
       if (!this.drawn) fill(this.parts, h('div', { class: 'card' }, failed('The service', error, () => this.load())));
     }
   }
 
-  draw(health, samples) {
+  draw(health, samples, audit) {
     const at = now();
     const text = health.status === 'healthy' ? `The service is healthy, version ${health.version}` : `The service is ${health.status}`;
     if (this.title.textContent !== text) this.title.textContent = text;
@@ -59,7 +59,8 @@ class ServiceView {
       part('no', 'What is refused, and why', refusals.length ? refusals.sort((a, b) => b.value - a.value).slice(0, 14).map((one) => [one.name.replace(/^vitals_|_total$/g, '').replace(/_/g, ' ') + Object.entries(one.labels).map(([key, value]) => `, ${key} ${value}`).join(''), count(one.value)]) : [['nothing', count(0)]]),
       part('lag', 'How far it is behind', [['processing', state(good ? 'healthy' : 'critical', health.processing_queue_status)], ['waiting for the log', count(sum('vitals_log_queued'))], ['waiting for evaluation', count(sum('vitals_evaluate_queued'))], ['a commit takes', mean('vitals_log_commit_seconds')], ['a seal takes', mean('vitals_store_seal_seconds')], ['server\u2019s time', timeBoth(health.timestamp)]]),
       part('size', 'What it holds', [['store', plain(health.database_status)], ['samples', count(sum('vitals_store_samples'))], ['store size', bytes(sum('vitals_store_bytes'))], ['not sealed yet', count(sum('vitals_store_pending'))], ['log', bytes(sum('vitals_log_bytes'))], ['records in the log', count(sum('vitals_log_records'))],
-        sum('vitals_store_outbox_samples') !== undefined && ['outbox', `${count(sum('vitals_store_outbox_samples'))} samples, ${bytes(sum('vitals_store_outbox_bytes'))}, oldest ${span(1000 * sum('vitals_store_outbox_age_seconds'))}`], ['notifications waiting', count(sum('vitals_alerts_queued'))]]));
+        sum('vitals_store_outbox_samples') !== undefined && ['outbox', `${count(sum('vitals_store_outbox_samples'))} samples, ${bytes(sum('vitals_store_outbox_bytes'))}, oldest ${span(1000 * sum('vitals_store_outbox_age_seconds'))}`], ['notifications waiting', count(sum('vitals_alerts_queued'))]]),
+      part('audit', 'What was done', audit.length ? audit.map((one) => [timeBoth(one.time), plain(`${one.action}: ${one.agents.join(', ')}`), ' by ', plain(one.by), one.detail && [', ', plain(one.detail)], one.comment && [': ', plain(one.comment)]]) : [['nothing', 'Nobody did anything yet.']]));
     this.before = this.next;
     this.drawn = true;
   }

@@ -5,7 +5,7 @@ use super::agents::AgentItem;
 use crate::expose::Rest;
 use crate::expose::rest::current_health::CurrentHealth;
 use crate::expose::rest::error::{AnyErrors, ApiError, MissingError, ParameterErrors, TokenErrors};
-use crate::expose::rest::extract::{PathVariable, Reader};
+use crate::expose::rest::extract::{Operator, PathVariable, Reader};
 use crate::expose::rest::lookup::check_id;
 use crate::expose::rest::shapes::Id;
 use crate::expose::rest::time::{Time, seconds};
@@ -15,15 +15,17 @@ use axum::routing::get;
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::{OpenApi, ToSchema};
-use vitals_core::record::Measurements;
+use vitals_core::ids::Partition;
+use vitals_core::record::{Measurements, Record};
 use vitals_core::series::AgentDesc;
 
 #[derive(OpenApi)]
-#[openapi(paths(agent))]
+#[openapi(paths(agent, retire_agent))]
 struct Operation;
 
 /// The route.
-pub const ROUTE: Route = Route { methods: || get(agent), document: Operation::openapi, examples: EXAMPLES };
+pub const ROUTE: Route =
+    Route { methods: || get(agent).delete(retire_agent), document: Operation::openapi, examples: EXAMPLES };
 
 /// One agent or system: the fields that the list of agents has, and why its health is as it is.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -119,6 +121,46 @@ pub async fn agent(
     Ok(Json(detail(&rest, &agent)))
 }
 
+/// An agent or system that was retired.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RetiredAgent {
+    /// Its id, under which another one may come.
+    pub agent_id: String,
+    /// How many series were forgotten with it.
+    pub series: usize,
+    /// Who retired it.
+    pub retired_by: String,
+    /// When.
+    pub retired_at: Time,
+}
+
+/// Retire an agent or system
+#[utoipa::path(
+    delete, path = "/api/v1/telemetry/agents/{agent_id}", tag = "operations", security(("token" = [])),
+    params(("agent_id" = Id, Path, description = "the agent's or system's id", example = "db-1")),
+    responses(
+        (
+            status = 200, body = RetiredAgent,
+            description = "forgotten with its series, verdicts, alerts, sessions and the plugins' state; its open alerts are over; \
+                           who comes under this id from now on is new"
+        ),
+        MissingError,
+        TokenErrors, ParameterErrors, AnyErrors
+    )
+)]
+pub async fn retire_agent(
+    State(rest): State<Arc<Rest>>,
+    Operator(caller): Operator,
+    PathVariable(id): PathVariable,
+) -> Result<Json<RetiredAgent>, ApiError> {
+    check_id(&id, "agent_id")?;
+    let agent = rest.agent(&caller, &id)?;
+    let (by, at, series) = (caller.name(), rest.now(), rest.registry.series_of(agent.id).len());
+    let record = Record::Retire { agent: agent.id, by: by.clone(), at };
+    rest.submitter.submit(Partition::of(agent.id, rest.partitions), record, size_of::<Record>()).await?;
+    Ok(Json(RetiredAgent { agent_id: id, series, retired_by: by, retired_at: Time(at) }))
+}
+
 fn detail(rest: &Rest, agent: &AgentDesc) -> AgentDetail {
     let now = rest.now();
     let current_health = CurrentHealth::of(rest, agent, now);
@@ -149,7 +191,10 @@ fn detail(rest: &Rest, agent: &AgentDesc) -> AgentDetail {
 
 /// A request, and the answers to it by status, as the document shows them.
 const EXAMPLES: &str = r#"{
-  "200": {
+  "delete": {
+    "200": {"agent_id": "db-1", "series": 4, "retired_by": "ops", "retired_at": "2026-03-01T12:00:00.231Z"}
+  },
+  "get": {"200": {
     "agent_id": "web-1",
     "agent_name": "Web server 1",
     "agent_version": "1.4.2",
@@ -186,5 +231,5 @@ const EXAMPLES: &str = r#"{
       "error_rate_percent": null,
       "response_time_ms": 120
     }
-  }
+  }}
 }"#;

@@ -87,7 +87,7 @@ impl AgentItem {
             health: current_health.health,
             health_score: current_health.score,
             reported_status: current_health.reported(),
-            series: rest.registry.series_of(agent.id).len(),
+            series: rest.registry.series_use(agent.id).series,
         }
     }
 }

@@ -309,7 +309,9 @@ impl BatchTally {
             ) => {
                 self.processing.push(format!("{item}: {refusal}"));
             }
-            ApiError::Refused(_) => self.processing.push(format!("{item}: it could not be taken")),
+            ApiError::Refused(_) | ApiError::Conflict(_) => {
+                self.processing.push(format!("{item}: it could not be taken"))
+            }
         }
     }
 

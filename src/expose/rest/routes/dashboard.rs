@@ -362,12 +362,11 @@ impl DashboardData<'_> {
 
     fn alerts(&self, keys: &HashMap<AgentId, &str>) -> Result<Vec<AlertInfo>, StoreError> {
         let query = AlertQuery {
-            tenant: self.caller.tenant.clone(),
             agents: Some(keys.keys().copied().collect()),
             resolved: Some(false),
-            start: UnixNanos(i64::MIN),
             end: self.range.1,
             limit: MOST_COUNTED,
+            ..AlertQuery::of(self.caller.tenant.clone())
         };
         let alerts = self.rest.store.alerts(&query)?;
         Ok(alerts.iter().filter_map(|alert| Some(AlertInfo::of(alert, keys.get(&alert.agent)?))).collect())
@@ -375,12 +374,12 @@ impl DashboardData<'_> {
 
     fn anomalies(&self, keys: &HashMap<AgentId, &str>) -> Result<Vec<Anomaly>, StoreError> {
         let query = VerdictQuery {
-            tenant: self.caller.tenant.clone(),
             agents: Some(keys.keys().copied().collect()),
             kind: Some("outlier"),
             start: self.range.0,
             end: self.range.1,
             limit: MOST_LISTED,
+            ..VerdictQuery::of(self.caller.tenant.clone())
         };
         let verdicts = self.rest.store.verdicts(&query)?;
         let anomalies = verdicts.iter().filter_map(|verdict| {

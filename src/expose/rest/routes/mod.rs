@@ -3,15 +3,17 @@
 //! A new route is a file here with a `ROUTE`, and a line in [`ROUTES`]. Path, parameters, schemas, checks, label in the
 //! metrics and examples all come from the `utoipa` attributes and the types in that file.
 
-mod acknowledge;
 mod agent;
 mod agents;
+mod alert_actions;
 mod alerts;
+mod audit;
 mod batch;
 mod dashboard;
 mod health_check;
 mod heartbeat;
 mod maintenance;
+mod maintenance_window;
 mod metrics;
 mod plugins;
 mod probe;
@@ -56,8 +58,14 @@ pub const ROUTES: &[Route] = &[
     samples::ROUTE,
     verdicts::ROUTE,
     alerts::ROUTE,
-    acknowledge::ROUTE,
+    alert_actions::ACKNOWLEDGE,
+    alert_actions::UNACKNOWLEDGE,
+    alert_actions::SILENCE_ROUTE,
+    alert_actions::UNSILENCE,
+    alert_actions::CLOSE,
     maintenance::ROUTE,
+    maintenance_window::ROUTE,
+    audit::ROUTE,
     plugins::ROUTE,
     stream::ROUTE,
     ws::ROUTE,

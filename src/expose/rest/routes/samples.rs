@@ -2,18 +2,18 @@
 
 use super::Route;
 use crate::expose::Rest;
+use crate::expose::rest::csv::{Cell, Format};
 use crate::expose::rest::error::{AnyErrors, ApiError, MissingError, ParameterErrors, TokenErrors, none_wrong};
 use crate::expose::rest::extract::{PathVariable, Query, Reader};
 use crate::expose::rest::ranges::parameter_range;
 use crate::expose::rest::shapes::{AggregationName, DurationText, SamplePoint};
 use crate::expose::rest::time::{HOUR, Time, parse_duration, seconds};
-use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use axum::routing::get;
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::{OpenApi, ToSchema};
-use vitals_core::ids::SeriesId;
 use vitals_core::store::{Aggregation, SampleQuery};
 
 const DEFAULT_POINTS: u32 = 10_000;
@@ -54,9 +54,10 @@ pub struct SampleList {
         ("step" = Option<DurationText>, Query, description = "the samples themselves without it, unless there is an `aggregation`"),
         ("aggregation" = Option<AggregationName>, Query, description = "`mean` by default; over the whole range without `step`"),
         ("limit" = Option<u32>, Query, description = "most points", minimum = 1, maximum = 100_000),
+        ("format" = Option<Format>, Query, description = "`csv` for a file with a line for each; else what `Accept` prefers, and JSON"),
     ),
     responses(
-        (status = 200, body = SampleList, description = "by time"),
+        (status = 200, content((SampleList = "application/json"), (String = "text/csv")), description = "by time"),
         MissingError,
         TokenErrors, ParameterErrors, AnyErrors
     )
@@ -66,20 +67,15 @@ pub async fn samples(
     Reader(caller): Reader,
     PathVariable(id): PathVariable,
     query: Query,
-) -> Result<Json<SampleList>, ApiError> {
-    let missing = || ApiError::not_found(format!("there is no series {id}"));
-    let series = id.parse().ok().and_then(|id| rest.registry.series(SeriesId(id))).ok_or_else(missing)?;
-    let owner = rest.registry.agent(series.agent).ok_or_else(missing)?;
-    // A number says nothing of whose it is, and the answer must not either.
-    if owner.tenant != caller.tenant || !caller.may_touch(&owner.key) {
-        return Err(missing());
-    }
+) -> Result<Response, ApiError> {
+    let series = rest.series(&caller, &id)?;
     let mut problems = Vec::new();
     let (start, end) = parameter_range(&query, rest.now(), HOUR, &mut problems);
     let limit = query.whole("limit", 1..=MOST_POINTS, &mut problems).unwrap_or(DEFAULT_POINTS);
     let expect = "Input should be a duration such as 30s, 5m or 1h";
     let step = query.parsed("step", &mut problems, "value_error", expect, parse_duration);
     let how = query.named::<AggregationName>("aggregation", &mut problems).map(Aggregation::from);
+    let format = Format::of(&query, &mut problems);
     none_wrong(problems)?;
     let step = match (step, how) {
         (None, None) => None,
@@ -88,18 +84,23 @@ pub async fn samples(
     };
     let question = SampleQuery { series: series.id, start, end, step, limit: limit as usize };
     let points = rest.query_store(move |rest| rest.store.samples(&question)).await?;
-    Ok(Json(SampleList {
+    let list = SampleList {
         series_id: series.id.0,
         start: Time(start),
         end: Time(end),
         step_seconds: step.map(|(nanos, _)| seconds(nanos)),
         aggregation: step.map(|(_, how)| how.into()),
         samples: points.into_iter().map(SamplePoint::from).collect(),
-    }))
+    };
+    format.answer(list, &format!("series-{id}"), None, |list, table| {
+        table.line(["time", "value"].map(Cell::from));
+        list.samples.iter().for_each(|one| table.line([one.time.into(), one.value.into()]));
+    })
 }
 
 /// A request, and the answers to it by status, as the document shows them.
 const EXAMPLES: &str = r#"{
+  "csv": "time,value\r\n2026-01-05T11:58:00.229Z,2048\r\n2026-01-05T11:59:00.229Z,2048\r\n",
   "200": {
     "series_id": 1,
     "start": "2026-03-01T11:00:00.229Z",

@@ -4,16 +4,17 @@ use super::Route;
 use crate::expose::Rest;
 use crate::expose::rest::availability::{Availability, Period};
 use crate::expose::rest::components::components;
+use crate::expose::rest::csv::{Cell, Format, Table};
 use crate::expose::rest::current_health::{CurrentHealth, HealthAssessment, assessment};
-use crate::expose::rest::error::{AnyErrors, ApiError, MissingError, ParameterErrors, TokenErrors};
+use crate::expose::rest::error::{AnyErrors, ApiError, MissingError, ParameterErrors, TokenErrors, none_wrong};
 use crate::expose::rest::extract::{PathVariable, Query, Reader};
 use crate::expose::rest::failure_patterns::FailurePattern;
 use crate::expose::rest::lookup::check_id;
 use crate::expose::rest::ranges::{HoursParams, hours};
 use crate::expose::rest::shapes::Id;
 use crate::expose::rest::time::{HOUR, Time, minutes};
-use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use axum::routing::get;
 use serde::Serialize;
 use std::sync::Arc;
@@ -80,9 +81,11 @@ pub struct UptimeStatusResponse {
 /// Availability of an agent
 #[utoipa::path(
     get, path = "/api/v1/telemetry/uptime-status/{agent_id}", tag = "telemetry", security(("token" = [])),
-    params(("agent_id" = Id, Path, description = "the agent", example = "web-1"), HoursParams),
+    params(("agent_id" = Id, Path, description = "the agent", example = "web-1"), HoursParams,
+        ("format" = Option<Format>, Query, description = "`csv` for a file with a line for each; else what `Accept` prefers, and JSON"),
+    ),
     responses(
-        (status = 200, body = UptimeStatusResponse, description = "the window up to now"),
+        (status = 200, content((UptimeStatusResponse = "application/json"), (String = "text/csv")), description = "the window up to now; in CSV its sessions and outages"),
         MissingError,
         TokenErrors, ParameterErrors, AnyErrors
     )
@@ -92,9 +95,12 @@ pub async fn uptime_status(
     Reader(caller): Reader,
     PathVariable(id): PathVariable,
     query: Query,
-) -> Result<Json<UptimeStatusResponse>, ApiError> {
+) -> Result<Response, ApiError> {
     check_id(&id, "agent_id")?;
     let hours = hours(&query)?;
+    let mut problems = Vec::new();
+    let format = Format::of(&query, &mut problems);
+    none_wrong(problems)?;
     let agent = rest.agent(&caller, &id)?;
     let now = rest.now();
     let response = rest
@@ -129,11 +135,29 @@ pub async fn uptime_status(
             })
         })
         .await?;
-    Ok(Json(response))
+    format.answer(response, "uptime", None, lines)
+}
+
+/// The sessions and outages of a window, by their beginning.
+fn lines(response: &UptimeStatusResponse, table: &mut Table) {
+    table.line(["agent_id", "state", "start", "end", "duration_minutes", "began_at"].map(Cell::from));
+    let mut periods: Vec<&Period> = response.uptime_sessions.iter().chain(&response.downtime_periods).collect();
+    periods.sort_by_key(|period| period.start);
+    for period in periods {
+        table.line([
+            (&response.agent_id).into(),
+            period.state.name().into(),
+            period.start.into(),
+            period.end.into(),
+            period.duration_minutes.into(),
+            period.began_at.into(),
+        ]);
+    }
 }
 
 /// A request, and the answers to it by status, as the document shows them.
 const EXAMPLES: &str = r#"{
+  "csv": "agent_id,state,start,end,duration_minutes,began_at\r\nweb-1,up,2026-01-05T11:59:58.217Z,,0.03,2026-01-05T11:59:58.217Z\r\n",
   "200": {
     "agent_id": "web-1",
     "calculation_period_hours": 24,

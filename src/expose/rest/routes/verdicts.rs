@@ -2,21 +2,22 @@
 
 use super::Route;
 use crate::expose::Rest;
+use crate::expose::rest::cursor;
 use crate::expose::rest::error::{AnyErrors, ApiError, MissingError, ParameterErrors, TokenErrors, none_wrong};
 use crate::expose::rest::extract::{Query, Reader};
 use crate::expose::rest::ranges::parameter_range;
-use crate::expose::rest::shapes::Id;
+use crate::expose::rest::shapes::{Id, VerdictCursor};
 use crate::expose::rest::time::{HOUR, Time};
 use crate::expose::rest::{DEFAULT_LISTED, MOST_LISTED};
 use axum::Json;
 use axum::extract::State;
 use axum::routing::get;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::sync::Arc;
 use utoipa::{OpenApi, ToSchema};
-use vitals_core::store::VerdictQuery;
-use vitals_core::verdict::{Verdict, VerdictBody};
+use vitals_core::store::{VerdictKey, VerdictQuery};
+use vitals_core::verdict::{AgentHealth, Evidence, OutlierVerdict, SlaVerdict, Verdict, VerdictBody};
 
 #[derive(OpenApi)]
 #[openapi(paths(verdicts))]
@@ -30,6 +31,8 @@ pub const ROUTE: Route = Route { methods: || get(verdicts), document: Operation:
 pub struct VerdictList {
     /// The verdicts.
     pub verdicts: Vec<VerdictItem>,
+    /// What `after` must be for the next page; null on the last one.
+    pub next: Option<String>,
 }
 
 /// A verdict.
@@ -43,10 +46,29 @@ pub struct VerdictItem {
     pub kind: VerdictKind,
     /// What was found.
     #[schema(value_type = Object)]
-    pub body: Value,
+    pub body: VerdictShape,
     /// Who judged: `plugin`, `version`, `digest`, `config`.
     #[schema(value_type = Object)]
-    pub evidence: Value,
+    pub evidence: Arc<Evidence>,
+}
+
+/// What was found, written as it is kept.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum VerdictShape {
+    /// A health score.
+    Health(AgentHealth),
+    /// An outlier.
+    Outlier {
+        /// The finding.
+        #[serde(flatten)]
+        outlier: OutlierVerdict,
+        /// The series' metric.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        metric_name: Option<String>,
+    },
+    /// An SLA report.
+    Sla(SlaVerdict),
 }
 
 /// The kinds of verdicts.
@@ -81,6 +103,10 @@ impl VerdictKind {
         ("kind" = Option<VerdictKind>, Query, description = "only of this kind"),
         ("start" = Option<Time>, Query, description = "inclusive; a day before `end`"),
         ("end" = Option<Time>, Query, description = "exclusive; now"),
+        ("plugin" = Option<String>, Query, description = "only by this plugin"),
+        ("metric" = Option<String>, Query, description = "only outliers of this metric's series"),
+        ("series" = Option<u32>, Query, description = "only outliers of this series"),
+        ("after" = Option<VerdictCursor>, Query, description = "only those behind this one: the `next` of the page before"),
         ("limit" = Option<u32>, Query, description = "most verdicts; 100 by default", minimum = 1, maximum = 10_000),
     ),
     responses(
@@ -99,41 +125,72 @@ pub async fn verdicts(
     let (start, end) = parameter_range(&query, rest.now().plus(1), 24 * HOUR, &mut problems);
     let limit = query.whole("limit", 1..=MOST_LISTED, &mut problems).unwrap_or(DEFAULT_LISTED);
     let kind = query.named::<VerdictKind>("kind", &mut problems).map(VerdictKind::name);
+    let after = cursor::verdict_after(&query, &mut problems);
     none_wrong(problems)?;
-    let agents = rest.agents_asked_for(&caller, &query)?;
-    let question = VerdictQuery { tenant: caller.tenant.clone(), agents, kind, start, end, limit: limit as usize };
-    let verdicts = rest
+    let mut agents = rest.agents_asked_for(&caller, &query)?;
+    let series = query.get("series").map(|id| rest.series(&caller, id)).transpose()?;
+    if let Some(series) = &series {
+        agents.get_or_insert_with(|| vec![series.agent]).retain(|agent| *agent == series.agent);
+    }
+    let question = VerdictQuery {
+        agents,
+        kind,
+        start,
+        end,
+        plugin: query.get("plugin").map(str::to_owned),
+        series: series.map(|series| HashSet::from([series.id])),
+        after,
+        // One more says whether there is a next page.
+        limit: limit as usize + 1,
+        ..VerdictQuery::of(caller.tenant.clone())
+    };
+    let metric = query.get("metric").map(str::to_owned);
+    let list = rest
         .query_store(move |rest| {
-            let found = rest.store.verdicts(&question)?;
-            Ok(found.iter().filter_map(|verdict| verdict_item(rest, verdict)).collect())
+            let mut question = question;
+            if let Some(metric) = &metric {
+                of_metric(rest, &mut question, metric);
+            }
+            let mut found = rest.store.verdicts(&question)?;
+            let is_more = found.len() > limit as usize;
+            found.truncate(limit as usize);
+            let next = found.last().filter(|_| is_more).map(|last| cursor::of_verdict(&VerdictKey::of(last)));
+            Ok(VerdictList {
+                verdicts: found.into_iter().filter_map(|verdict| verdict_item(rest, verdict)).collect(),
+                next,
+            })
         })
         .await?;
-    Ok(Json(VerdictList { verdicts }))
+    Ok(Json(list))
 }
 
-fn verdict_item(rest: &Rest, verdict: &Verdict) -> Option<VerdictItem> {
-    let agent = rest.registry.agent(verdict.agent)?;
-    let mut body = match &verdict.body {
-        VerdictBody::Health(health) => json!(health),
-        VerdictBody::Outlier(outlier) => json!(outlier),
-        VerdictBody::Sla(report) => json!(report),
+/// Narrows a question to the series of a metric.
+fn of_metric(rest: &Rest, question: &mut VerdictQuery, metric: &str) {
+    let agents = match &question.agents {
+        Some(agents) => agents.clone(),
+        None => rest.registry.agents_of(&question.tenant).iter().map(|agent| agent.id).collect(),
     };
-    if let VerdictBody::Outlier(outlier) = &verdict.body
-        && let Some(series) = rest.registry.series(outlier.series)
-    {
-        body["metric_name"] = Value::from(series.spec.metric.as_str());
-    }
-    Some(VerdictItem {
-        agent_id: agent.key.clone(),
-        time: Time(verdict.time),
-        kind: match verdict.body {
-            VerdictBody::Health(_) => VerdictKind::Health,
-            VerdictBody::Outlier(_) => VerdictKind::Outlier,
-            VerdictBody::Sla(_) => VerdictKind::Sla,
-        },
-        body,
-        evidence: json!(*verdict.evidence),
-    })
+    let of_metric = agents
+        .into_iter()
+        .flat_map(|agent| rest.registry.series_of(agent))
+        .filter(|series| series.spec.metric == metric)
+        .map(|series| series.id)
+        .filter(|id| question.series.as_ref().is_none_or(|wanted| wanted.contains(id)));
+    question.series = Some(of_metric.collect());
+}
+
+fn verdict_item(rest: &Rest, verdict: Verdict) -> Option<VerdictItem> {
+    let agent = rest.registry.agent(verdict.agent)?;
+    let (kind, body) = match verdict.body {
+        VerdictBody::Health(health) => (VerdictKind::Health, VerdictShape::Health(health)),
+        VerdictBody::Sla(report) => (VerdictKind::Sla, VerdictShape::Sla(report)),
+        VerdictBody::Outlier(outlier) => {
+            let metric_name = rest.registry.series(outlier.series).map(|series| series.spec.metric.clone());
+            (VerdictKind::Outlier, VerdictShape::Outlier { outlier, metric_name })
+        }
+    };
+    let (time, evidence) = (Time(verdict.time), verdict.evidence);
+    Some(VerdictItem { agent_id: agent.key.clone(), time, kind, body, evidence })
 }
 
 /// A request, and the answers to it by status, as the document shows them.
@@ -189,6 +246,7 @@ const EXAMPLES: &str = r#"{
           "version": "0.1.0"
         }
       }
-    ]
+    ],
+    "next": null
   }
 }"#;

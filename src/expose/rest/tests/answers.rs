@@ -1,6 +1,7 @@
 //! What answers say: nothing made up of what is unknown, counts that add up, alerts by their agent.
 
 use super::*;
+use vitals_core::alert_command::Handling;
 use vitals_core::verdict::Severity;
 
 #[tokio::test]
@@ -85,6 +86,7 @@ async fn an_alert_names_its_agent_and_ends_when_it_ended() {
             started: NOW.plus(-10 * MINUTE),
             resolved: ended.map(|ended| NOW.plus(ended)),
             acknowledged: None,
+            handling: Handling::default(),
         });
     }
     let answer = service.get("alerts", &token).await.body;

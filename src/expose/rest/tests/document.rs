@@ -19,9 +19,9 @@ fn every_example_fits_its_own_schema() {
         for (status, response) in operation["responses"].as_object().unwrap() {
             // What follows an upgrade is described elsewhere.
             examples += usize::from(status == "101");
-            for media in response["content"].as_object().into_iter().flat_map(|content| content.values()) {
+            for (name, media) in response["content"].as_object().into_iter().flatten() {
                 check(status, media);
-                examples += usize::from(status.starts_with('2'));
+                examples += usize::from(status.starts_with('2') && name != "text/csv");
             }
         }
         assert_eq!(examples, 1, "{place} has one kind of success");
@@ -297,5 +297,5 @@ fn the_schemas_of_requests_have_no_keyword_that_is_not_checked() {
     let requests = operations(&document).into_iter().filter_map(|(path, _, operation)| {
         Some((path, operation.pointer("/requestBody/content/application~1json/schema")?.clone()))
     });
-    assert_eq!(requests.map(|(path, schema)| walk(&schema, &document, &path)).count(), 6);
+    assert_eq!(requests.map(|(path, schema)| walk(&schema, &document, &path)).count(), 12);
 }

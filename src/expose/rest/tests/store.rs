@@ -6,14 +6,17 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::ThreadId;
+use vitals_core::alert_command::{AlertCommand, Handling};
+use vitals_core::audit::{AuditEntry, AuditKey, AuditQuery};
 use vitals_core::availability::Interval;
 use vitals_core::ids::{AgentId, Partition, Position, TenantId, UnixNanos};
 use vitals_core::live_agents::{LiveAgent, LiveAgents, Liveness};
+use vitals_core::maintenance::PersonWindow;
 use vitals_core::record::{Heartbeat, Outcome, Record};
 use vitals_core::rules::health::{HealthConfig, score};
 use vitals_core::store::{
-    Aggregation, AlertQuery, Catalogue, Checkpoint, EvaluationOutput, SampleQuery, Store, StoreError, StoreStats,
-    VerdictQuery,
+    Aggregation, AlertKey, AlertQuery, Catalogue, Checkpoint, EvaluationOutput, SampleQuery, Store, StoreError,
+    StoreStats, VerdictKey, VerdictQuery,
 };
 use vitals_core::verdict::{Alert, Evidence, OutlierVerdict, Severity, Verdict, VerdictBody};
 
@@ -24,6 +27,8 @@ pub struct ListStore {
     pub verdicts: Mutex<Vec<Verdict>>,
     pub intervals: Mutex<Vec<(AgentId, Interval)>>,
     pub alerts: Mutex<Vec<Alert>>,
+    pub windows: Mutex<Vec<PersonWindow>>,
+    pub audit: Mutex<Vec<AuditEntry>>,
     /// Alerts that were handed out.
     pub alerts_read: AtomicUsize,
     /// The threads that asked how the service is, or for its metrics.
@@ -84,10 +89,9 @@ impl Store for ListStore {
         found.retain(|one| {
             one.tenant == query.tenant
                 && query.agents.as_ref().is_none_or(|agents| agents.contains(&one.agent))
-                && query.kind.is_none_or(|kind| one.body.kind() == kind)
-                && (query.start..query.end).contains(&one.time)
+                && query.fits(one)
         });
-        found.sort_by_key(|one| std::cmp::Reverse(one.time));
+        found.sort_by_key(VerdictKey::of);
         found.truncate(query.limit);
         Ok(found)
     }
@@ -105,9 +109,9 @@ impl Store for ListStore {
         found.retain(|one| {
             one.tenant == query.tenant
                 && query.agents.as_ref().is_none_or(|agents| agents.contains(&one.agent))
-                && query.resolved.is_none_or(|resolved| resolved == one.resolved.is_some())
-                && (query.start..query.end).contains(&one.started)
+                && query.fits(one)
         });
+        found.sort_by_key(AlertKey::of);
         found.truncate(query.limit);
         self.alerts_read.fetch_add(found.len(), Ordering::Relaxed);
         Ok(found)
@@ -117,6 +121,18 @@ impl Store for ListStore {
         let found = self.alerts.lock().iter().find(|one| one.tenant == *tenant && one.id == id).cloned();
         self.alerts_read.fetch_add(found.iter().len(), Ordering::Relaxed);
         Ok(found)
+    }
+
+    fn audit(&self, query: &AuditQuery, visit: &mut dyn FnMut(&AuditEntry) -> bool) -> Result<(), StoreError> {
+        let mut found = self.audit.lock().clone();
+        found.retain(|entry| query.fits(entry));
+        found.sort_by_key(AuditKey::of);
+        found.iter().all(visit);
+        Ok(())
+    }
+
+    fn windows(&self, tenant: &TenantId) -> Result<Vec<PersonWindow>, StoreError> {
+        Ok(self.windows.lock().iter().filter(|window| window.tenant == *tenant).cloned().collect())
     }
 
     fn maintain(&self, _: UnixNanos) -> Result<(), StoreError> {
@@ -196,6 +212,17 @@ impl EvaluationStub {
     }
 }
 
+impl EvaluationStub {
+    /// Does it to the stored alert; evaluation holds those that were open before.
+    fn command(&self, command: &AlertCommand) -> Option<Alert> {
+        let mut alerts = self.store.alerts.lock();
+        let alert = alerts.iter_mut().find(|alert| alert.id == command.alert)?;
+        let is_held = alert.resolved.is_none();
+        command.apply(alert);
+        is_held.then(|| alert.clone())
+    }
+}
+
 /// The alert of a CPU that is too busy.
 fn cpu_alert(beat: &Heartbeat) -> Alert {
     Alert {
@@ -209,6 +236,7 @@ fn cpu_alert(beat: &Heartbeat) -> Alert {
         started: beat.timestamp,
         resolved: None,
         acknowledged: None,
+        handling: Handling::default(),
     }
 }
 
@@ -237,6 +265,12 @@ impl RecordSubmitter for EvaluationStub {
                     })
                     .collect();
             }
+            Record::Maintenance(window) => {
+                let mut windows = self.store.windows.lock();
+                windows.retain(|known| known.id != window.id);
+                windows.push(window.clone());
+            }
+            Record::Alert(command) => outcome.alert = self.command(command),
             _ => {}
         }
         self.taken.lock().push(record);

@@ -14,14 +14,14 @@ use vitals_core::verdict::{Evidence, Verdict, VerdictBody};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A stream of Server-Sent Events.
-struct Events {
+pub(super) struct Events {
     socket: TcpStream,
     text: String,
     head: String,
 }
 
 impl Events {
-    async fn open(service: &Service, query: &str, token: &str, headers: &str) -> Self {
+    pub(super) async fn open(service: &Service, query: &str, token: &str, headers: &str) -> Self {
         let mut socket = TcpStream::connect(service.address).await.unwrap();
         let request = format!(
             "GET /api/v1/telemetry/stream{query} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n{headers}\r\n"
@@ -60,7 +60,7 @@ impl Events {
     }
 
     /// The JSON of the next message of this name.
-    async fn named(&mut self, name: &str) -> Value {
+    pub(super) async fn named(&mut self, name: &str) -> Value {
         loop {
             let lines = self.next().await.unwrap_or_else(|| panic!("the stream ended before {name}"));
             if lines.iter().any(|line| line == &format!("event: {name}")) {

@@ -171,6 +171,7 @@ fn output(step: &Step) -> EvaluationOutput {
                 started: UnixNanos(*start),
                 resolved: resolved.map(UnixNanos),
                 acknowledged: resolved.map(|at| ("me".into(), UnixNanos(at))),
+                handling: vitals_core::alert_command::Handling::default(),
             };
             EvaluationOutput { alerts: vec![alert], ..EvaluationOutput::default() }
         }
@@ -202,11 +203,13 @@ fn compare(one: &dyn Store, other: &dyn Store, (from, to, step): (i64, i64, i64)
         let tenant = || tenant.into();
         for agents in [None, Some(vec![AgentId(0)]), Some(vec![AgentId(1), AgentId(2)]), Some(vec![])] {
             for (kind, limit) in [(None, 3), (None, 1000), (Some("outlier"), 2), (Some("sla"), 1000)] {
-                let query = VerdictQuery { tenant: tenant(), agents: agents.clone(), kind, start, end, limit };
+                let query =
+                    VerdictQuery { agents: agents.clone(), kind, start, end, limit, ..VerdictQuery::of(tenant()) };
                 assert_eq!(one.verdicts(&query).unwrap(), other.verdicts(&query).unwrap(), "{query:?}");
             }
             for resolved in [None, Some(false), Some(true)] {
-                let query = AlertQuery { tenant: tenant(), agents: agents.clone(), resolved, start, end, limit: 2 };
+                let query =
+                    AlertQuery { agents: agents.clone(), resolved, start, end, limit: 2, ..AlertQuery::of(tenant()) };
                 assert_eq!(one.alerts(&query).unwrap(), other.alerts(&query).unwrap(), "{query:?}");
             }
         }

@@ -46,7 +46,7 @@ fn names(specs: Vec<SeriesSpec>) -> Names {
     };
     let series =
         specs.into_iter().zip(0..).map(|(spec, id)| Arc::new(SeriesDesc { id: SeriesId(id), agent: AgentId(0), spec }));
-    Names::new(Catalogue { agents: vec![Arc::new(agent)], series: series.collect() })
+    Names::new(Catalogue { agents: vec![Arc::new(agent)], series: series.collect(), ..Catalogue::default() })
 }
 
 /// A line of a series, in a column that holds integers or does not.
@@ -189,6 +189,7 @@ fn acknowledged_alert() -> Alert {
         started: UnixNanos(TIME),
         resolved: None,
         acknowledged: Some(("ops@example.com".into(), UnixNanos(TIME))),
+        handling: vitals_core::alert_command::Handling::default(),
     }
 }
 
