@@ -150,7 +150,7 @@ def plugins(account, work, program):
     reader = Reader(account, work, program, "docs/plugins.md")
     target = ROOT / "target/docs-plugins"
     target.mkdir(parents=True, exist_ok=True)
-    for folder in ("core", "plugins", "wit"):
+    for folder in ("core", "plugins", "examples/plugins", "wit"):
         shutil.copytree(ROOT / folder, reader.folder / folder, ignore=shutil.ignore_patterns("target"))
     # The workspace that core inherits its settings from, without the service.
     whole = (ROOT / "Cargo.toml").read_text()

@@ -140,7 +140,7 @@ def case_the_log_says_who_did_what(v):
     for what, words in (
         ("an alert that begins", ("INFO", "an alert was raised", agent, "cpu_usage", alert)),
         ("an acknowledgement", ("INFO", "an alert was acknowledged", agent, alert, 'by="ops"')),
-        ("a maintenance window", ("INFO", "a maintenance window was set", agent, 'by="ops"', "from=", "to=")),
+        ("a maintenance window", ("INFO", "a maintenance window was planned", agent, 'by="ops"', "from=", "to=")),
         ("an alert that ends", ("INFO", "an alert was resolved", agent, alert)),
         ("a reload", ("the configuration was read again", "telemetry.default_heartbeat_interval_ms",
                       'settings="receive.keepalive_seconds"')),

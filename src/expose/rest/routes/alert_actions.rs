@@ -11,7 +11,7 @@ use crate::expose::rest::shapes::Name;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::routing::post;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::sync::Arc;
 use utoipa::{OpenApi, ToSchema};
 use vitals_core::alert_command::{AlertAction, AlertCommand};
@@ -34,7 +34,7 @@ pub struct Reason {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SilenceRequest {
     /// So many minutes from now, at most 30 days; one hour unless said.
-    #[serde(default = "hour")]
+    #[serde(default = "hour", deserialize_with = "whole_minutes")]
     #[schema(minimum = 1, maximum = 43_200, default = 60)]
     pub duration_minutes: u32,
     /// Why, in the person's words.
@@ -45,6 +45,15 @@ pub struct SilenceRequest {
 
 fn hour() -> u32 {
     60
+}
+
+/// JSON does not tell `60.0` from `60`.
+fn whole_minutes<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let minutes = f64::deserialize(from)?;
+    if minutes.fract() != 0.0 || !(0.0..=f64::from(u32::MAX)).contains(&minutes) {
+        return Err(serde::de::Error::custom("a whole number of minutes is expected"));
+    }
+    Ok(minutes as u32)
 }
 
 impl Default for SilenceRequest {

@@ -28,7 +28,7 @@ async fn each_action_says_who_and_why_and_is_done_once() {
         ("unacknowledge", Value::Null, json!({"state": "open", "acknowledged_by": null, "acknowledge_comment": null})),
         (
             "silence",
-            json!({"duration_minutes": 90, "comment": "batch"}),
+            json!({"duration_minutes": 90.0, "comment": "batch"}),
             json!({"state": "open", "silenced_by": "ops", "silenced_until": at(90 * MINUTE), "silence_comment": "batch"}),
         ),
         ("unsilence", json!({}), json!({"silenced_by": null, "silenced_until": null})),
