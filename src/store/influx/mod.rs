@@ -42,8 +42,9 @@ use crate::workers;
 use client::Client;
 use columns::Types;
 use feed::Feeder;
+use hashbrown::HashSet;
 use names::Names;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use read::{Range, Reader};
 use status::{Status, Stop};
 use std::path::Path;
@@ -74,6 +75,8 @@ pub struct InfluxStore {
     status: Arc<Status>,
     stop: Arc<Stop>,
     feeder: Mutex<Option<JoinHandle<()>>>,
+    /// Agents whose verdicts are not shown, though the server keeps them.
+    retired: RwLock<HashSet<AgentId>>,
     /// Nothing before is shown: (samples, verdicts), as of the last [`Store::maintain`].
     kept_from: (AtomicI64, AtomicI64),
 }
@@ -90,7 +93,9 @@ impl InfluxStore {
         let front = EmbeddedStore::open_as(path, config, Some(outbox))?;
         let mut learnt = front.shared.learnt()?;
         let types = Types::new(std::mem::take(&mut learnt.columns), std::mem::take(&mut learnt.split));
-        let reader = Reader { client, names: Arc::new(Names::new(front.catalogue()?)), types: Arc::new(types) };
+        let catalogue = front.catalogue()?;
+        let retired = RwLock::new(catalogue.retired.iter().copied().collect());
+        let reader = Reader { client, names: Arc::new(Names::new(catalogue)), types: Arc::new(types) };
         let (status, stop): (Arc<Status>, Arc<Stop>) = Default::default();
         let feeder = Feeder::new(front.shared.clone(), reader.clone(), status.clone(), stop.clone(), wake, learnt);
         let thread =
@@ -102,8 +107,20 @@ impl InfluxStore {
             status,
             stop,
             feeder: Mutex::new(Some(thread)),
+            retired,
             kept_from: (AtomicI64::new(i64::MIN), AtomicI64::new(i64::MIN)),
         })
+    }
+
+    /// Verdicts of all agents, also retired ones, newest first.
+    fn all_verdicts(&self, query: &VerdictQuery) -> Result<Vec<Verdict>, StoreError> {
+        let here = self.front.verdicts(query)?;
+        let mut found = self.reader.verdicts(query)?;
+        found.extend(here);
+        found.sort_by(|a, b| verdict_key(a).cmp(&verdict_key(b)));
+        found.dedup_by(|b, a| verdict_key(a) == verdict_key(b));
+        found.truncate(query.limit);
+        Ok(found)
     }
 
     fn local_samples(&self, query: &SampleQuery, range: Range) -> Result<Vec<(i64, f64)>, StoreError> {
@@ -167,6 +184,9 @@ impl Store for InfluxStore {
 
     fn write(&self, partition: Partition, mut output: EvaluationOutput) {
         self.reader.names.learn(&output);
+        if !output.retired.is_empty() {
+            self.retired.write().extend(output.retired.iter().map(|one| one.agent));
+        }
         for columns in &mut output.samples {
             *columns = only_what_fits(std::mem::take(columns));
         }
@@ -215,14 +235,20 @@ impl Store for InfluxStore {
 
     fn verdicts(&self, query: &VerdictQuery) -> Result<Vec<Verdict>, StoreError> {
         let kept_from = UnixNanos(self.kept_from.1.load(Ordering::Relaxed));
-        let query = VerdictQuery { start: query.start.max(kept_from), ..query.clone() };
-        let here = self.front.verdicts(&query)?;
-        let mut found = self.reader.verdicts(&query)?;
-        found.extend(here);
-        found.sort_by(|a, b| verdict_key(a).cmp(&verdict_key(b)));
-        found.dedup_by(|b, a| verdict_key(a) == verdict_key(b));
-        found.truncate(query.limit);
-        Ok(found)
+        let limit = query.limit;
+        let mut query = VerdictQuery { start: query.start.max(kept_from), ..query.clone() };
+        loop {
+            let mut found = self.all_verdicts(&query)?;
+            let is_all = found.len() < query.limit;
+            let retired = self.retired.read();
+            found.retain(|verdict| !retired.contains(&verdict.agent));
+            // Those of retired agents took places of others.
+            if is_all || found.len() >= limit || query.limit == usize::MAX {
+                found.truncate(limit);
+                return Ok(found);
+            }
+            query.limit = query.limit.saturating_mul(4);
+        }
     }
 
     fn intervals(&self, agent: AgentId, start: UnixNanos, end: UnixNanos) -> Result<Vec<Interval>, StoreError> {
