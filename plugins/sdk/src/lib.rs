@@ -43,10 +43,10 @@ pub mod glue;
 mod kinds;
 #[doc(hidden)]
 pub mod worlds {
+    pub use vitals_world_common as shared;
     pub use vitals_world_health_scorer as health_scorer;
     pub use vitals_world_metric_deriver as metric_deriver;
     pub use vitals_world_outlier_detector as outlier_detector;
-    pub use vitals_world_common as shared;
     pub use vitals_world_sla_evaluator as sla_evaluator;
 }
 
