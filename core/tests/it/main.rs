@@ -12,6 +12,7 @@ mod live_state;
 mod names;
 mod outliers;
 mod packed_state;
+mod people;
 mod registry;
 mod settings;
 mod streams;
