@@ -20,8 +20,13 @@ pub fn cache_dir() -> PathBuf {
 
 pub fn load(configs: &[PluginConfig]) -> Result<PluginSet, HostError> {
     // These tests call plugins without a pause, on machines of any speed.
-    let limits =
-        PluginLimits { deadline_ms: 20_000, start_deadline_ms: 20_000, cpu_percent: 1e9, ..PluginLimits::default() };
+    let limits = PluginLimits {
+        deadline_ms: 20_000,
+        start_deadline_ms: 20_000,
+        cpu_percent: 1e9,
+        total_cpu_percent: 1e9,
+        ..PluginLimits::default()
+    };
     PluginSet::load(&limits, None, configs, Some(&cache_dir()))
 }
 
