@@ -1,8 +1,8 @@
 //! A store in memory.
 
 use hashbrown::HashSet;
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use vitals_core::audit::{AuditEntry, AuditKey, AuditQuery};
 use vitals_core::availability::{Interval, planned_over};
@@ -10,10 +10,10 @@ use vitals_core::ids::{AgentId, Partition, Position, SeriesId, TenantId, UnixNan
 use vitals_core::maintenance::PersonWindow;
 use vitals_core::series::{AgentDesc, Attributes, Scope, SeriesDesc};
 use vitals_core::store::{
-    Aggregation, AlertQuery, Catalogue, Checkpoint, EvaluationOutput, RetiredAgent, SampleQuery, Store, StoreError,
-    StoreStats, VerdictQuery,
+    Aggregation, AlertKey, AlertQuery, Catalogue, Checkpoint, EvaluationOutput, RetiredAgent, SampleQuery, Store,
+    StoreError, StoreStats, VerdictKey, VerdictQuery,
 };
-use vitals_core::verdict::{Alert, Verdict, VerdictBody};
+use vitals_core::verdict::{Alert, Verdict};
 
 /// The contents of a [`MemoryStore`] at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,7 +55,8 @@ impl Contents {
             }
         }
         for verdict in output.verdicts {
-            if self.verdicts.iter().all(|known| verdict_key(known) != verdict_key(&verdict)) {
+            let key = VerdictKey::of(&verdict);
+            if self.verdicts.iter().all(|known| VerdictKey::of(known) != key) {
                 self.verdicts.push(verdict);
             }
         }
@@ -119,6 +120,8 @@ pub(crate) struct MemoryStore {
     unsealed: Mutex<BTreeMap<Partition, Vec<EvaluationOutput>>>,
     /// Whether a question about samples, verdicts, intervals or alerts fails the test: it would wait for a disk.
     write_only: bool,
+    /// Alerts that were handed out.
+    pub(crate) alerts_read: AtomicUsize,
 }
 
 impl MemoryStore {
@@ -136,6 +139,11 @@ impl MemoryStore {
     /// Everything written.
     pub(crate) fn contents(&self) -> Contents {
         self.current.lock().unwrap().clone()
+    }
+
+    /// Changes what was written, as no evaluation would.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Contents) -> T) -> T {
+        change(&mut self.current.lock().unwrap())
     }
 
     /// What would survive now.
@@ -198,7 +206,7 @@ impl Store for MemoryStore {
         let SampleQuery { series, start, end, step, limit } = *query;
         let rows: Vec<(UnixNanos, f64)> = self.read(|contents| {
             let of_series =
-                contents.samples.iter().filter(|((of, time), _)| *of == series && (start..end).contains(time));
+                contents.samples.range((series, start)..).take_while(|((of, time), _)| *of == series && *time < end);
             of_series.map(|((_, time), value)| (*time, *value)).collect()
         });
         let points = match step {
@@ -215,7 +223,7 @@ impl Store for MemoryStore {
                 && query.fits(verdict)
         };
         let mut found: Vec<Verdict> = self.read(|contents| contents.verdicts.iter().filter(fits).cloned().collect());
-        found.sort_by(|a, b| verdict_key(a).cmp(&verdict_key(b)));
+        found.sort_by_key(VerdictKey::of);
         found.truncate(query.limit);
         Ok(found)
     }
@@ -235,13 +243,16 @@ impl Store for MemoryStore {
                 && query.fits(alert)
         };
         let mut found: Vec<Alert> = self.read(|contents| contents.alerts.values().filter(fits).cloned().collect());
-        found.sort_by(|a, b| b.started.cmp(&a.started).then_with(|| a.id.cmp(&b.id)));
+        found.sort_by_key(AlertKey::of);
         found.truncate(query.limit);
+        self.alerts_read.fetch_add(found.len(), Ordering::Relaxed);
         Ok(found)
     }
 
     fn alert(&self, tenant: &TenantId, id: &str) -> Result<Option<Alert>, StoreError> {
-        Ok(self.read(|contents| contents.alerts.get(id).filter(|alert| alert.tenant == *tenant).cloned()))
+        let found = self.read(|contents| contents.alerts.get(id).filter(|alert| alert.tenant == *tenant).cloned());
+        self.alerts_read.fetch_add(found.iter().len(), Ordering::Relaxed);
+        Ok(found)
     }
 
     fn windows(&self, tenant: &TenantId) -> Result<Vec<PersonWindow>, StoreError> {
@@ -279,15 +290,6 @@ impl Store for MemoryStore {
     fn stopping(&self) {}
 
     fn close(&self) {}
-}
-
-/// Newest first, then what tells verdicts of one time apart.
-fn verdict_key(verdict: &Verdict) -> (Reverse<UnixNanos>, AgentId, &str, &str, Option<SeriesId>) {
-    let series = match &verdict.body {
-        VerdictBody::Outlier(outlier) => Some(outlier.series),
-        _ => None,
-    };
-    (Reverse(verdict.time), verdict.agent, verdict.body.kind(), &verdict.evidence.plugin, series)
 }
 
 /// One point for each step that has values, at the step's start.

@@ -10,6 +10,7 @@ mod components;
 mod contract;
 mod csv;
 mod document;
+mod evaluation;
 mod health;
 mod limits;
 mod maintenance;
@@ -19,7 +20,6 @@ mod parameters;
 mod queries;
 mod schemas;
 mod service;
-mod store;
 mod stream;
 mod walls;
 
@@ -107,7 +107,7 @@ fn lived(service: &Service, agent: AgentId, parts: &[(i64, State)]) {
     for (at, &(start, state)) in parts.iter().enumerate() {
         let end = parts.get(at + 1).map(|&(end, _)| NOW.plus(-end * MINUTE));
         let interval = Interval { start: NOW.plus(-start * MINUTE), end, state };
-        service.store.intervals.lock().push((agent, interval));
+        service.store.change(|held| held.intervals.insert((agent, interval.start), interval));
         recent.push(interval);
     }
     let liveness = match parts.last() {

@@ -8,7 +8,7 @@ use vitals_core::verdict::{AlertSeries, Evidence, OutlierVerdict, Severity, Verd
 /// The alert that the heartbeat of `web-1` raises.
 async fn raised(service: &Service, token: &str) -> Alert {
     service.post("heartbeat", token, &beat("web-1")).await;
-    service.store.alerts.lock()[0].clone()
+    service.first_alert()
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn the_stream_tells_of_an_acknowledgement_of_what_is_over() {
     let service = Service::start().await;
     let token = service.token(None, None, None);
     let alert = raised(&service, &token).await.id;
-    service.store.alerts.lock()[0].resolved = Some(NOW);
+    service.store.change(|held| held.alerts.values_mut().for_each(|alert| alert.resolved = Some(NOW)));
     let mut events = Events::open(&service, "?kind=alert", &token, "").await;
     for (action, change) in [("acknowledge", "acknowledged"), ("unacknowledge", "unacknowledged")] {
         // The second time changes nothing, and nobody hears of it.
@@ -128,7 +128,7 @@ async fn alerts_are_filtered_and_paged() {
             _ => Alert { resolved: Some(NOW), ..of(n, Severity::Warning, "threshold:disk_usage", Some(disk.clone())) },
         })
         .collect();
-    *service.store.alerts.lock() = alerts;
+    service.store.change(|held| held.alerts = alerts.into_iter().map(|alert| (alert.id.clone(), alert)).collect());
     let series =
         service.registry.series_of(first.agent).iter().find(|one| one.spec.metric == "cpu_usage_percent").unwrap().id.0;
     for (query, kinds) in [
@@ -185,7 +185,7 @@ async fn verdicts_are_filtered_and_paged() {
     };
     // Of six in a row no two have the same series and plugin.
     let all: Vec<Verdict> = (0..30).map(of).collect();
-    service.store.verdicts.lock().extend(all.clone());
+    service.store.change(|held| held.verdicts.extend(all.clone()));
     let id = |verdict: &Value| {
         format!("{} {} {}", verdict["time"], verdict["evidence"]["plugin"], verdict["body"]["series"])
     };

@@ -75,7 +75,7 @@ async fn an_alert_names_its_agent_and_ends_when_it_ended() {
         ("b", "availability", Some(-20 * MINUTE)),
         ("c", "health", None),
     ] {
-        service.store.alerts.lock().push(Alert {
+        let alert = Alert {
             id: id.into(),
             tenant: "default".into(),
             agent,
@@ -87,7 +87,8 @@ async fn an_alert_names_its_agent_and_ends_when_it_ended() {
             resolved: ended.map(|ended| NOW.plus(ended)),
             acknowledged: None,
             handling: Handling::default(),
-        });
+        };
+        service.store.change(|held| held.alerts.insert(alert.id.clone(), alert));
     }
     let answer = service.get("alerts", &token).await.body;
     let found = answer["alerts"].as_array().unwrap();

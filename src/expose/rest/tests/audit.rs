@@ -20,7 +20,7 @@ fn entry(n: i64, agents: &[&str], action: &str) -> AuditEntry {
 #[tokio::test]
 async fn who_did_what_is_filtered_paged_and_within_the_token() {
     let service = Service::start().await;
-    service.store.audit.lock().extend([
+    let entries = [
         entry(0, &["web-1"], "alert closed"),
         entry(1, &["web-*"], "maintenance planned"),
         entry(2, &["db-1"], "agent retired"),
@@ -28,7 +28,8 @@ async fn who_did_what_is_filtered_paged_and_within_the_token() {
         entry(4, &["web-1", "db-1"], "maintenance changed"),
         entry(5, &["web-2"], "alert acknowledged"),
         AuditEntry { tenant: "other".into(), ..entry(6, &["web-1"], "alert closed") },
-    ]);
+    ];
+    service.store.change(|held| held.audit.extend(entries.map(|entry| (entry.id.clone(), entry))));
     let all = service.token(None, None, None);
     let web = service.token(None, Some(&["web-*"]), None);
     let other = service.token(Some("other"), None, None);

@@ -78,7 +78,7 @@ async fn availability_changes_with_what_happened() {
     let service = Service::start().await;
     let token = service.token(None, None, None);
     let nothing = known(&service, "nothing", None);
-    assert!(service.store.intervals.lock().iter().all(|(agent, _)| *agent != nothing));
+    assert!(service.store.contents().intervals.keys().all(|(agent, _)| *agent != nothing));
     let answer = service.get("uptime-status/nothing", &token).await.body;
     for field in ["sla_compliance", "availability_trend", "mttr_minutes", "mtbf_hours"] {
         assert_eq!(answer[field], Value::Null, "nothing is known of {field}");
@@ -205,7 +205,7 @@ async fn all_of_the_time_is_exactly_one_hundred_percent() {
         let key = format!("whole-{at}");
         let agent = known(&service, &key, None);
         let up = Interval { start: NOW.plus(-length), end: None, state: State::Up };
-        service.store.intervals.lock().push((agent, up));
+        service.store.change(|held| held.intervals.insert((agent, up.start), up));
         let status = service.get(&format!("uptime-status/{key}?time_range_hours=8760"), &token).await.body;
         fits("UptimeStatusResponse", &status);
         let summary = service.get(&format!("uptime-summary/{key}?time_range_hours=8760"), &token).await.body;

@@ -133,8 +133,8 @@ async fn components_are_put_together_from_their_states() {
     ];
     for (spec, value) in rows {
         let id = service.registry.intern_series(&"default".into(), agent, vec![spec]).remove(0).unwrap();
-        let samples = (0..=10).map(|at| (id.0, NOW.plus((at - 10) * 60 * MINUTE - 1), value(at)));
-        service.store.samples.lock().extend(samples);
+        let samples = (0..=10).map(|at| ((id, NOW.plus((at - 10) * 60 * MINUTE - 1)), value(at)));
+        service.store.change(|held| held.samples.extend(samples));
     }
     let answer = service.get("uptime-summary/host-1?time_range_hours=24", &token).await.body;
     let share = |good: f64, all: f64| 100.0 * good / all;
@@ -171,8 +171,8 @@ async fn trends_have_their_means_in_the_middle_and_the_last_value_itself() {
     let id = service.registry.intern_series(&"default".into(), agent, vec![percentage("cpu")]).remove(0).unwrap();
     // Each second for ten hours, 6 % an hour, 60 % now: 80 % in 3 h 20 min.
     let value = |ago: i64| 60.0 - 6.0 * ago as f64 / HOUR as f64;
-    let rows = (1..=36_000).map(|second| second * UnixNanos::SECOND).map(|ago| (id.0, NOW.plus(-ago), value(ago)));
-    service.store.samples.lock().extend(rows);
+    let rows = (1..=36_000).map(|second| second * UnixNanos::SECOND).map(|ago| ((id, NOW.plus(-ago)), value(ago)));
+    service.store.change(|held| held.samples.extend(rows));
     let body = json!({
         "target_id": "db-1", "target_type": "system", "assessment_type": "predictive",
         "time_range": {"start_time": at(-10 * HOUR), "end_time": at(0)},
@@ -229,8 +229,8 @@ async fn it_is_said_when_a_disk_and_the_memory_are_full() {
     for (spec, value) in rows {
         let id = service.registry.intern_series(&"default".into(), agent, vec![spec]).remove(0).unwrap();
         let samples =
-            (1..=14 * 24 * 4).map(|quarter| (id.0, NOW.plus(-quarter * 15 * MINUTE), value(quarter as f64 / 4.0)));
-        service.store.samples.lock().extend(samples);
+            (1..=14 * 24 * 4).map(|quarter| ((id, NOW.plus(-quarter * 15 * MINUTE)), value(quarter as f64 / 4.0)));
+        service.store.change(|held| held.samples.extend(samples));
     }
     let check = |kind: &str| json!({"target_id": "host-1", "target_type": "agent", "assessment_type": kind});
     let answer = service.post("health-check", &token, &check("predictive")).await.body;
@@ -269,8 +269,8 @@ async fn the_disk_of_heartbeats_and_those_of_a_system_are_forecast_by_name() {
         [(disk("disk_usage_percent", "heartbeat"), 1.0), (disk("data", "pool"), 20.0), (disk("wal", ""), 0.0)]
     {
         let id = service.registry.intern_series(&"default".into(), agent, vec![spec]).remove(0).unwrap();
-        let rows = (1..=10 * 24).map(|ago| (id.0, NOW.plus(-ago * HOUR), 100.0 - left - ago as f64 / 10.0));
-        service.store.samples.lock().extend(rows);
+        let rows = (1..=10 * 24).map(|ago| ((id, NOW.plus(-ago * HOUR)), 100.0 - left - ago as f64 / 10.0));
+        service.store.change(|held| held.samples.extend(rows));
     }
     let body = json!({"target_id": "db-1", "target_type": "system", "assessment_type": "predictive"});
     let answer = service.post("health-check", &token, &body).await.body;

@@ -25,13 +25,15 @@ async fn every_answer_fits_the_contract() {
 
     let agent = service.registry.agent_by_key(&"default".into(), "web-1").unwrap().id;
     let up = |start: i64, end: Option<i64>, state| {
-        (agent, Interval { start: NOW.plus(start), end: end.map(|end| NOW.plus(end)), state })
+        let interval = Interval { start: NOW.plus(start), end: end.map(|end| NOW.plus(end)), state };
+        ((agent, interval.start), interval)
     };
-    service.store.intervals.lock().extend([
+    let lived = [
         up(-60 * MINUTE, Some(-30 * MINUTE), State::Up),
         up(-30 * MINUTE, Some(-24 * MINUTE), State::Silent),
         up(-24 * MINUTE, None, State::Up),
-    ]);
+    ];
+    service.store.change(|held| held.intervals.extend(lived));
     let answer = service.get("uptime-status/web-1?time_range_hours=2", &token).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     fits("UptimeStatusResponse", &answer.body);

@@ -24,7 +24,9 @@ async fn samples_sessions_and_alerts_come_as_csv() {
     service.post("heartbeat", &token, &beat("web-1")).await;
     let agent = service.registry.agent_by_key(&"default".into(), "web-1").unwrap().id;
     lived(&service, agent, &[(90, State::Up), (60, State::Silent), (30, State::Up)]);
-    service.store.alerts.lock()[0].message = "=cmd|' /C calc'!A0, \"x\"".into();
+    service.store.change(|held| {
+        held.alerts.values_mut().for_each(|alert| alert.message = "=cmd|' /C calc'!A0, \"x\"".into());
+    });
     let series = service.registry.series_of(agent)[0].id.0;
     let [begun, down, back] = [90, 60, 30].map(|minutes| at(-minutes * MINUTE));
     let uptime = format!(
@@ -55,8 +57,8 @@ async fn samples_sessions_and_alerts_come_as_csv() {
     assert_eq!(text.lines().next().unwrap().split(',').count(), 20);
     assert_eq!(service.get("alerts?format=xml", &token).await.status, 422);
     // The next page is in a header.
-    let more = Alert { id: "later".into(), started: NOW.plus(1), ..service.store.alerts.lock()[0].clone() };
-    service.store.alerts.lock().push(more);
+    let more = Alert { id: "later".into(), started: NOW.plus(1), ..service.first_alert() };
+    service.store.change(|held| held.alerts.insert(more.id.clone(), more));
     let (head, _) = raw(&service, &token, "alerts?format=csv&limit=1", "").await;
     let next = service.get("alerts?limit=1", &token).await.body["next"].as_str().unwrap().to_owned();
     assert!(head.contains(&format!("link: <?after={next}>; rel=\"next\"")), "{head}");
@@ -84,7 +86,7 @@ async fn long_answers_are_compressed_for_who_takes_it_and_streams_are_not() {
     }
     // A stream goes out as it comes.
     let mut events = Events::open(&service, "?kind=alert", &token, "accept-encoding: gzip\r\n").await;
-    let alert = service.store.alerts.lock()[0].clone();
+    let alert = service.first_alert();
     service.streams.alert_changed(&alert, "acknowledged", NOW);
     assert_eq!(events.named("alert").await["change"], "acknowledged");
 }

@@ -8,7 +8,7 @@ const WINDOW: &str = "00000000000000000000000000000001";
 
 /// Plans a window that can be changed and called off.
 fn plan(service: &Service) {
-    service.store.windows.lock().push(PersonWindow {
+    let window = PersonWindow {
         id: WINDOW.into(),
         tenant: "default".into(),
         agents: vec!["web-1".into()],
@@ -21,7 +21,8 @@ fn plan(service: &Service) {
         changed_by: None,
         changed: NOW,
         cancelled: false,
-    });
+    };
+    service.store.change(|held| held.windows.insert(window.id.clone(), window));
 }
 
 /// A request of each route of the document that is answered with success, for an agent web-1 with an alert. Streams do
@@ -51,7 +52,7 @@ async fn a_parameter_that_is_unknown_or_comes_twice_is_refused() {
     let service = Service::start().await;
     let token = service.token(None, None, None);
     service.post("heartbeat", &token, &beat("web-1")).await;
-    let alert = service.store.alerts.lock()[0].id.clone();
+    let alert = service.first_alert().id;
     plan(&service);
     let requests = requests(&alert);
     assert_eq!(requests.len(), 29);
@@ -87,7 +88,7 @@ async fn a_slash_at_the_end_means_the_same_route() {
     let service = Service::start().await;
     let token = service.token(None, None, None);
     service.post("heartbeat", &token, &beat("web-1")).await;
-    let alert = service.store.alerts.lock()[0].id.clone();
+    let alert = service.first_alert().id;
     plan(&service);
     for (method, path, body) in requests(&alert) {
         let needed = if path.ends_with("/series") { "?agent=web-1" } else { "" };

@@ -45,9 +45,9 @@ async fn no_more_alerts_are_read_than_are_asked_for() {
     let service = Service::start().await;
     let token = service.token(None, None, None);
     service.post("heartbeat", &token, &beat("web-1")).await;
-    let raised = service.store.alerts.lock()[0].clone();
+    let raised = service.first_alert();
     let others = (0..1_000).map(|n| Alert { id: format!("other{n}"), resolved: Some(NOW), ..raised.clone() });
-    service.store.alerts.lock().extend(others);
+    service.store.change(|held| held.alerts.extend(others.map(|alert| (alert.id.clone(), alert))));
     for (id, status) in [("other999", 200), (&*raised.id, 200), ("none", 404)] {
         let answer = service.post(&format!("alerts/{id}/acknowledge"), &token, &json!(null)).await;
         assert_eq!(answer.status, status, "{id}: {}", answer.body);
@@ -69,7 +69,7 @@ async fn no_async_worker_looks_at_the_disk_for_probes() {
     assert_eq!(probe.status, 200, "{}", probe.body);
     let metrics = service.raw(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
     assert_eq!((metrics.status, &metrics.body), (200, &json!("vitals_up 1\n")));
-    let asked = service.store.asked_by.lock();
+    let asked = service.asked_by.lock();
     assert_eq!(asked.len(), 3);
     assert!(!asked.contains(&std::thread::current().id()));
 }

@@ -1,25 +1,30 @@
 //! The API on a port of its own, and a client of a few lines.
 
-use super::store::{EvaluationStub, ListStore};
+use super::evaluation::EvaluationStub;
 use super::{NOW, SECRET};
 use crate::auth::{Auth, TokenRequest};
 use crate::expose::{ExposeConfig, Rest, ServiceStatus, serve};
+use crate::testing::MemoryStore;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread::ThreadId;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use vitals_core::live_agents::LiveAgents;
 use vitals_core::registry::{Quota, Registry};
+use vitals_core::verdict::Alert;
 
 pub struct Service {
     pub address: SocketAddr,
     pub auth: Arc<Auth>,
-    pub store: Arc<ListStore>,
+    pub store: Arc<MemoryStore>,
     pub evaluation: Arc<EvaluationStub>,
     pub registry: Arc<Registry>,
+    /// The threads that asked how the service is, or for its metrics.
+    pub asked_by: Arc<Mutex<Vec<ThreadId>>>,
     pub streams: Arc<crate::expose::stream::Hub>,
     pub rest: tokio::sync::watch::Sender<Arc<Rest>>,
     pub _stop: tokio::sync::oneshot::Sender<()>,
@@ -47,8 +52,9 @@ impl Service {
 
     pub async fn with(config: ExposeConfig) -> Self {
         let registry = Arc::new(Registry::new(Quota::default()));
-        let store = Arc::new(ListStore::default());
+        let store = Arc::new(MemoryStore::default());
         let live_agents = Arc::new(LiveAgents::default());
+        let asked_by: Arc<Mutex<Vec<ThreadId>>> = Arc::default();
         let auth = Arc::new(Auth::from_secret(SECRET).unwrap());
         let evaluation = Arc::new(EvaluationStub {
             store: store.clone(),
@@ -66,9 +72,9 @@ impl Service {
             streams: crate::expose::stream::Hub::new(&config.stream, registry.clone()),
             plugins: Arc::new(|| vec![json!({"name": "health-score"})]),
             status: {
-                let store = store.clone();
+                let asked_by = asked_by.clone();
                 Arc::new(move || {
-                    store.asked_by.lock().push(std::thread::current().id());
+                    asked_by.lock().push(std::thread::current().id());
                     ServiceStatus {
                         ready: true,
                         database_status: "connected".into(),
@@ -78,9 +84,9 @@ impl Service {
                 })
             },
             metrics: {
-                let store = store.clone();
+                let asked_by = asked_by.clone();
                 Arc::new(move || {
-                    store.asked_by.lock().push(std::thread::current().id());
+                    asked_by.lock().push(std::thread::current().id());
                     "vitals_up 1\n".into()
                 })
             },
@@ -97,7 +103,12 @@ impl Service {
         tokio::spawn(serve(listener, 1_024, current, async {
             let _ = stopped.await;
         }));
-        Self { address, auth, store, evaluation, registry, streams, rest, _stop: stop }
+        Self { address, auth, store, evaluation, registry, asked_by, streams, rest, _stop: stop }
+    }
+
+    /// The stored alert with the first id.
+    pub fn first_alert(&self) -> Alert {
+        self.store.contents().alerts.into_values().next().unwrap()
     }
 
     /// New settings, as a reload of the service gives them.

@@ -9,7 +9,7 @@ async fn tenants_and_agents_are_walls() {
     service.post("heartbeat", &owner, &beat("web-1")).await;
     service.post("system-metrics", &owner, &system("db-1")).await;
     let series = service.registry.series_of(service.registry.agent_by_key(&"a".into(), "web-1").unwrap().id)[0].id.0;
-    let alert = service.store.alerts.lock()[0].id.clone();
+    let alert = service.first_alert().id;
     let stranger = service.token(Some("b"), None, None);
     let narrow = service.token(Some("a"), Some(&["db-*"]), None);
     let range = json!({"start_time": at(-MINUTE), "end_time": at(MINUTE)});
