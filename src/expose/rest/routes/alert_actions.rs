@@ -11,7 +11,7 @@ use crate::expose::rest::shapes::Name;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::routing::post;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::{OpenApi, ToSchema};
 use vitals_core::alert_command::{AlertAction, AlertCommand};
@@ -34,26 +34,17 @@ pub struct Reason {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SilenceRequest {
     /// So many minutes from now, at most 30 days; one hour unless said.
-    #[serde(default = "hour", deserialize_with = "whole_minutes")]
-    #[schema(minimum = 1, maximum = 43_200, default = 60)]
-    pub duration_minutes: u32,
+    #[serde(default = "hour")]
+    #[schema(value_type = u32, minimum = 1, maximum = 43_200, default = 60)]
+    pub duration_minutes: f64,
     /// Why, in the person's words.
     #[serde(default)]
     #[schema(value_type = Option<Name>)]
     pub comment: Option<String>,
 }
 
-fn hour() -> u32 {
-    60
-}
-
-/// JSON does not tell `60.0` from `60`.
-fn whole_minutes<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
-    let minutes = f64::deserialize(from)?;
-    if minutes.fract() != 0.0 || !(0.0..=f64::from(u32::MAX)).contains(&minutes) {
-        return Err(serde::de::Error::custom("a whole number of minutes is expected"));
-    }
-    Ok(minutes as u32)
+fn hour() -> f64 {
+    60.0
 }
 
 impl Default for SilenceRequest {
@@ -100,8 +91,7 @@ pub async fn acknowledge(
     PathVariable(id): PathVariable,
     request: Request,
 ) -> Result<Json<AlertInfo>, ApiError> {
-    let reason = optional_message(request, &REASON).await?;
-    act(&rest, &caller, id, AlertAction::Acknowledge, reason.comment).await
+    act_for_a_reason(&rest, &caller, id, AlertAction::Acknowledge, request).await
 }
 
 /// Take an acknowledgement back
@@ -120,8 +110,7 @@ pub async fn unacknowledge(
     PathVariable(id): PathVariable,
     request: Request,
 ) -> Result<Json<AlertInfo>, ApiError> {
-    let reason = optional_message(request, &REASON).await?;
-    act(&rest, &caller, id, AlertAction::Unacknowledge, reason.comment).await
+    act_for_a_reason(&rest, &caller, id, AlertAction::Unacknowledge, request).await
 }
 
 /// Silence an alert for a time
@@ -144,7 +133,8 @@ pub async fn silence_alert(
     request: Request,
 ) -> Result<Json<AlertInfo>, ApiError> {
     let SilenceRequest { duration_minutes, comment } = optional_message(request, &SILENCE).await?;
-    let until = rest.now().plus(i64::from(duration_minutes) * MINUTE);
+    // A whole number within its bounds, as the contract has it.
+    let until = rest.now().plus(duration_minutes as i64 * MINUTE);
     act(&rest, &caller, id, AlertAction::Silence { until }, comment).await
 }
 
@@ -164,8 +154,7 @@ pub async fn unsilence_alert(
     PathVariable(id): PathVariable,
     request: Request,
 ) -> Result<Json<AlertInfo>, ApiError> {
-    let reason = optional_message(request, &REASON).await?;
-    act(&rest, &caller, id, AlertAction::Unsilence, reason.comment).await
+    act_for_a_reason(&rest, &caller, id, AlertAction::Unsilence, request).await
 }
 
 /// Close an alert
@@ -187,8 +176,19 @@ pub async fn close_alert(
     PathVariable(id): PathVariable,
     request: Request,
 ) -> Result<Json<AlertInfo>, ApiError> {
-    let reason = optional_message(request, &REASON).await?;
-    act(&rest, &caller, id, AlertAction::Close, reason.comment).await
+    act_for_a_reason(&rest, &caller, id, AlertAction::Close, request).await
+}
+
+/// As [`act`], with the comment of a request that brings nothing else.
+async fn act_for_a_reason(
+    rest: &Arc<Rest>,
+    caller: &Caller,
+    id: String,
+    action: AlertAction,
+    request: Request,
+) -> Result<Json<AlertInfo>, ApiError> {
+    let Reason { comment } = optional_message(request, &REASON).await?;
+    act(rest, caller, id, action, comment).await
 }
 
 /// Has evaluation do `action`; the alert after it.
