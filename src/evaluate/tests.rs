@@ -283,6 +283,23 @@ impl World {
         heard.lock().unwrap().take()
     }
 
+    /// Takes the records that follow the first one of a story, in batches of these lengths, over and over.
+    fn take_in_batches(mut self, story: &[Record], lengths: &[usize]) -> Self {
+        let mut deliveries = story[1..].iter().zip(2..).map(|(record, n)| Delivery {
+            position: Position(n),
+            record: record.clone(),
+            ticket: Ticket::default(),
+        });
+        for length in lengths.iter().cycle() {
+            let mut batch: Vec<Delivery> = deliveries.by_ref().take(*length).collect();
+            if batch.is_empty() {
+                break;
+            }
+            self.shard.take(&mut batch);
+        }
+        self
+    }
+
     fn checkpoint(&mut self, with_state: bool) {
         let checkpoint = self.shard.checkpoint(with_state);
         self.store.seal(HOME, checkpoint, Box::new(|| {}));

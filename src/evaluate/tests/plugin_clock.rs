@@ -44,20 +44,7 @@ fn found(world: &World) -> Vec<(u32, i64, i64, u32)> {
 }
 
 fn in_batches(story: &[Record], lengths: &[usize]) -> World {
-    let mut world = ticking(&story[..1], Contents::default());
-    let mut deliveries = story[1..].iter().zip(2..).map(|(record, n)| Delivery {
-        position: Position(n),
-        record: record.clone(),
-        ticket: Ticket::default(),
-    });
-    for length in lengths.iter().cycle() {
-        let mut batch: Vec<Delivery> = deliveries.by_ref().take(*length).collect();
-        if batch.is_empty() {
-            break;
-        }
-        world.shard.take(&mut batch);
-    }
-    world
+    ticking(&story[..1], Contents::default()).take_in_batches(story, lengths)
 }
 
 #[test]

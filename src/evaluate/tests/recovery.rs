@@ -138,20 +138,7 @@ fn a_crash_anywhere_loses_nothing_and_judges_nothing_twice() {
 
 /// A story taken in batches of these lengths, over and over.
 fn in_batches(story: &[Record], lengths: &[usize]) -> World {
-    let mut world = World::start(&story[..1], Contents::default());
-    let mut deliveries = story[1..].iter().zip(2..).map(|(record, n)| Delivery {
-        position: Position(n),
-        record: record.clone(),
-        ticket: Ticket::default(),
-    });
-    for length in lengths.iter().cycle() {
-        let mut batch: Vec<Delivery> = deliveries.by_ref().take(*length).collect();
-        if batch.is_empty() {
-            break;
-        }
-        world.shard.take(&mut batch);
-    }
-    world
+    World::start(&story[..1], Contents::default()).take_in_batches(story, lengths)
 }
 
 #[test]
