@@ -40,7 +40,12 @@ impl TurnHistory {
 
     /// Whether any of the turns that are looked at was lost.
     pub(super) fn has_lost_any(&self, limits: &PluginLimits) -> bool {
-        self.lost & (u64::MAX >> (MOST_TURNS - turns(limits))) != 0
+        self.recently_lost(limits) != 0
+    }
+
+    /// How many of the turns that are looked at were lost.
+    fn recently_lost(&self, limits: &PluginLimits) -> u32 {
+        (self.lost & (u64::MAX >> (MOST_TURNS - turns(limits)))).count_ones()
     }
 
     /// A turn went well. A plugin on probation is trusted again after as many good turns as are looked at.
@@ -58,8 +63,7 @@ impl TurnHistory {
     /// quarantine is twice as long as the one before.
     pub(super) fn failed(&mut self, limits: &PluginLimits, now: Instant) -> Option<Duration> {
         self.lost = self.lost << 1 | 1;
-        let looked_at = self.lost & (u64::MAX >> (MOST_TURNS - turns(limits)));
-        if self.quarantine.is_none() && looked_at.count_ones() < limits.failures {
+        if self.quarantine.is_none() && self.recently_lost(limits) < limits.failures {
             return None;
         }
         Some(self.start_quarantine(limits, now))
